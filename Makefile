@@ -1,0 +1,58 @@
+# Homeport: everything a person or CI runs. `make` alone prints this help.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock deploy rollback status clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+INVENTORY ?= ansible/inventory/example
+BENCH ?=
+TESTS ?= tests/unit tests/integration
+
+# A world-writable checkout makes Ansible ignore ansible.cfg, so its settings travel in the environment.
+ANSIBLE := ANSIBLE_CONFIG=$(CURDIR)/ansible/ansible.cfg ANSIBLE_COLLECTIONS_PATH=$(CURDIR) ANSIBLE_LOCALHOST_WARNING=False \
+	ANSIBLE_INVENTORY_UNPARSED_WARNING=False $(VENV)/bin/ansible-playbook -i $(INVENTORY)
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements/dev.txt pyproject.toml requirements/bootstrap.sh
+	@requirements/bootstrap.sh $(VENV)
+	@touch $@
+
+demo: $(READY) ## three simulated robots: deploy, cut over, catch a bad release, roll back (report in build/demo)
+	@$(PY) -m tests.testbed.demo
+
+test: lint ## lint and all tests (TESTS=path for a part)
+	@$(PY) -m pytest $(TESTS)
+
+lint: $(READY) ## ruff, mypy --strict, shellcheck
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@git ls-files -co --exclude-standard '*.sh' .ci/run | xargs $(VENV)/bin/shellcheck
+
+bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode); one JSON line a bench
+	@$(PY) -m tests.bench $(BENCH)
+
+lock: $(READY) ## resolve the lock files anew from pyproject.toml
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+		--extra robot pyproject.toml -o requirements/robot.txt
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		-c requirements/robot.txt --extra dev pyproject.toml -o requirements/dev.txt
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		-c requirements/robot.txt --extra train pyproject.toml -o requirements/train.txt
+
+deploy: $(READY) ## roll RELEASE=sha256:… over INVENTORY=…
+	@$(ANSIBLE) ansible/playbooks/deploy.yml -e homeport_release=$(RELEASE)
+
+rollback: $(READY) ## bring every robot of INVENTORY=… back to its previous release, without the network
+	@$(ANSIBLE) ansible/playbooks/rollback.yml
+
+status: $(READY) ## what runs on every robot of INVENTORY=…
+	@$(ANSIBLE) ansible/playbooks/status.yml
+
+clean: ## remove what was built here (the environment stays)
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
