@@ -1,0 +1,243 @@
+"""The contract of a model, `vla.json`: what it takes, what it gives, in which units, and the goldens that prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, as_integer, as_number, parse
+from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, UsageError
+from model_registry.core.release import check_name, check_version
+from model_registry.core.robot import Robot
+
+FILE_NAME = "vla.json"
+KNOWN_FEATURES: frozenset[str] = frozenset()
+ALLOWED_SUFFIXES = frozenset({".onnx", ".data", ".json", ".npz", ".safetensors", ".txt", ".md", ".model", ".v1", ""})
+BASE_DIMENSIONS = ("linear_x", "angular_z")
+
+
+def check_path(text: str, path: str) -> str:
+    """A relative file path that is safe to join anywhere. Raises UsageError."""
+    parts = PurePosixPath(text).parts
+    bad = not parts or text.startswith("/") or ".." in parts or "\\" in text or str(PurePosixPath(text)) != text
+    if bad or not text.isascii() or not text.isprintable() or len(text) > 200:
+        raise UsageError(f"{path}: expected a plain relative path, got {text!r}")
+    if PurePosixPath(text).suffix not in ALLOWED_SUFFIXES:
+        raise UsageError(
+            f"{path}: {text!r} is not a kind of file that models may carry ({', '.join(sorted(ALLOWED_SUFFIXES - {''}))})"
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input tensor. `semantic` is image, lidar or text."""
+
+    name: str
+    semantic: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def read(cls, value: object, path: str) -> Input:
+        reader = Reader(value, path)
+        item = cls(
+            reader.text("name"),
+            reader.text("semantic", ("image", "lidar", "text")),
+            reader.text("dtype", ("float32", "int64")),
+            reader.items("shape", as_integer),
+        )
+        reader.done()
+        return item
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One action dimension with its unit and largest range."""
+
+    name: str
+    unit: str
+    min: float
+    max: float
+
+    @classmethod
+    def read(cls, value: object, path: str) -> Dimension:
+        reader = Reader(value, path)
+        item = cls(reader.text("name"), reader.text("unit"), reader.number("min"), reader.number("max"))
+        reader.done()
+        return item
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A file of inputs and the actions they must give; `tolerance` per precision is the largest difference in an action's own unit."""
+
+    path: str
+    tolerance: dict[str, float]
+
+    @classmethod
+    def read(cls, value: object, path: str) -> Golden:
+        reader = Reader(value, path)
+        item = cls(check_path(reader.text("path"), f"{path}.path"), reader.table("tolerance", as_number))
+        reader.done()
+        return item
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """Resize to width × height pixels, RGB, (pixel/255 − mean)/std per channel."""
+
+    width: int
+    height: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A parsed `vla.json`. Times in seconds follow from `control_hz`; horizon and execute_steps count actions."""
+
+    name: str
+    version: str
+    embodiment: str
+    camera_roles: tuple[str, ...]
+    graphs: dict[str, str]
+    inputs: tuple[Input, ...]
+    output: str
+    output_shape: tuple[int, ...]
+    image: ImageRecipe
+    lidar_sectors: int
+    lidar_max_range_m: float
+    tokenizer: str
+    token_length: int
+    normalization: str
+    action_space: str
+    dims: tuple[Dimension, ...]
+    horizon: int
+    execute_steps: int
+    control_hz: float
+    goldens: tuple[Golden, ...]
+    files: dict[str, Digest]
+    licence: str
+
+    @classmethod
+    def load(cls, model: Path) -> Contract:
+        """Read `vla.json` of a model folder. Raises NotFoundError or UsageError."""
+        try:
+            data = (model / FILE_NAME).read_bytes()
+        except OSError as error:
+            raise NotFoundError(
+                f"{model}: no readable {FILE_NAME} ({error.strerror}); this is not a model folder"
+            ) from error
+        return cls.parse(data)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Contract:
+        """Raises UsageError naming the field; an unknown required feature is refused."""
+        reader = Reader(parse(data, FILE_NAME), FILE_NAME)
+        if (schema := reader.integer("schema", 1)) != 1:
+            raise UsageError(f"{FILE_NAME}.schema: {schema} is newer than this program knows (1); update Homeport here")
+        if unknown := sorted(set(reader.texts("requires")) - KNOWN_FEATURES):
+            raise IncompatibleError(
+                f"{FILE_NAME}.requires: this program does not know {unknown[0]!r}; update Homeport here"
+            )
+        body, output, preprocess = reader.child("embodiment"), reader.child("output"), reader.child("preprocess")
+        image, lidar = preprocess.child("image"), preprocess.child("lidar")
+        tokenizer, normalization, action = (
+            reader.child("tokenizer"),
+            reader.child("normalization"),
+            reader.child("action"),
+        )
+        output.text("dtype", ("float32",))
+        image.text("color", ("RGB",))
+        contract = cls(
+            name=check_name(reader.text("name"), f"{FILE_NAME}.name"),
+            version=check_version(reader.text("version"), f"{FILE_NAME}.version"),
+            embodiment=body.text("type"),
+            camera_roles=body.texts("camera_roles"),
+            graphs=dict(reader.items("components", _component)),
+            inputs=reader.items("inputs", Input.read),
+            output=output.text("name"),
+            output_shape=output.items("shape", as_integer),
+            image=ImageRecipe(
+                image.integer("width", 1),
+                image.integer("height", 1),
+                image.items("mean", as_number),
+                image.items("std", as_number),
+            ),
+            lidar_sectors=lidar.integer("sectors", 1),
+            lidar_max_range_m=lidar.number("max_range_m", 0.01),
+            tokenizer=check_path(tokenizer.text("path"), f"{FILE_NAME}.tokenizer.path"),
+            token_length=tokenizer.integer("length", 1),
+            normalization=check_path(normalization.text("path"), f"{FILE_NAME}.normalization.path"),
+            action_space=action.text("space", ("base_velocity", "joint_position", "joint_velocity")),
+            dims=action.items("dims", Dimension.read),
+            horizon=action.integer("horizon", 1),
+            execute_steps=action.integer("execute_steps", 1),
+            control_hz=action.number("control_hz", 0.1, 1000.0),
+            goldens=reader.items("goldens", Golden.read),
+            files=reader.table("files", _file_digest),
+            licence=reader.text("licence"),
+        )
+        for part in (body, output, image, lidar, preprocess, tokenizer, normalization, action, reader):
+            part.done()
+        contract._check()
+        return contract
+
+    def _check(self) -> None:
+        width = len(self.dims)
+        if self.output_shape != (1, self.horizon, width):
+            raise UsageError(
+                f"{FILE_NAME}.output.shape: {list(self.output_shape)} does not match horizon {self.horizon} and {width} action dimensions"
+            )
+        if self.execute_steps > self.horizon:
+            raise UsageError(
+                f"{FILE_NAME}.action.execute_steps: {self.execute_steps} is more than the horizon of {self.horizon}"
+            )
+        if not self.goldens:
+            raise UsageError(f"{FILE_NAME}.goldens: a model without goldens cannot be proved; add at least one")
+        for path in self.files:
+            check_path(path, f"{FILE_NAME}.files")
+        named = [*self.graphs.values(), self.tokenizer, self.normalization, *(golden.path for golden in self.goldens)]
+        if missing := [path for path in named if path not in self.files]:
+            raise UsageError(f"{FILE_NAME}.files: {missing[0]!r} is used and not listed with its digest")
+
+    def check_files(self, model: Path) -> None:
+        """Hash every file of a model folder. Raises IntegrityError on a wrong, missing or extra file."""
+        for path, digest in self.files.items():
+            if not (model / path).is_file():
+                raise IntegrityError(f"{model}: {path} is missing; fetch the model again")
+            digest.check_file(model / path, f"{model}: {path}")
+        known = {*self.files, FILE_NAME, "manifest.json"}
+        extra = sorted(
+            str(path.relative_to(model))
+            for path in model.rglob("*")
+            if path.is_file() and str(path.relative_to(model)) not in known
+        )
+        if extra:
+            raise IntegrityError(f"{model}: {extra[0]} is not listed in {FILE_NAME}; add it there or take it away")
+
+    def check_fits(self, robot: Robot) -> None:
+        """Raises IncompatibleError when this model was not made for that robot."""
+        if self.embodiment != robot.embodiment:
+            raise IncompatibleError(
+                f"model {self.name} {self.version} is made for {self.embodiment}, and {robot.name} is a {robot.embodiment}; deploy it to robots it was made for"
+            )
+
+    @property
+    def drives_a_base(self) -> bool:
+        """Whether the actions have an output path on a robot of this version."""
+        return self.action_space == "base_velocity" and tuple(dim.name for dim in self.dims) == BASE_DIMENSIONS
+
+
+def _component(value: object, path: str) -> tuple[str, str]:
+    reader = Reader(value, path)
+    reader.text("role")
+    item = (reader.text("id"), check_path(reader.text("graph"), f"{path}.graph"))
+    reader.done()
+    return item
+
+
+def _file_digest(value: object, path: str) -> Digest:
+    return Digest.parse(value, path)

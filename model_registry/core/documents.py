@@ -1,0 +1,159 @@
+"""Strict JSON: one way to write a document, and a reader that refuses what two parsers could read differently.
+
+Write with `dump`, read bytes with `parse`, then take fields through a `Reader`, which rejects unknown keys and wrong types and names the path
+(`release.model.digest: expected …`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from typing import TypeVar
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import UsageError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 16
+
+T = TypeVar("T")
+
+
+def dump(value: object) -> bytes:
+    """Canonical bytes: sorted keys, no spaces, UTF-8, finite numbers only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("duplicate key")
+    return result
+
+
+def _no_constant(text: str) -> object:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _depth(value: object, left: int) -> None:
+    if left < 0:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    children: Iterable[object] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        _depth(child, left - 1)
+
+
+def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> object:
+    """Read one JSON document. Raises UsageError on duplicate keys, NaN, too much depth or size, or anything that is not JSON."""
+    if len(data) > max_bytes:
+        raise UsageError(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
+    try:
+        value: object = json.loads(
+            data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
+        _depth(value, MAX_DEPTH)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{what}: not a valid JSON document ({error})") from error
+    return value
+
+
+class Reader:
+    """Takes typed fields out of one JSON object; `done()` refuses what was not asked for."""
+
+    def __init__(self, value: object, path: str) -> None:
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{path}: expected an object, got {type(value).__name__}")
+        self._value: dict[str, object] = dict(value)
+        self._seen: set[str] = set()
+        self.path = path
+
+    def _raw(self, key: str) -> object:
+        self._seen.add(key)
+        if key not in self._value:
+            raise UsageError(f"{self.path}.{key}: missing")
+        return self._value[key]
+
+    def _typed(self, key: str, kinds: tuple[type, ...], word: str) -> object:
+        value = self._raw(key)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise UsageError(f"{self.path}.{key}: expected {word}, got {value!r}"[:300])
+        return value
+
+    def has(self, key: str) -> bool:
+        """Whether an optional key is there and not null."""
+        self._seen.add(key)
+        return self._value.get(key) is not None
+
+    def text(self, key: str, allowed: Iterable[str] | None = None) -> str:
+        value = str(self._typed(key, (str,), "a string"))
+        if allowed is not None and value not in (choices := sorted(allowed)):
+            raise UsageError(f"{self.path}.{key}: expected one of {', '.join(choices)}, got {value!r}")
+        return value
+
+    def integer(self, key: str, minimum: int = 0) -> int:
+        value = self._typed(key, (int,), "a whole number")
+        assert isinstance(value, int)
+        if value < minimum:
+            raise UsageError(f"{self.path}.{key}: expected at least {minimum}, got {value}")
+        return value
+
+    def number(self, key: str, minimum: float = float("-inf"), maximum: float = float("inf")) -> float:
+        value = self._typed(key, (int, float), "a number")
+        assert isinstance(value, (int, float))
+        if not minimum <= value <= maximum:
+            raise UsageError(f"{self.path}.{key}: expected {minimum} to {maximum}, got {value}")
+        return float(value)
+
+    def boolean(self, key: str) -> bool:
+        return bool(self._typed(key, (bool,), "true or false"))
+
+    def digest(self, key: str) -> Digest:
+        return Digest.parse(self._raw(key), f"{self.path}.{key}")
+
+    def child(self, key: str) -> Reader:
+        return Reader(self._raw(key), f"{self.path}.{key}")
+
+    def items(self, key: str, convert: Callable[[object, str], T]) -> tuple[T, ...]:
+        value = self._typed(key, (list,), "a list")
+        assert isinstance(value, list)
+        return tuple(convert(item, f"{self.path}.{key}[{index}]") for index, item in enumerate(value))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        return self.items(key, as_text)
+
+    def table(self, key: str, convert: Callable[[object, str], T]) -> dict[str, T]:
+        """An object whose keys are data."""
+        value = self._typed(key, (Mapping,), "an object")
+        assert isinstance(value, Mapping)
+        return {str(name): convert(item, f"{self.path}.{key}.{name}") for name, item in value.items()}
+
+    def done(self) -> None:
+        """Refuse unknown keys. Raises UsageError."""
+        if unknown := sorted(set(self._value) - self._seen):
+            raise UsageError(f"{self.path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(self._seen))}")
+
+
+def as_text(value: object, path: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{path}: expected a string, got {value!r}")
+    return value
+
+
+def as_number(value: object, path: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{path}: expected a number, got {value!r}")
+    return float(value)
+
+
+def as_integer(value: object, path: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"{path}: expected a whole number, got {value!r}")
+    return value

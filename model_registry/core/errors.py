@@ -1,0 +1,81 @@
+"""Every error that Homeport raises on purpose, and the exit code each one ends with.
+
+HomeportError            1  failed
+├── NotFoundError        1  a named thing does not exist
+├── UsageError           2  the call itself is wrong
+├── DriftError           3  not what was asked for, or not healthy
+├── PartialFleetError    4  some robots did it, some did not
+├── RefusedError         5  understood, and not done
+│   ├── IncompatibleError   does not fit this robot
+│   ├── UntrustedError      no signature by a key this machine knows
+│   └── IntegrityError      bytes are not those that were signed
+└── LockedError          6  somebody else is at it
+
+A message is one line: what failed, on what, why, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class HomeportError(Exception):
+    """Base of all errors that are shown to a person without a traceback."""
+
+    exit_code = 1
+
+
+class NotFoundError(HomeportError):
+    """A release, model, key or file that was named does not exist."""
+
+
+class UsageError(HomeportError):
+    """An argument, option or configuration key is wrong."""
+
+    exit_code = 2
+
+
+class DriftError(HomeportError):
+    """Something runs that was not asked for, or is not healthy."""
+
+    exit_code = 3
+
+
+class PartialFleetError(HomeportError):
+    """Part of the fleet did what was asked."""
+
+    exit_code = 4
+
+
+class RefusedError(HomeportError):
+    """The request was understood and refused; nothing was changed."""
+
+    exit_code = 5
+
+
+class IncompatibleError(RefusedError):
+    """The release or model does not fit this robot."""
+
+
+class UntrustedError(RefusedError):
+    """No trusted signature covers the document."""
+
+
+class IntegrityError(RefusedError):
+    """Bytes differ from their digest or size."""
+
+
+class LockedError(HomeportError):
+    """Another operation holds the lock."""
+
+    exit_code = 6
+
+
+def from_exit_code(code: int, message: str) -> HomeportError:
+    """Rebuild the error that a process ended with, or a socket replied, from its exit code."""
+    kinds: dict[int, type[HomeportError]] = {
+        2: UsageError,
+        3: DriftError,
+        4: PartialFleetError,
+        5: RefusedError,
+        6: LockedError,
+    }
+    return kinds.get(code, HomeportError)(message)

@@ -1,0 +1,73 @@
+"""Call a Homeport socket: one JSON line out, events and one reply back. docs/interfaces.md has the protocol."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from model_registry.core.documents import dump
+from model_registry.core.errors import HomeportError, from_exit_code
+
+MAX_REPLY_BYTES = 1 << 20
+PROTOCOL = 1
+
+
+def request(verb: str, **fields: object) -> bytes:
+    """One request line."""
+    return dump({"v": PROTOCOL, "verb": verb, **fields}) + b"\n"
+
+
+def reply_ok(result: dict[str, object]) -> bytes:
+    return dump({"v": PROTOCOL, "ok": True, "result": result}) + b"\n"
+
+
+def reply_error(error: HomeportError) -> bytes:
+    return dump({"v": PROTOCOL, "ok": False, "error": {"code": error.exit_code, "message": str(error)}}) + b"\n"
+
+
+def call(
+    path: Path, line: bytes, timeout_s: float, on_event: Callable[[str, str], None] | None = None
+) -> dict[str, object]:
+    """Send one request and return its result.
+
+    Raises HomeportError with the code of the reply, or when nobody answers within `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(min(timeout_s, 5.0))
+            connection.connect(str(path))
+            connection.sendall(line)
+            return _read_reply(connection, deadline, on_event)
+    except (OSError, ValueError) as error:
+        raise HomeportError(f"{path}: no answer ({error}); is the service that owns this socket running?") from error
+
+
+def _read_reply(
+    connection: socket.socket, deadline: float, on_event: Callable[[str, str], None] | None
+) -> dict[str, object]:
+    buffer = b""
+    while True:
+        while b"\n" not in buffer:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = connection.recv(65_536)
+            if not piece:
+                raise OSError("the connection was closed before the reply")
+            buffer += piece
+            if len(buffer) > MAX_REPLY_BYTES:
+                raise ValueError("the reply is too long")
+        line, buffer = buffer.split(b"\n", 1)
+        message = json.loads(line)
+        if "event" in message:
+            if on_event is not None:
+                on_event(message["event"]["stage"], message["event"]["text"])
+            continue
+        if message.get("ok") is True:
+            result: dict[str, object] = message["result"]
+            return result
+        error = from_exit_code(int(message["error"]["code"]), str(message["error"]["message"]))
+        error.result = message.get("result")  # type: ignore[attr-defined]
+        raise error

@@ -1,0 +1,171 @@
+"""The release document: image + model + engine recipe + config, pinned by digest. Its identity is the sha256 of its bytes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, as_text, dump, parse
+from model_registry.core.errors import UsageError
+
+PAYLOAD_TYPE = "application/vnd.homeport.release.v1+json"
+PROFILES = ("optimized", "hardware_accelerated", "resource_optimized", "safe_production")
+BACKENDS = ("onnxruntime", "tensorrt", "torch_tensorrt", "torch", "null")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?")
+_PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_PART}(/{_PART})*")
+_ROW_ARCH = re.compile(r"[a-z0-9-]+/(amd64|arm64)")
+
+
+def check_version(text: str, path: str) -> str:
+    """Semantic version without build metadata. Raises UsageError."""
+    if not _VERSION.fullmatch(text):
+        raise UsageError(f"{path}: expected a version such as 1.4.2, got {text!r}")
+    return text
+
+
+def check_name(text: str, path: str) -> str:
+    """OCI repository name. Raises UsageError."""
+    if len(text) > 200 or not _NAME.fullmatch(text):
+        raise UsageError(f"{path}: expected a repository name such as models/pilot, got {text!r}")
+    return text
+
+
+def version_key(version: str) -> tuple[int, int, int]:
+    """The numbers of a version, for comparing."""
+    major, minor, patch = check_version(version, "version").split("-")[0].split(".")
+    return int(major), int(minor), int(patch)
+
+
+@dataclass(frozen=True)
+class Image:
+    """What runs on one row and architecture. Row `process`: `digest` is the wheel's sha256, `lock` the sha256 of the dependency lock file."""
+
+    repository: str
+    digest: Digest
+    config_digest: Digest | None
+    lock: Digest | None
+
+    @classmethod
+    def read(cls, value: object, path: str) -> Image:
+        reader = Reader(value, path)
+        image = cls(
+            check_name(reader.text("repository"), f"{path}.repository"),
+            reader.digest("digest"),
+            reader.digest("config_digest") if reader.has("config_digest") else None,
+            reader.digest("lock") if reader.has("lock") else None,
+        )
+        reader.done()
+        return image
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the engine is built, and what it may cost: milliseconds, bytes."""
+
+    backends: tuple[str, ...]
+    precision: str
+    inference_p99_ms: float
+    peak_memory_bytes: int
+
+    @classmethod
+    def read(cls, reader: Reader) -> Recipe:
+        budget = reader.child("budget")
+        recipe = cls(
+            reader.texts("backends"),
+            reader.text("precision", PRECISIONS),
+            budget.number("inference_p99_ms", 0.001),
+            budget.integer("peak_memory_bytes", 1),
+        )
+        if not recipe.backends or set(recipe.backends) - set(BACKENDS):
+            raise UsageError(
+                f"{reader.path}.backends: expected one or more of {', '.join(BACKENDS)}, got {list(recipe.backends)}"
+            )
+        budget.done()
+        reader.done()
+        return recipe
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """Where a release may run."""
+
+    rows: tuple[str, ...]
+    l4t: tuple[str, ...]
+    embodiment: str
+    supervisor_protocol: int
+    minimum_agent: str
+
+    @classmethod
+    def read(cls, reader: Reader) -> Compatibility:
+        compatibility = cls(
+            reader.texts("rows"),
+            reader.texts("l4t"),
+            reader.text("embodiment"),
+            reader.integer("supervisor_protocol", 1),
+            check_version(reader.text("minimum_agent"), f"{reader.path}.minimum_agent"),
+        )
+        reader.done()
+        return compatibility
+
+
+@dataclass(frozen=True)
+class Release:
+    """A parsed release document; `digest` is the sha256 of the bytes it was parsed from."""
+
+    digest: Digest
+    name: str
+    version: str
+    counter: int
+    minimum_counter: int
+    images: dict[str, Image]
+    model_repository: str
+    model: Digest
+    recipe: Recipe
+    profile: str
+    overrides: dict[str, float | str | bool]
+    compatibility: Compatibility
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Release:
+        """Read the exact bytes that were signed. Raises UsageError naming the field."""
+        reader = Reader(parse(payload, "release", 65_536), "release")
+        if (schema := reader.integer("schema", 1)) != 1:
+            raise UsageError(f"release.schema: {schema} is newer than this program knows (1); update Homeport here")
+        model, config = reader.child("model"), reader.child("config")
+        release = cls(
+            digest=Digest.of(payload),
+            name=check_name(reader.text("name"), "release.name"),
+            version=check_version(reader.text("version"), "release.version"),
+            counter=reader.integer("counter", 1),
+            minimum_counter=reader.integer("minimum_counter"),
+            images=reader.table("images", Image.read),
+            model_repository=check_name(model.text("repository"), "release.model.repository"),
+            model=model.digest("digest"),
+            recipe=Recipe.read(reader.child("engine")),
+            profile=config.text("profile", PROFILES),
+            overrides=config.table("overrides", _override),
+            compatibility=Compatibility.read(reader.child("compatibility")),
+        )
+        for part in (model, config, reader):
+            part.done()
+        for key in release.images:
+            if not _ROW_ARCH.fullmatch(key):
+                raise UsageError(f"release.images: expected row/amd64 or row/arm64, got {key!r}")
+        return release
+
+
+def _override(value: object, path: str) -> float | str | bool:
+    if isinstance(value, (bool, int, float)):
+        return value
+    return as_text(value, path)
+
+
+def payload(fields: dict[str, object]) -> bytes:
+    """Canonical bytes of a release document, checked by reading them back."""
+    data = dump(fields)
+    Release.parse(data)
+    return data

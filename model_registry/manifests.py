@@ -1,0 +1,94 @@
+"""OCI image manifests: the list of blobs that makes an artifact. The same content gives the same bytes on every machine: canonical JSON, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, as_text, dump, parse
+from model_registry.core.errors import UsageError
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MAX_MANIFEST_BYTES = 4 << 20
+MAX_LAYERS = 4096
+FILE_PATH = "org.cncf.model.filepath"
+TITLE = "org.opencontainers.image.title"
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One blob: what it is, its digest and its size in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, media_type: str, data: bytes, annotations: dict[str, str] | None = None) -> Descriptor:
+        return cls(media_type, Digest.of(data), len(data), annotations or {})
+
+    @classmethod
+    def read(cls, value: object, path: str) -> Descriptor:
+        reader = Reader(value, path)
+        descriptor = cls(
+            reader.text("mediaType"),
+            reader.digest("digest"),
+            reader.integer("size"),
+            reader.table("annotations", as_text) if reader.has("annotations") else {},
+        )
+        reader.done()
+        return descriptor
+
+    def fields(self) -> dict[str, object]:
+        base: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        return {**base, "annotations": self.annotations} if self.annotations else base
+
+
+EMPTY_BYTES = b"{}"
+EMPTY = Descriptor.of("application/vnd.oci.empty.v1+json", EMPTY_BYTES)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """An OCI 1.1 artifact manifest."""
+
+    artifact_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, data: bytes, what: str) -> Manifest:
+        """Raises UsageError naming the field."""
+        reader = Reader(parse(data, what, MAX_MANIFEST_BYTES), what)
+        if (version := reader.integer("schemaVersion")) != 2:
+            raise UsageError(f"{what}.schemaVersion: expected 2, got {version}")
+        if reader.has("mediaType"):
+            reader.text("mediaType", (MANIFEST,))
+        manifest = cls(
+            reader.text("artifactType"),
+            Descriptor.read(reader.child("config").value, f"{what}.config"),
+            reader.items("layers", Descriptor.read),
+            reader.table("annotations", as_text) if reader.has("annotations") else {},
+        )
+        reader.done()
+        if not 0 < len(manifest.layers) <= MAX_LAYERS:
+            raise UsageError(f"{what}.layers: expected 1 to {MAX_LAYERS}, got {len(manifest.layers)}")
+        return manifest
+
+    def bytes(self) -> bytes:
+        """The canonical bytes; their sha256 is the artifact's digest."""
+        fields: dict[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": self.artifact_type,
+            "config": self.config.fields(),
+            "layers": [layer.fields() for layer in self.layers],
+        }
+        return dump({**fields, "annotations": self.annotations} if self.annotations else fields)
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers, each digest once."""
+        return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())

@@ -1,0 +1,89 @@
+"""Names that people type: where artifacts are kept (`oci:DIR`, `https://host`) and which one is meant (`name:tag`, `name@sha256:…`).
+
+Everything passes this grammar before it becomes a path or a request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import UsageError
+from model_registry.core.release import check_name
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9a-f:]+")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where artifacts are kept: exactly one of `folder` (an OCI image-layout directory) and `url` (a registry) is set."""
+
+    folder: Path | None
+    url: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `oci:PATH`, `https://host[:port]`, or `http://` to this machine only. Raises UsageError."""
+        if text.startswith("oci:") and len(text) > 4:
+            return cls(Path(text[4:]).expanduser(), None)
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise UsageError(f"source {text!r}: {error}") from error
+        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+            raise UsageError(f"source {text!r}: expected oci:FOLDER or https://HOST[:PORT]")
+        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+            raise UsageError(
+                f"source {text!r}: expected a host and nothing behind it; credentials go to HOMEPORT_REGISTRY_AUTH"
+            )
+        if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
+            raise UsageError(f"source {text!r}: plain http is for this machine only; use https://{host}")
+        shown = f"[{host}]" if ":" in host else host
+        return cls(None, f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else ""))
+
+    def __str__(self) -> str:
+        return self.url if self.url is not None else f"oci:{self.folder}"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One artifact: a repository name with exactly one of a tag and a digest."""
+
+    repository: str
+    tag: str | None
+    digest: Digest | None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read `name:tag` or `name@sha256:…`. Raises UsageError."""
+        name, at, digest = text.partition("@")
+        if at:
+            return cls(check_name(name, f"reference {text!r}"), None, Digest.parse(digest, f"reference {text!r}"))
+        name, colon, tag = text.partition(":")
+        if not colon:
+            raise UsageError(f"reference {text!r}: expected NAME:VERSION or NAME@sha256:…")
+        return cls(check_name(name, f"reference {text!r}"), check_tag(tag, f"reference {text!r}"), None)
+
+    @classmethod
+    def pinned(cls, text: str) -> tuple[str, Digest]:
+        """Read `name@sha256:…` and nothing else: what runs on a robot is named by its digest. Raises UsageError."""
+        reference = cls.parse(text)
+        if reference.digest is None:
+            raise UsageError(f"reference {text!r}: expected {reference.repository}@sha256:…; give the digest, not a tag")
+        return reference.repository, reference.digest
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.digest}" if self.digest is not None else f"{self.repository}:{self.tag}"
+
+
+def check_tag(text: str, path: str) -> str:
+    """OCI tag. Raises UsageError."""
+    if not _TAG.fullmatch(text):
+        raise UsageError(f"{path}: expected a tag such as 1.4.2, got {text!r}")
+    return text

@@ -1,0 +1,1 @@
+"""What runs on a robot: policy, engine, supervisor, monitor, simulator and agent."""
