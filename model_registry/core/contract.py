@@ -93,6 +93,12 @@ class ImageRecipe:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @classmethod
+    def read(cls, image: Reader) -> ImageRecipe:
+        image.text("color", ("RGB",))
+        mean, std = image.items("mean", as_number), image.items("std", as_number)
+        return cls(image.integer("width", 1), image.integer("height", 1), mean, std)
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -142,46 +148,8 @@ class Contract:
             raise IncompatibleError(
                 f"{FILE_NAME}.requires: this program does not know {unknown[0]!r}; update Homeport here"
             )
-        body, output, preprocess = reader.child("embodiment"), reader.child("output"), reader.child("preprocess")
-        image, lidar = preprocess.child("image"), preprocess.child("lidar")
-        tokenizer, normalization, action = (
-            reader.child("tokenizer"),
-            reader.child("normalization"),
-            reader.child("action"),
-        )
-        output.text("dtype", ("float32",))
-        image.text("color", ("RGB",))
-        contract = cls(
-            name=check_name(reader.text("name"), f"{FILE_NAME}.name"),
-            version=check_version(reader.text("version"), f"{FILE_NAME}.version"),
-            embodiment=body.text("type"),
-            camera_roles=body.texts("camera_roles"),
-            graphs=dict(reader.items("components", _component)),
-            inputs=reader.items("inputs", Input.read),
-            output=output.text("name"),
-            output_shape=output.items("shape", as_integer),
-            image=ImageRecipe(
-                image.integer("width", 1),
-                image.integer("height", 1),
-                image.items("mean", as_number),
-                image.items("std", as_number),
-            ),
-            lidar_sectors=lidar.integer("sectors", 1),
-            lidar_max_range_m=lidar.number("max_range_m", 0.01),
-            tokenizer=check_path(tokenizer.text("path"), f"{FILE_NAME}.tokenizer.path"),
-            token_length=tokenizer.integer("length", 1),
-            normalization=check_path(normalization.text("path"), f"{FILE_NAME}.normalization.path"),
-            action_space=action.text("space", ("base_velocity", "joint_position", "joint_velocity")),
-            dims=action.items("dims", Dimension.read),
-            horizon=action.integer("horizon", 1),
-            execute_steps=action.integer("execute_steps", 1),
-            control_hz=action.number("control_hz", 0.1, 1000.0),
-            goldens=reader.items("goldens", Golden.read),
-            files=reader.table("files", _file_digest),
-            licence=reader.text("licence"),
-        )
-        for part in (body, output, image, lidar, preprocess, tokenizer, normalization, action, reader):
-            part.done()
+        contract = cls(**_identity(reader), **_tensors(reader), **_action(reader.child("action")))  # type: ignore[arg-type]
+        reader.done()
         contract._check()
         return contract
 
@@ -229,6 +197,47 @@ class Contract:
     def drives_a_base(self) -> bool:
         """Whether the actions have an output path on a robot of this version."""
         return self.action_space == "base_velocity" and tuple(dim.name for dim in self.dims) == BASE_DIMENSIONS
+
+
+def _identity(reader: Reader) -> dict[str, object]:
+    body = reader.child("embodiment")
+    return {
+        "name": check_name(reader.text("name"), f"{FILE_NAME}.name"),
+        "version": check_version(reader.text("version"), f"{FILE_NAME}.version"),
+        "embodiment": body.text("type"),
+        "camera_roles": body.texts("camera_roles"),
+        "goldens": reader.items("goldens", Golden.read),
+        "files": reader.table("files", _file_digest),
+        "licence": reader.text("licence"),
+    }
+
+
+def _tensors(reader: Reader) -> dict[str, object]:
+    output, preprocess, tokenizer = reader.child("output"), reader.child("preprocess"), reader.child("tokenizer")
+    output.text("dtype", ("float32",))
+    lidar = preprocess.child("lidar")
+    return {
+        "graphs": dict(reader.items("components", _component)),
+        "inputs": reader.items("inputs", Input.read),
+        "output": output.text("name"),
+        "output_shape": output.items("shape", as_integer),
+        "image": ImageRecipe.read(preprocess.child("image")),
+        "lidar_sectors": lidar.integer("sectors", 1),
+        "lidar_max_range_m": lidar.number("max_range_m", 0.01),
+        "tokenizer": check_path(tokenizer.text("path"), f"{FILE_NAME}.tokenizer.path"),
+        "token_length": tokenizer.integer("length", 1),
+        "normalization": check_path(reader.child("normalization").text("path"), f"{FILE_NAME}.normalization.path"),
+    }
+
+
+def _action(action: Reader) -> dict[str, object]:
+    return {
+        "action_space": action.text("space", ("base_velocity", "joint_position", "joint_velocity")),
+        "dims": action.items("dims", Dimension.read),
+        "horizon": action.integer("horizon", 1),
+        "execute_steps": action.integer("execute_steps", 1),
+        "control_hz": action.number("control_hz", 0.1, 1000.0),
+    }
 
 
 def _component(value: object, path: str) -> tuple[str, str]:

@@ -73,6 +73,7 @@ class Reader:
             raise UsageError(f"{path}: expected an object, got {type(value).__name__}")
         self._value: dict[str, object] = dict(value)
         self._seen: set[str] = set()
+        self._children: list[Reader] = []
         self.path = path
 
     def _raw(self, key: str) -> object:
@@ -110,7 +111,7 @@ class Reader:
         assert isinstance(value, (int, float))
         if not minimum <= value <= maximum:
             raise UsageError(f"{self.path}.{key}: expected {minimum} to {maximum}, got {value}")
-        return float(value)
+        return _float(value, f"{self.path}.{key}")
 
     def boolean(self, key: str) -> bool:
         return bool(self._typed(key, (bool,), "true or false"))
@@ -119,7 +120,15 @@ class Reader:
         return Digest.parse(self._raw(key), f"{self.path}.{key}")
 
     def child(self, key: str) -> Reader:
-        return Reader(self._raw(key), f"{self.path}.{key}")
+        child = Reader(self._raw(key), f"{self.path}.{key}")
+        self._children.append(child)
+        return child
+
+    def mapping(self, key: str) -> dict[str, object]:
+        """An object as it stands, for what another reader checks."""
+        value = self._typed(key, (Mapping,), "an object")
+        assert isinstance(value, Mapping)
+        return dict(value)
 
     def items(self, key: str, convert: Callable[[object, str], T]) -> tuple[T, ...]:
         value = self._typed(key, (list,), "a list")
@@ -136,7 +145,9 @@ class Reader:
         return {str(name): convert(item, f"{self.path}.{key}.{name}") for name, item in value.items()}
 
     def done(self) -> None:
-        """Refuse unknown keys. Raises UsageError."""
+        """Refuse unknown keys, here and in every child. Raises UsageError."""
+        for child in self._children:
+            child.done()
         if unknown := sorted(set(self._value) - self._seen):
             raise UsageError(f"{self.path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(self._seen))}")
 
@@ -150,7 +161,14 @@ def as_text(value: object, path: str) -> str:
 def as_number(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{path}: expected a number, got {value!r}")
-    return float(value)
+    return _float(value, path)
+
+
+def _float(value: int | float, path: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise UsageError(f"{path}: too large a number") from error
 
 
 def as_integer(value: object, path: str) -> int:

@@ -55,6 +55,22 @@ class Layout:
     def journal(self) -> Path:
         return self.root / "journal.jsonl"
 
+    @property
+    def floor(self) -> Path:
+        return self.root / "floor.json"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine.json"
+
+    @property
+    def claim(self) -> Path:
+        return self.root / "claim.lock"
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "serve.lock"
+
     def model(self, digest: Digest) -> Path:
         return self.root / "models" / digest.hex
 
@@ -95,6 +111,12 @@ class Layout:
 
     def slot_status(self, slot: str) -> Path:
         return self.run / f"slot-{slot}" / "status.json"
+
+    def slot_process(self, slot: str) -> Path:
+        return self.run / f"slot-{slot}.process.json"
+
+    def slot_log(self, slot: str) -> Path:
+        return self.logs / f"slot-{slot}.log"
 
     @property
     def control_socket(self) -> Path:

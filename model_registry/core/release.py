@@ -22,7 +22,7 @@ _ROW_ARCH = re.compile(r"[a-z0-9-]+/(amd64|arm64)")
 
 def check_version(text: str, path: str) -> str:
     """Semantic version without build metadata. Raises UsageError."""
-    if not _VERSION.fullmatch(text):
+    if len(text) > 64 or not _VERSION.fullmatch(text):
         raise UsageError(f"{path}: expected a version such as 1.4.2, got {text!r}")
     return text
 
@@ -84,8 +84,6 @@ class Recipe:
             raise UsageError(
                 f"{reader.path}.backends: expected one or more of {', '.join(BACKENDS)}, got {list(recipe.backends)}"
             )
-        budget.done()
-        reader.done()
         return recipe
 
 
@@ -150,8 +148,7 @@ class Release:
             overrides=config.table("overrides", _override),
             compatibility=Compatibility.read(reader.child("compatibility")),
         )
-        for part in (model, config, reader):
-            part.done()
+        reader.done()
         for key in release.images:
             if not _ROW_ARCH.fullmatch(key):
                 raise UsageError(f"release.images: expected row/amd64 or row/arm64, got {key!r}")
@@ -166,6 +163,9 @@ def _override(value: object, path: str) -> float | str | bool:
 
 def payload(fields: dict[str, object]) -> bytes:
     """Canonical bytes of a release document, checked by reading them back."""
-    data = dump(fields)
+    try:
+        data = dump(fields)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"release: not what a release can hold ({error})") from error
     Release.parse(data)
     return data

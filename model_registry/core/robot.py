@@ -87,7 +87,6 @@ class Robot:
         if reader.has("topics"):
             given = reader.child("topics")
             topics.update({key: given.text(key) for key in TOPICS if given.has(key)})
-            given.done()
         sources = reader.child("sources")
         base = reader.child("base")
         robot = cls(
@@ -102,8 +101,7 @@ class Robot:
             battery_floor=reader.number("battery_floor", 0.0, 1.0),
             base_timeout_s=base.number("timeout_s", 0.01),
         )
-        for part in (sources, base, reader):
-            part.done()
+        reader.done()
         if robot.base_timeout_s > MAX_BASE_TIMEOUT_S:
             raise UsageError(
                 f"{path.name}.base.timeout_s: {robot.base_timeout_s} s is too long, at most {MAX_BASE_TIMEOUT_S} s; configure the base driver to stop sooner"

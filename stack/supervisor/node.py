@@ -1,0 +1,241 @@
+"""The supervisor's process: ROS topics, the tick thread, both sockets, and how it ends.
+
+Three threads beside the main one, which only waits for a signal: *executor* stores what arrives, *tick* decides and publishes, *sockets* serves
+requests. The last message of a process that is told to end is zero, whatever its state.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import signal
+import threading
+import time
+from functools import partial
+
+import rclpy
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import BatteryState, LaserScan
+from std_msgs.msg import Bool, String
+from trajectory_msgs.msg import JointTrajectory
+
+from model_registry.core.documents import dump
+from model_registry.core.errors import UsageError
+from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
+from model_registry.core.robot import Robot
+from stack.supervisor import report
+from stack.supervisor.actions import ActionMessage
+from stack.supervisor.requests import CONTROL, OPERATOR
+from stack.supervisor.selection import Selected
+from stack.supervisor.sockets import SocketServer
+from stack.supervisor.state import Reason
+from stack.supervisor.supervisor import Output, Supervisor
+from stack.supervisor.ticker import Ticker
+
+log = logging.getLogger(__name__)
+
+_LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_TICKS_PER_STATE = 5
+_TICKS_PER_LOG = 50
+_LAST_ZEROS = 5
+
+
+class Topics:
+    """Everything the supervisor hears and says on ROS."""
+
+    def __init__(self, node: Node, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        robot = supervisor.robot
+        self._cmd_vel = node.create_publisher(Twist, robot.topics["cmd_vel"], 10)
+        self._applied = node.create_publisher(TwistStamped, "/safety/applied", 10)
+        self._state = node.create_publisher(String, "/safety/state", _KEPT)
+        self._status = node.create_publisher(Bool, "/safety_status", 10)
+        self._log = node.create_publisher(String, "/safety_log", 10)
+        self._command = node.create_publisher(String, "/command", _KEPT)
+        self._command_seq = 0
+        sources = supervisor.sources.all
+        if sources["scan"].required:
+            # Only its arrival matters yet, so it is not even decoded.
+            node.create_subscription(LaserScan, robot.topics["scan"], self._on_scan, _LATEST, raw=True)
+        if sources["odom"].required:
+            node.create_subscription(Odometry, robot.topics["odom"], self._on_odom, _LATEST)
+        if sources["battery"].required:
+            node.create_subscription(BatteryState, robot.topics["battery"], self._on_battery, _LATEST)
+        node.create_subscription(String, robot.topics["voice"], lambda message: supervisor.voice(message.data), 10)
+        node.create_subscription(Bool, "/safety/estop", lambda message: supervisor.estop(message.data), 10)
+        for slot in SLOTS:
+            node.create_subscription(JointTrajectory, f"/slot_{slot}/action", partial(self._on_action, slot), 10)
+
+    def _on_scan(self, _: bytes) -> None:
+        self._supervisor.scan(time.monotonic())
+
+    def _on_odom(self, message: Odometry) -> None:
+        twist = message.twist.twist
+        self._supervisor.odom(twist.linear.x, twist.angular.z, time.monotonic())
+
+    def _on_battery(self, message: BatteryState) -> None:
+        self._supervisor.battery(float(message.percentage), time.monotonic())
+
+    def _on_action(self, slot: str, message: JointTrajectory) -> None:
+        # Without simulated time the ROS clock is the system clock.
+        arrival_s, ros_s = time.monotonic(), time.time()
+        points = message.points
+        self._supervisor.action(
+            slot,
+            ActionMessage(
+                header=message.header.frame_id,
+                stamp_s=_seconds(message.header.stamp),
+                names=tuple(message.joint_names),
+                times=tuple(_seconds(point.time_from_start) for point in points),
+                values=tuple(tuple(point.velocities) for point in points),
+                arrival_s=arrival_s,
+                ros_s=ros_s,
+            ),
+        )
+
+    def publish(self, output: Output, now_s: float) -> None:
+        """Say what one tick decided: the command first."""
+        self.publish_command(output)
+        count = self._supervisor.ticks.count
+        if output.changed or count % _TICKS_PER_STATE == 0:
+            self._state.publish(_text(report.state(self._supervisor, now_s)))
+        if output.changed or count * 2 // 5 != (count - 1) * 2 // 5:
+            self._status.publish(Bool(data=output.safe))
+        for event in output.events:
+            log.info("%s: %s (%s)", event["event"], event["reason"], event["state"])
+            self._log.publish(_text(event))
+        if output.source and count % _TICKS_PER_LOG == 0:
+            self._log.publish(_text(report.log_record(self._supervisor, output.command, now_s)))
+        self._publish_voice_command(now_s)
+
+    def publish_command(self, output: Output) -> None:
+        """`/cmd_vel`, and the same with its origin on `/safety/applied`."""
+        linear, angular = output.command
+        if not (math.isfinite(linear) and math.isfinite(angular)):
+            raise ArithmeticError(f"command {output.command} is not finite")
+        applied = TwistStamped()
+        applied.header.stamp.sec, applied.header.stamp.nanosec = divmod(time.time_ns(), 1_000_000_000)
+        applied.header.frame_id = output.source
+        applied.twist.linear.x, applied.twist.angular.z = linear, angular
+        self._cmd_vel.publish(applied.twist)
+        self._applied.publish(applied)
+
+    def _publish_voice_command(self, now_s: float) -> None:
+        command = self._supervisor.voice_command
+        again = command.mortal and self._supervisor.ticks.count % _TICKS_PER_LOG == 0
+        if command.seq != self._command_seq or again:
+            self._command_seq = command.seq
+            self._command.publish(_text(command.document(now_s) or {}))
+
+
+def _seconds(stamp: Time | Duration) -> float:
+    """A ROS time or duration in seconds."""
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
+def _text(document: dict[str, object]) -> String:
+    return String(data=dump(document).decode())
+
+
+class Process:
+    """One supervisor at work: starts its threads, waits, and ends with zero."""
+
+    def __init__(self, supervisor: Supervisor, sockets: SocketServer) -> None:
+        self._supervisor = supervisor
+        self._sockets = sockets
+        self._node = rclpy.create_node("homeport_supervisor", enable_rosout=False, start_parameter_services=False)
+        self._topics = Topics(self._node, supervisor)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._spinning = threading.Thread(target=self._spin, name="executor", daemon=True)
+        self._serving = threading.Thread(target=self._serve_sockets, name="sockets", daemon=True)
+        self._ticker = Ticker(supervisor.settings.tick_s, self._tick, self._last, supervisor.ticks)
+        self._failing = False
+
+    def serve(self, ending: threading.Event) -> int:
+        """Run until `ending` is set. Returns the exit code: 1 when the tick thread died."""
+        # What exists now lives as long as the process: the collector need not walk it during a tick.
+        gc.collect()
+        gc.freeze()
+        for thread in (self._spinning, self._ticker, self._serving):
+            thread.start()
+        while self._ticker.is_alive() and not ending.wait(0.5):
+            continue
+        code = 0 if self._ticker.is_alive() else 1
+        self._sockets.stop()
+        self._serving.join(2.0)
+        self._ticker.stop(2.0)
+        self._executor.shutdown(timeout_sec=1.0)
+        self._spinning.join(1.0)
+        self._node.destroy_node()
+        return code
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+        except Exception:
+            log.exception("Receiving failed; the robot stops")
+            self._supervisor.trip(Reason.EXCEPTION)
+
+    def _serve_sockets(self) -> None:
+        while not self._sockets.ending:
+            try:
+                self._sockets.serve()
+            except Exception:
+                log.exception("Serving the sockets failed once and goes on")
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        try:
+            self._topics.publish(self._supervisor.tick(now_s, time.time()), now_s)
+            self._failing = False
+        except Exception:
+            self._topics.publish_command(self._supervisor.stop())
+            self._supervisor.trip(Reason.EXCEPTION)
+            if not self._failing:
+                log.exception("A tick failed; the robot stops")
+            self._failing = True
+
+    def _last(self) -> None:
+        for _ in range(_LAST_ZEROS):
+            self._topics.publish(self._supervisor.stop(), time.monotonic())
+            time.sleep(self._supervisor.settings.tick_s)
+
+
+def run(layout: Layout) -> int:
+    """Supervise one robot until SIGTERM or SIGINT. Returns the exit code. Raises HomeportError when it cannot start."""
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    supervisor = Supervisor(Robot.load(layout.robot_toml), committed(layout))
+    # The sockets come first: they are how a second supervisor finds out that it is one.
+    sockets = SocketServer(
+        {CONTROL: layout.control_socket, OPERATOR: layout.operator_socket},
+        supervisor.submit,
+    )
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        return Process(supervisor, sockets).serve(ending)
+    finally:
+        rclpy.try_shutdown()
+
+
+def committed(layout: Layout) -> Selected | None:
+    """The slot and release that `current` names; None before the first COMMIT, or when the links say nothing usable."""
+    slot = linked_slot(layout)
+    try:
+        release = None if slot is None else linked_release(layout.slot(slot))
+    except UsageError as error:
+        log.warning("No slot is selected: %s", error)
+        return None
+    return Selected(slot, release) if slot is not None and release is not None else None

@@ -1,0 +1,101 @@
+"""A supervisor without ROS, clock or threads: one object that plays slots, sensors and time."""
+
+from __future__ import annotations
+
+from model_registry.core.digest import Digest
+from model_registry.core.robot import Limits, Robot, Source
+from stack.supervisor.actions import NAMES, ActionMessage
+from stack.supervisor.requests import OPERATOR, Answer, Ticket, parse_request
+from stack.supervisor.selection import Selected
+from stack.supervisor.supervisor import Output, Supervisor
+
+OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
+COMMITTED = Selected("a", OLD)
+LIMITS = Limits(0.5, 1.0, 2.0, 4.0)
+ROS_EPOCH_S = 1_700_000_000.0
+
+
+def robot(**absent: bool) -> Robot:
+    """A robot with scan and odometry, and no battery; `scan=False` takes one away."""
+    present = {"scan": True, "odom": True, "battery": False, **absent}
+    return Robot(
+        name="test-1",
+        site="lab",
+        embodiment="diff_drive",
+        row="process",
+        l4t=None,
+        topics={},
+        limits=LIMITS,
+        sources={name: Source(there, 500.0 if there else 0.0) for name, there in present.items()},
+        battery_floor=0.2,
+        base_timeout_s=0.25,
+    )
+
+
+class Bench:
+    """Time moves by `tick`; slots listed in `speeds` send 8 steps of that speed every 60 ms."""
+
+    def __init__(self, config: Robot | None = None, selected: Selected | None = COMMITTED) -> None:
+        self.supervisor = Supervisor(config or robot(), selected)
+        self.now_s = 100.0
+        self.clock_error_s = 0.0
+        self.speeds: dict[str, tuple[float, ...] | None] = {"a": (0.3, 0.0)}
+        self.releases = {"a": OLD, "b": NEW}
+        self.names = NAMES
+        self.stamp_age_s = 0.05
+        self.epoch = 1_000
+        self.sensors = True
+        self.outputs: list[Output] = []
+        self._seq = 0
+
+    @property
+    def ros_s(self) -> float:
+        return ROS_EPOCH_S + self.now_s + self.clock_error_s
+
+    def message(self, slot: str, values: tuple[tuple[float, ...], ...], step_s: float = 0.05) -> ActionMessage:
+        self._seq += 1
+        return ActionMessage(
+            header=f"{self.releases[slot].short}/{self.epoch}/{self._seq}",
+            stamp_s=self.ros_s - self.stamp_age_s,
+            names=self.names,
+            times=tuple(step_s * index for index in range(len(values))),
+            values=values,
+            arrival_s=self.now_s,
+            ros_s=self.ros_s,
+        )
+
+    def tick(self, count: int = 1) -> Output:
+        for _ in range(count):
+            self.now_s += 0.02
+            number = len(self.outputs)
+            if self.sensors:
+                speed = self.supervisor.limiter.last
+                self.supervisor.scan(self.now_s)
+                self.supervisor.odom(*speed, self.now_s)
+            if number % 3 == 0:
+                for slot, speed in self.speeds.items():
+                    self.supervisor.action(slot, self.message(slot, (speed,) * 8 if speed else ()))
+            self.supervisor.ticks.note(0.0)
+            self.outputs.append(self.supervisor.tick(self.now_s, self.ros_s))
+        return self.outputs[-1]
+
+    def ask(self, endpoint: str, line: bytes) -> Answer:
+        """Send one request and tick until it is answered."""
+        answers: list[Answer] = []
+        self.supervisor.submit(Ticket(parse_request(line, endpoint), answers.append))
+        self.tick()
+        return answers[0]
+
+    def operator(self, verb: str) -> Answer:
+        return self.ask(OPERATOR, f'{{"v":1,"verb":"{verb}"}}'.encode())
+
+    def drive(self) -> None:
+        """Arm and reach the driver's speed."""
+        self.tick(70)
+        answer = self.operator("arm")
+        assert isinstance(answer, dict), answer
+        self.tick(30)
+
+    @property
+    def state(self) -> str:
+        return self.supervisor.machine.state.value

@@ -1,0 +1,41 @@
+"""No command leaves the limits or the slope, whatever is asked for."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.supervisor.limits import Limiter
+from tests.fakes.supervision import LIMITS
+
+anything = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 1e308])
+
+
+@given(st.lists(st.tuples(anything, anything), max_size=60))
+def test_no_command_is_out_of_limits_or_too_steep_or_not_finite(targets):
+    limiter, last = Limiter(LIMITS, 0.02), (0.0, 0.0)
+    for target in targets:
+        command = limiter.follow(target)
+        assert all(math.isfinite(value) for value in command)
+        assert abs(command[0]) <= LIMITS.linear
+        assert abs(command[1]) <= LIMITS.angular
+        assert abs(command[0] - last[0]) <= LIMITS.linear_acceleration * 0.02 + 1e-12
+        assert abs(command[1] - last[1]) <= LIMITS.angular_acceleration * 0.02 + 1e-12
+        last = command
+
+
+def test_nan_is_zero_and_not_full_speed():
+    limiter = Limiter(LIMITS, 0.02)
+    assert limiter.follow((math.nan, math.nan)) == (0.0, 0.0)
+    assert limiter.clamped_ticks == 1
+
+
+def test_zero_is_at_once():
+    limiter = Limiter(LIMITS, 0.02, last=(0.5, 1.0))
+    assert limiter.zero() == (0.0, 0.0)
+
+
+def test_the_longest_ramp_is_that_of_the_slower_axis():
+    assert Limiter(LIMITS, 0.02).longest_ramp_s == 0.25

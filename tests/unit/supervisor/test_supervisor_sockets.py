@@ -1,0 +1,175 @@
+"""The sockets against clients that are rude, slow, many or broken."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from model_registry.core import lines
+from model_registry.core.errors import HomeportError, LockedError, RefusedError, UsageError
+from stack.supervisor.requests import CONTROL, OPERATOR, Plain
+from stack.supervisor.sockets import MAX_CONNECTIONS, SocketServer
+from tests.fakes.schemas import check
+
+
+class Desk:
+    """A server whose requests are answered at once with their own text; `arm` is refused, `estop` never answered."""
+
+    def __init__(self, folder, patience_s=5.0):
+        self.paths = {CONTROL: folder / "control" / "c.sock", OPERATOR: folder / "operator" / "o.sock"}
+        self.server = SocketServer(self.paths, self.answer, patience_s)
+        self.thread = threading.Thread(target=self.server.serve, daemon=True)
+        self.thread.start()
+
+    def answer(self, ticket):
+        if ticket.request == Plain("arm"):
+            ticket.answer(RefusedError("arm refused: scan_stale"))
+        elif ticket.request != Plain("estop"):
+            ticket.answer({"request": repr(ticket.request)})
+
+    def call(self, endpoint=CONTROL):
+        return lines.call(self.paths[endpoint], lines.request("status"), 3.0)
+
+    def connect(self, endpoint=CONTROL):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.settimeout(5.0)
+        client.connect(str(self.paths[endpoint]))
+        return client
+
+
+@pytest.fixture
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("s")
+
+
+@pytest.fixture
+def desk(folder):
+    desk = Desk(folder)
+    yield desk
+    desk.server.stop()
+    desk.thread.join(3.0)
+
+
+def read_line(client):
+    data = b""
+    while not data.endswith(b"\n"):
+        piece = client.recv(65_536)
+        if not piece:
+            return None
+        data += piece
+    return json.loads(data)
+
+
+def test_a_request_is_answered(desk):
+    assert "status" in desk.call()["request"]
+
+
+def test_a_refusal_keeps_its_exit_code_and_fits_the_schema(desk):
+    with desk.connect(OPERATOR) as client:
+        client.sendall(lines.request("arm"))
+        reply = read_line(client)
+    assert reply["error"]["code"] == RefusedError.exit_code
+    check(reply, "operator", "reply")
+
+
+def test_sockets_and_their_folders_are_closed_to_others(desk):
+    for path in desk.paths.values():
+        assert path.stat().st_mode & 0o777 == 0o660
+        assert path.parent.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "line"),
+    [
+        (CONTROL, b"not json\n"),
+        (CONTROL, b"\n"),
+        (CONTROL, b"[]\n"),
+        (CONTROL, b'{"v":1,"verb":"status","verb":"status"}\n'),
+        (CONTROL, b'{"v":2,"verb":"status"}\n'),
+        (CONTROL, lines.request("arm")),
+        (CONTROL, lines.request("status", more=1)),
+        (CONTROL, lines.request("select", slot="c", release="sha256:" + "0" * 64, probation_s=1, fallback=None)),
+        (CONTROL, lines.request("select", slot="a", release="latest", probation_s=1, fallback=None)),
+        (CONTROL, lines.request("select", slot="a", release="sha256:" + "0" * 64, probation_s=-1, fallback=None)),
+        (CONTROL, lines.request("hold", owner="x" * 65, reason="y")),
+        (CONTROL, lines.request("hold", owner="x\n", reason="y")),
+        (OPERATOR, lines.request("hold", owner="x", reason="y")),
+    ],
+)
+def test_a_bad_request_gets_one_clear_error(desk, endpoint, line):
+    with desk.connect(endpoint) as client:
+        client.sendall(line)
+        reply = read_line(client)
+    assert reply["error"]["code"] == UsageError.exit_code
+    check(reply, endpoint, "reply")
+    assert desk.call()
+
+
+def test_a_line_without_an_end_is_cut_off(desk):
+    with desk.connect() as client:
+        with suppress(OSError):  # It may hang up on us in the middle.
+            client.sendall(b"x" * 100_000)
+        assert "longer than" in str(read_line(client))
+    assert desk.call()
+
+
+def test_fifty_connections_leave_room_for_the_operator_and_go_away_by_themselves(folder):
+    desk = Desk(folder, patience_s=0.5)
+    clients = [desk.connect() for _ in range(MAX_CONNECTIONS)]
+    clients += [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(42)]
+    for client in clients[MAX_CONNECTIONS:]:
+        client.setblocking(False)
+        client.connect_ex(str(desk.paths[CONTROL]))
+    assert desk.call(endpoint=OPERATOR)
+    deadline = time.monotonic() + 5.0
+    answer = None
+    while answer is None and time.monotonic() < deadline:
+        try:
+            answer = desk.call()
+        except HomeportError:
+            continue
+    for client in clients:
+        client.close()
+    desk.server.stop()
+    desk.thread.join(3.0)
+    assert answer
+
+
+def test_a_client_that_does_not_finish_its_line_is_dropped(folder):
+    desk = Desk(folder, patience_s=0.2)
+    with desk.connect() as client:
+        client.sendall(b'{"v":1,')
+        assert client.recv(100) == b""
+    desk.server.stop()
+    desk.thread.join(3.0)
+
+
+def test_a_client_that_leaves_before_the_answer_hurts_nobody(desk):
+    for _ in range(3 * MAX_CONNECTIONS):
+        with desk.connect() as client:
+            client.sendall(lines.request("status"))
+    assert desk.call()
+
+
+def test_requests_in_one_piece_are_answered_one_by_one(desk):
+    with desk.connect() as client:
+        client.sendall(lines.request("status") * 3)
+        received = b""
+        while received.count(b"\n") < 3:
+            received += client.recv(4096)
+    assert received.count(b'"ok":true') == 3
+
+
+def test_a_second_server_on_the_same_path_is_refused_and_a_dead_socket_is_replaced(folder, desk):
+    with pytest.raises(LockedError):
+        SocketServer(desk.paths, desk.answer)
+    left = folder / "left" / "c.sock"
+    left.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(left))
+    SocketServer({CONTROL: left}, desk.answer).close()

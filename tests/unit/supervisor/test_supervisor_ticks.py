@@ -1,0 +1,447 @@
+"""Whole ticks without ROS: what the robot is told when slots, sensors, clocks and people do this or that."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_registry.core.errors import RefusedError, UsageError
+from model_registry.core.lines import reply_ok, request
+from stack.supervisor import report
+from stack.supervisor.requests import CONTROL
+from stack.supervisor.state import Reason
+from tests.fakes.schemas import check
+from tests.fakes.supervision import LIMITS, NEW, OLD, Bench, robot
+
+
+def select(bench, slot="b", release=NEW, probation_s=10.0, fallback="a"):
+    line = request("select", slot=slot, release=str(release), probation_s=probation_s, fallback=fallback)
+    return bench.ask(CONTROL, line)
+
+
+def driving_pair():
+    """Slot a drives at 0.3 m/s, slot b is ready at 0.4 m/s."""
+    bench = Bench()
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.drive()
+    bench.tick(60)
+    return bench
+
+
+def status(bench):
+    return report.status(bench.supervisor, bench.now_s)
+
+
+def test_nothing_moves_before_it_is_armed():
+    bench = Bench()
+    bench.tick(100)
+    assert bench.state == "SAFE_STOP"
+    assert {output.command for output in bench.outputs} == {(0.0, 0.0)}
+
+
+def test_an_armed_robot_follows_the_slot_and_says_which_action_it_was():
+    bench = Bench()
+    bench.drive()
+    assert bench.outputs[-1].command == pytest.approx((0.3, 0.0))
+    assert bench.outputs[-1].source.startswith(OLD.short)
+    assert bench.outputs[-1].safe
+    assert bench.state == "RUN"
+
+
+def test_a_missing_source_is_named_when_arming_is_refused():
+    bench = Bench()
+    bench.sensors = False
+    answer = bench.operator("arm")
+    assert isinstance(answer, RefusedError)
+    assert "scan_stale" in str(answer)
+
+
+def test_sources_declared_absent_do_not_stop_the_robot():
+    bench = Bench(robot(scan=False, odom=False))
+    bench.sensors = False
+    bench.drive()
+    assert bench.outputs[-1].command[0] == pytest.approx(0.3)
+    assert status(bench)["speed"]["source"] == "commanded"
+
+
+@pytest.mark.parametrize(("level", "reason"), [(0.9, []), (0.1, ["battery_low"]), (math.nan, ["battery_stale"])])
+def test_a_low_or_unknown_battery_blocks_arming(level, reason):
+    bench = Bench(robot(battery=True))
+    bench.supervisor.battery(level, bench.now_s)
+    bench.tick(5)
+    assert status(bench)["blocking"] == [*reason]
+
+
+def test_a_battery_that_swings_around_the_floor_does_not_flicker():
+    bench = Bench(robot(battery=True))
+    seen = []
+    for level in (0.21, 0.19, 0.21, 0.24, 0.26):
+        bench.supervisor.battery(level, bench.now_s)
+        bench.tick()
+        seen.append("battery_low" in status(bench)["reasons"])
+    assert seen == [False, True, True, True, False]
+
+
+def test_silence_is_zero_within_a_tenth_of_a_second_however_many_steps_remain():
+    bench = Bench()
+    bench.drive()
+    bench.speeds = {}
+    bench.tick(6)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert bench.state == "SAFE_STOP"
+    bench.speeds = {"a": (0.3, 0.0)}
+    bench.tick(50)
+    assert bench.outputs[-1].command == (0.0, 0.0), "nothing resumes by itself"
+
+
+def test_an_empty_action_ramps_down_and_stays_armed():
+    bench = Bench()
+    bench.drive()
+    bench.speeds["a"] = None
+    bench.tick(30)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert bench.state == "ARMED"
+    bench.speeds["a"] = (0.3, 0.0)
+    bench.tick(30)
+    assert bench.outputs[-1].command[0] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("value", "reason"), [((math.nan, 0.0), "non_finite"), ((0.1, 0.0, 0.0), "wrong_width")])
+def test_an_action_that_cannot_be_read_latches(value, reason):
+    bench = Bench()
+    bench.drive()
+    bench.speeds["a"] = value
+    bench.tick(4)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert (bench.state, status(bench)["latched"]) == ("LATCHED", [reason])
+
+
+@pytest.mark.parametrize("age_s", [2.0, -0.2])
+def test_an_action_from_an_old_or_future_observation_stops(age_s):
+    bench = Bench()
+    bench.drive()
+    bench.stamp_age_s = age_s
+    bench.tick(4)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert not status(bench)["armed"]
+    assert status(bench)["slots"]["a"]["late"] >= 1
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_clock_step_stops_and_clears_by_itself_and_never_latches(step_s):
+    bench = Bench()
+    bench.drive()
+    bench.clock_error_s = step_s
+    bench.tick(2)
+    assert status(bench)["reasons"] == ["clock_step"]
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    bench.tick(60)
+    assert status(bench)["blocking"] == []
+    assert bench.state == "SAFE_STOP"
+
+
+def test_actions_of_an_older_process_or_another_release_do_not_drive():
+    bench = Bench()
+    bench.drive()
+    bench.epoch = 999
+    bench.tick(6)
+    assert status(bench)["reasons"] == ["silence"]
+    bench.epoch = 2_000
+    bench.releases["a"] = NEW
+    bench.tick(6)
+    assert status(bench)["reasons"] == ["other_release"]
+
+
+def test_an_epoch_from_the_future_cannot_shut_out_later_processes():
+    bench = Bench()
+    bench.epoch = 10**18
+    bench.tick(6)
+    bench.epoch = 2_000
+    bench.tick(6)
+    assert status(bench)["slots"]["a"]["epoch"] == 2_000
+
+
+def test_the_same_action_twice_counts_once():
+    bench = Bench()
+    bench.tick(1)
+    again = bench.message("a", ((0.1, 0.0),))
+    for _ in range(3):
+        bench.supervisor.action("a", again)
+    bench.speeds = {}
+    bench.tick()
+    assert status(bench)["slots"]["a"]["actions"] == 2
+
+
+def test_a_select_takes_effect_at_a_tick_and_without_a_jump():
+    bench = driving_pair()
+    before = len(bench.outputs)
+    answer = select(bench)
+    assert answer["tick"] == bench.supervisor.ticks.count
+    assert bench.outputs[-1].source.startswith(NEW.short)
+    bench.tick(30)
+    speeds = [output.command[0] for output in bench.outputs[before - 1 :]]
+    assert min(speeds) >= 0.3 - 1e-9
+    assert max(b - a for a, b in itertools.pairwise(speeds)) <= LIMITS.linear_acceleration * 0.02 + 1e-9
+    assert speeds[-1] == pytest.approx(0.4)
+
+
+def test_a_slot_is_selectable_after_twenty_actions_in_a_row():
+    bench = Bench()
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.drive()
+    bench.speeds["b"] = (math.nan, 0.0)
+    bench.tick(3)
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.tick(30)
+    answer = select(bench)
+    assert isinstance(answer, RefusedError)
+    assert "of 20 usable actions" in str(answer)
+    bench.tick(40)
+    assert isinstance(select(bench), dict)
+
+
+def test_a_shadow_that_has_nothing_to_say_while_the_driver_moves_is_not_selectable():
+    bench = driving_pair()
+    bench.speeds["b"] = None
+    bench.tick(70)
+    assert isinstance(select(bench), RefusedError)
+
+
+def test_a_standing_robot_can_be_switched_although_nobody_has_anything_to_do():
+    bench = Bench()
+    bench.speeds = {"a": None, "b": None}
+    bench.tick(70)
+    assert isinstance(select(bench), dict)
+
+
+def test_select_refuses_another_release_and_an_unknown_fallback_and_itself_as_fallback():
+    bench = driving_pair()
+    assert isinstance(select(bench, release=OLD), RefusedError)
+    assert isinstance(select(bench, fallback="b"), UsageError)
+    bench = Bench(selected=None)
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.tick(70)
+    assert isinstance(select(bench), RefusedError)
+    assert isinstance(select(bench, fallback=None), dict)
+
+
+def test_select_of_the_driver_only_changes_its_probation():
+    bench = driving_pair()
+    select(bench)
+    assert status(bench)["probation"]["fallback"] == "a"
+    select(bench, probation_s=0)
+    assert status(bench)["probation"] is None
+    assert status(bench)["selected"]["slot"] == "b"
+
+
+def misbehave(bench, how):
+    if how == "silence":
+        del bench.speeds["b"]
+    elif how == "other_release":
+        bench.releases["b"], bench.epoch = OLD, 2_000
+    else:
+        bench.speeds["b"] = {"non_finite": (math.inf, 0.0), "wrong_width": (0.1,), "out_of_limits": (2.0, 0.0)}[how]
+
+
+@pytest.mark.parametrize("how", ["silence", "non_finite", "wrong_width", "out_of_limits", "other_release"])
+def test_a_candidate_that_fails_its_probation_is_reverted_without_a_zero(how):
+    bench = driving_pair()
+    select(bench)
+    before = len(bench.outputs)
+    misbehave(bench, how)
+    bench.tick(40)
+    document = status(bench)
+    assert document["selected"]["slot"] == "a"
+    assert (document["reverted"]["reason"], document["reverted"]["to"]) == (how, "a")
+    assert (document["state"], document["armed"], document["probation"]) == ("RUN", True, None)
+    assert min(output.command[0] for output in bench.outputs[before:]) > 0.25
+    check(document, "control", "status")
+
+
+def test_a_late_candidate_is_reverted():
+    bench = driving_pair()
+    select(bench)
+    late = bench.message("b", ((0.4, 0.0),) * 8)
+    bench.supervisor.action(
+        "b",
+        type(late)(
+            late.header,
+            late.stamp_s - 2.0,
+            *(getattr(late, n) for n in ("names", "times", "values", "arrival_s", "ros_s")),
+        ),
+    )
+    bench.tick()
+    assert status(bench)["reverted"]["metric"] == "observation_age_ms"
+    assert status(bench)["armed"]
+
+
+def test_after_probation_a_failure_stops_the_robot_instead():
+    bench = driving_pair()
+    select(bench, probation_s=0.5)
+    bench.tick(30)
+    bench.speeds["b"] = (math.nan, 0.0)
+    bench.tick(4)
+    assert status(bench)["state"] == "LATCHED"
+    assert status(bench)["reverted"] is None
+
+
+def test_without_a_fallback_a_failed_probation_commands_zero_and_says_so():
+    bench = driving_pair()
+    select(bench, fallback=None)
+    del bench.speeds["b"]
+    bench.tick(8)
+    document = status(bench)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert (document["reverted"]["to"], document["reverted"]["reason"]) == (None, "silence")
+    assert not document["armed"]
+
+
+def test_hold_stops_and_keeps_the_robot_armed_until_the_last_owner_lets_go():
+    bench = Bench()
+    bench.drive()
+    for owner in ("agent", "rescue"):
+        bench.ask(CONTROL, request("hold", owner=owner, reason="switch"))
+    bench.tick(30)
+    assert bench.ask(CONTROL, request("hold", owner="agent", reason="switch")) == {"held": True, "at_zero": True}
+    assert bench.ask(CONTROL, request("unhold", owner="agent"))["held"]
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert not bench.ask(CONTROL, request("unhold", owner="rescue"))["held"]
+    bench.tick(30)
+    assert bench.outputs[-1].command[0] == pytest.approx(0.3)
+
+
+def test_a_slot_can_be_exchanged_under_hold():
+    bench = Bench()
+    bench.drive()
+    bench.ask(CONTROL, request("hold", owner="agent", reason="switch"))
+    bench.tick(30)
+    bench.speeds = {}
+    bench.tick(30)
+    bench.speeds = {"b": (0.4, 0.0)}
+    bench.tick(70)
+    assert isinstance(select(bench, fallback=None), dict)
+    bench.ask(CONTROL, request("unhold", owner="agent"))
+    bench.tick(30)
+    assert bench.outputs[-1].command[0] == pytest.approx(0.4)
+
+
+def test_an_estop_pressed_between_two_ticks_latches():
+    bench = Bench()
+    bench.drive()
+    bench.supervisor.estop(True)
+    bench.supervisor.estop(False)
+    bench.tick()
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert bench.state == "LATCHED"
+
+
+def test_the_estop_verb_latches_and_reset_leaves_the_robot_unarmed():
+    bench = Bench()
+    bench.drive()
+    assert bench.operator("estop")["state"] == "LATCHED"
+    assert isinstance(bench.operator("arm"), RefusedError)
+    bench.tick(5)
+    assert bench.operator("reset") == {"state": "SAFE_STOP", "armed": False, "blocking": []}
+
+
+def test_its_own_exception_latches():
+    bench = Bench()
+    bench.drive()
+    assert bench.supervisor.stop().command == (0.0, 0.0)
+    bench.supervisor.trip(Reason.EXCEPTION)
+    bench.tick()
+    assert (bench.state, bench.outputs[-1].command) == ("LATCHED", (0.0, 0.0))
+
+
+def test_a_stop_command_stops_whatever_the_slot_says():
+    bench = Bench()
+    bench.drive()
+    bench.supervisor.voice("stop")
+    bench.tick(30)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    assert bench.state == "ARMED"
+    bench.supervisor.voice("go on")
+    bench.tick(30)
+    assert bench.state == "RUN"
+
+
+def test_a_shadow_is_compared_and_never_drives():
+    bench = Bench()
+    bench.drive()
+    bench.speeds["b"] = (0.45, 0.0)
+    bench.tick(60)
+    document = status(bench)["slots"]["b"]["disagreement"]
+    assert document["samples"] > 10
+    assert document["linear_mean"] == pytest.approx(0.15)
+    assert document["rate"] == 1.0
+    assert not any(output.source.startswith(NEW.short) for output in bench.outputs)
+
+
+def test_an_edge_is_reported_once():
+    bench = Bench()
+    bench.drive()
+    bench.speeds = {}
+    start = len(bench.outputs)
+    bench.tick(100)
+    events = [event["event"] for output in bench.outputs[start:] for event in output.events]
+    assert events.count("state") <= 2
+    assert events.count("reasons") == 1
+
+
+@pytest.mark.parametrize(
+    "change", [lambda bench: None, lambda bench: bench.drive(), lambda bench: bench.operator("estop")]
+)
+def test_documents_fit_their_schemas(change):
+    bench = driving_pair()
+    change(bench)
+    check(report.state(bench.supervisor, bench.now_s), "supervisor-state")
+    check(status(bench), "control", "status")
+    check(json.loads(reply_ok(status(bench))), "control", "reply")
+    check(json.loads(reply_ok(bench.ask(CONTROL, request("unhold", owner="agent")))), "control", "reply")
+    check(json.loads(reply_ok(bench.operator("estop"))), "operator", "reply")
+    check(report.state(Bench(selected=None).supervisor, 0.0), "supervisor-state")
+
+
+def test_the_reply_to_select_fits_its_schema():
+    check(select(driving_pair()), "control", "select")
+
+
+number = st.floats() | st.sampled_from([0.1, -0.3, math.nan, 5.0])
+deed = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.none() | st.lists(number, min_size=1, max_size=3).map(tuple),
+    st.sampled_from(["", "", "", "arm", "reset", "estop", "select", "hold", "unhold"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(deed, max_size=25))
+def test_no_story_leads_to_a_command_that_is_not_finite_or_out_of_limits_or_too_steep(deeds):
+    bench = driving_pair()
+    last = bench.outputs[-1].command
+    for slot, value, verb in deeds:
+        bench.speeds[slot] = value
+        start = len(bench.outputs)
+        if verb in ("arm", "reset", "estop"):
+            bench.operator(verb)
+        elif verb == "select":
+            select(bench)
+        elif verb:
+            fields = {"owner": "x", "reason": "y"} if verb == "hold" else {"owner": "x"}
+            bench.ask(CONTROL, request(verb, **fields))
+        bench.tick(5)
+        for output in bench.outputs[start:]:
+            linear, angular = output.command
+            assert math.isfinite(linear)
+            assert math.isfinite(angular)
+            assert abs(linear) <= LIMITS.linear
+            assert abs(angular) <= LIMITS.angular
+            if output.command != (0.0, 0.0):
+                assert abs(linear - last[0]) <= LIMITS.linear_acceleration * 0.02 + 1e-9
+                assert abs(angular - last[1]) <= LIMITS.angular_acceleration * 0.02 + 1e-9
+            last = output.command

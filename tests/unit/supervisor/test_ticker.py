@@ -1,0 +1,80 @@
+"""The fixed-rate thread, and the watch on the ROS clock."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stack.supervisor.clock import ClockWatch
+from stack.supervisor.settings import Settings
+from stack.supervisor.ticker import Ticker, Ticks
+
+
+def test_it_ticks_until_it_is_stopped_and_then_calls_last_once():
+    called, enough = [], threading.Event()
+
+    def tick():
+        called.append("tick")
+        if len(called) >= 5:
+            enough.set()
+
+    ticks = Ticks()
+    ticker = Ticker(0.005, tick, lambda: called.append("last"), ticks)
+    ticker.start()
+    assert enough.wait(5.0)
+    ticker.stop(5.0)
+    assert called.count("last") == 1
+    assert called[-1] == "last"
+    assert ticks.document()["count"] == called.count("tick")
+
+
+def test_whole_periods_that_passed_are_missed_and_not_made_up_for():
+    ticks, count, enough, pause = Ticks(), [0], threading.Event(), threading.Event()
+
+    def tick():
+        count[0] += 1
+        if count[0] == 2:
+            pause.wait(0.1)
+        if count[0] == 4:
+            enough.set()
+
+    ticker = Ticker(0.01, tick, lambda: None, ticks)
+    ticker.start()
+    assert enough.wait(5.0)
+    ticker.stop(5.0)
+    assert ticks.missed >= 7
+
+
+def test_without_ticks_there_is_no_lateness():
+    assert Ticks().document() == {"count": 0, "missed": 0, "late_p99_ms": None, "scheduler": "other"}
+
+
+def watched(offsets):
+    """A watch that saw one offset of ROS time each 20 ms, and the time after the last."""
+    clock, now_s = ClockWatch(Settings()), 0.0
+    for offset in offsets:
+        now_s += 0.02
+        clock.update(now_s, now_s + offset)
+    return clock, now_s
+
+
+def test_slow_drift_is_not_a_step():
+    clock, now_s = watched([index * 0.001 for index in range(500)])
+    assert not clock.stepped(now_s)
+
+
+@pytest.mark.parametrize("step_s", [0.06, -0.06, 3600.0, -3600.0])
+def test_a_step_lasts_a_second(step_s):
+    clock, now_s = watched([0.0, 0.0, step_s])
+    assert clock.stepped(now_s)
+    assert clock.stepped(now_s + 0.99)
+    assert not clock.stepped(now_s + 1.01)
+
+
+def test_stamps_that_stay_wrong_prolong_it_for_a_while_and_then_are_somebodys_fault():
+    clock, now_s = watched([0.0, 3600.0])
+    assert clock.excuses(now_s + 0.9)
+    assert clock.stepped(now_s + 1.5)
+    assert not clock.excuses(now_s + 5.1)
+    assert not clock.stepped(now_s + 5.1)
