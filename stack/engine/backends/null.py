@@ -1,0 +1,66 @@
+"""A backend that computes nothing and takes a given time: what remains of a tick is our own overhead, on any hardware.
+
+Its engine is a note of how long to take, from the release's overrides `null_ms` and `null_busy`. Its actions are all zero
+before they get units, so that only a model made for it passes the parity gate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_registry.core.contract import Contract
+from model_registry.core.documents import Reader, dump, parse
+from stack.engine.backends import Backend, Identity, Kind, Options, Tensor
+
+FILE = "engine.json"
+
+
+def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
+    """Write how long an inference takes."""
+    note = {"ms": float(options.get("null_ms", 0.0)), "busy": bool(options.get("null_busy", False))}
+    (target / FILE).write_bytes(dump(note))
+
+
+class Null:
+    """Sleeps, or keeps a core busy, for `ms` milliseconds."""
+
+    def __init__(self, ms: float = 0.0, busy: bool = False) -> None:
+        self._seconds, self._busy = ms / 1e3, busy
+        self._output: NDArray[np.float32] = np.zeros((1, 1, 1), dtype=np.float32)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity("null", {}, "fp32")
+
+    def load(self, engine: Path, contract: Contract) -> None:
+        reader = Reader(parse((engine / FILE).read_bytes(), FILE), FILE)
+        self._seconds, self._busy = reader.number("ms", 0.0) / 1e3, reader.boolean("busy")
+        reader.done()
+        self._output = np.zeros(contract.output_shape, dtype=np.float32)
+
+    def warm_up(self, inputs: Mapping[str, Tensor], runs: int) -> None:
+        for _ in range(runs):
+            self.infer(inputs)
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        end = time.monotonic() + self._seconds
+        if not self._busy:
+            time.sleep(self._seconds)
+        while time.monotonic() < end:
+            pass
+        return self._output.copy()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _open(precision: str) -> Backend:
+    return Null()
+
+
+KIND = Kind(open=_open, build=build, file=FILE)

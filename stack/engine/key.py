@@ -1,0 +1,81 @@
+"""The engine key: an engine is used only for the model bytes, the recipe and the device it was built and proved for.
+
+Everything that could change what an engine computes, or how fast, is in one document; its sha256 names the engine's folder.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+
+from model_registry.core.contract import Contract
+from model_registry.core.digest import Digest
+from model_registry.core.documents import dump
+from model_registry.core.release import Release
+from stack.engine.backends import Identity
+
+_WEIGHTS = frozenset({".data", ".safetensors"})
+_CPU_INFO = Path("/proc/cpuinfo")
+_POWER_MODE = Path("/var/lib/nvpmodel/status")
+# Only flags that choose code: a kernel update adds others, and must not make every engine foreign.
+_COMPUTING = ("sse", "ssse", "avx", "amx", "fma", "f16c", "bmi", "popcnt", "fp", "asimd", "sve", "sme", "i8mm", "bf16")
+
+
+def cpu_identity(cpu_info: Path = _CPU_INFO) -> dict[str, str]:
+    """Architecture, model name and a hash of the computing instruction sets of the first core."""
+    fields: dict[str, str] = {}
+    for line in cpu_info.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    model = fields.get("model name") or f"{fields.get('CPU implementer', '?')}/{fields.get('CPU part', '?')}"
+    flags = sorted(
+        flag for flag in (fields.get("flags") or fields.get("Features") or "").split() if flag.startswith(_COMPUTING)
+    )
+    return {"arch": platform.machine(), "model": model, "flags": Digest.of(" ".join(flags).encode()).hex}
+
+
+def power_mode() -> str | None:
+    """Jetson's power mode; None on a machine without one."""
+    try:
+        return _POWER_MODE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def document(contract: Contract, release: Release, identity: Identity) -> dict[str, object]:
+    """Everything an engine depends on. The budget is in it too: `ready` is a promise about that budget."""
+    graphs = set(contract.graphs.values())
+    components = {
+        path: str(digest)
+        for path, digest in contract.files.items()
+        if path in graphs or PurePosixPath(path).suffix in _WEIGHTS
+    }
+    return {
+        "components": components,
+        "preprocessing": {
+            "image": asdict(contract.image),
+            "lidar": {"sectors": contract.lidar_sectors, "max_range_m": contract.lidar_max_range_m},
+            "tokenizer": {"digest": str(contract.files[contract.tokenizer]), "length": contract.token_length},
+            "normalization": str(contract.files[contract.normalization]),
+        },
+        "shapes": {
+            "inputs": [asdict(item) for item in contract.inputs],
+            "output": {"name": contract.output, "shape": list(contract.output_shape)},
+        },
+        "recipe": {
+            "precision": release.recipe.precision,
+            "inference_p99_ms": release.recipe.inference_p99_ms,
+            "peak_memory_bytes": release.recipe.peak_memory_bytes,
+            "options": {
+                name: value for name, value in release.overrides.items() if name.startswith(f"{identity.name}_")
+            },
+        },
+        "backend": {"name": identity.name, "precision": identity.precision, "versions": identity.versions},
+        "device": {"cpu": cpu_identity(), "driver": None, "power_mode": power_mode()},
+    }
+
+
+def engine_key(fields: dict[str, object]) -> str:
+    """The name of the engine's folder: 64 hex characters."""
+    return Digest.of(dump(fields)).hex

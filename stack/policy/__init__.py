@@ -1,0 +1,1 @@
+"""The policy node: sensors and a command in, action chunks out."""

@@ -1,0 +1,110 @@
+"""From `slots/x` to something that can run: every file named by the release, checked, and the engine that was proved on this device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_registry.core.contract import Contract
+from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, parse
+from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, RefusedError
+from model_registry.core.layout import Layout, linked_release
+from model_registry.core.release import Release
+from model_registry.core.robot import TOPICS, Robot
+from stack.engine import builder
+from stack.engine.backends import Backend, Identity
+from stack.engine.gates import longest_inference_ms
+from stack.policy.inference import Inference
+from stack.policy.profile import Profile, profile
+
+
+@dataclass(frozen=True)
+class Found:
+    """A slot's release, before anything is opened."""
+
+    folder: Path
+    release: Release
+    profile: Profile
+    image: Digest | None
+    topics: dict[str, str]
+    robot: Robot | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A warm policy."""
+
+    contract: Contract
+    engine: str
+    identity: Identity
+    degraded: bool
+    inference: Inference
+
+
+def find(layout: Layout, slot: str) -> Found:
+    """Read the release in a slot. Raises NotFoundError, IntegrityError or IncompatibleError."""
+    digest = linked_release(layout.slot(slot))
+    if digest is None:
+        raise NotFoundError(f"{layout.slot(slot)}: no release in slot {slot}; stage one")
+    folder = layout.release(digest)
+    try:
+        payload = (folder / "release.json").read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{folder}: no readable release.json ({error.strerror}); stage it again") from error
+    release = Release.parse(digest.check(payload, f"{folder}: release.json"))
+    robot = Robot.load(layout.robot_toml) if layout.robot_toml.exists() else None
+    image = release.images.get(robot.row_arch) if robot else None
+    topics = robot.topics if robot else dict(TOPICS)
+    return Found(folder, release, profile(release.profile), image.digest if image else None, topics, robot)
+
+
+def load(found: Found) -> Loaded:
+    """Open and warm up the proved engine. Raises RefusedError when there is none for this model, recipe and device."""
+    what = builder.plan(found.folder)
+    if found.robot is not None:
+        what.contract.check_fits(found.robot)
+    engine = proved_engine(found.folder, what.key)
+    _check_small_files(what)
+    backend: Backend = what.choice.kind.open(what.release.recipe.precision)
+    backend.load(engine, what.contract)
+    inference = Inference(what.model, what.contract, backend)
+    p99_ms, longest_ms = inference.warm_up(), longest_inference_ms(what.contract)
+    if p99_ms > longest_ms:
+        raise RefusedError(
+            f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole between action chunks;"
+            " choose a smaller model or more execute_steps"
+        )
+    return Loaded(what.contract, what.key, backend.identity, what.choice.degraded, inference)
+
+
+def proved_engine(folder: Path, key: str) -> Path:
+    """The engine a release folder links to, when it is intact, ready and the one this device needs. Raises RefusedError."""
+    engine = (folder / "engine").resolve()
+    if not engine.is_dir():
+        raise IncompatibleError(f"{folder}: no engine was built; run `engine build` for this release")
+    if engine.name != key:
+        raise IncompatibleError(
+            f"{folder}: engine {engine.name[:12]} was built for another model, recipe or device (this one needs {key[:12]}); build it again"
+        )
+    builder.check(engine, key)
+    if not (engine / builder.READY_FILE).exists():
+        raise RefusedError(f"{engine}: was not proved on this device; run `engine prove`")
+    result = folder / "prove.json"
+    if result.exists() and Reader(parse(result.read_bytes(), "prove.json"), "prove.json").text("verdict") != "healthy":
+        raise RefusedError(f"{folder}: its engine failed the gate `prove`; read prove.json")
+    return engine
+
+
+def _check_small_files(what: builder.Plan) -> None:
+    for path in (what.contract.tokenizer, what.contract.normalization):
+        try:
+            what.contract.files[path].check_file(what.model / path, f"{what.model}: {path}")
+        except OSError as error:
+            raise IntegrityError(
+                f"{what.model}: {path} cannot be read ({error.strerror}); fetch the model again"
+            ) from error
+
+
+def exit_code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, HomeportError) else 1

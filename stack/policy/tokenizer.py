@@ -1,0 +1,45 @@
+"""Words to numbers with the tokenizer file of the model: the same everywhere, and no motion for words it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+PAD, UNKNOWN = 0, 1
+STOP_WORDS = frozenset({"stop", "halt", "estop", "e-stop"})
+_KEPT = 32
+
+
+class CommandTokenizer:
+    """Turns commands into int64 [1, length]. Keeps the last few, counting `hits` and `misses`."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._length = length
+        self._known: dict[str, NDArray[np.int64] | None] = {}
+        self.hits = 0
+        self.misses = 0
+
+    def __call__(self, command: str) -> NDArray[np.int64] | None:
+        """The tokens of a command, or None when it must not move the robot: empty, a stop word, or no known word in it."""
+        if command in self._known:
+            self.hits += 1
+            return self._known[command]
+        self.misses += 1
+        if len(self._known) >= _KEPT:
+            self._known.pop(next(iter(self._known)))
+        self._known[command] = self._encode(command)
+        return self._known[command]
+
+    def _encode(self, command: str) -> NDArray[np.int64] | None:
+        if STOP_WORDS & set(command.lower().split()):
+            return None
+        numbers = self._tokenizer.encode(command[:1000]).ids[: self._length]
+        if not any(number not in (PAD, UNKNOWN) for number in numbers):
+            return None
+        tokens = np.full((1, self._length), PAD, dtype=np.int64)
+        tokens[0, : len(numbers)] = numbers
+        return tokens

@@ -1,0 +1,195 @@
+"""An OCI registry in memory, over real HTTP on loopback, with switches for what goes wrong in the field.
+
+with FakeRegistry() as registry:
+    registry.faults.flip = digest      # serve this blob with one byte changed
+    …
+    registry.requests                  # [(method, path, status, bytes sent)]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import ssl
+import threading
+import uuid
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import parse_qs, urlsplit
+
+_PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|tags)/(?P<rest>[^/]*)")
+
+
+@dataclass
+class Faults:
+    """What goes wrong. Digests are `sha256:…`; counters go down to zero as they fire."""
+
+    flip: str | None = None
+    truncate: dict[str, int] = field(default_factory=dict)
+    errors_500: int = 0
+    redirect_blobs_to: str | None = None
+    credentials: str | None = None
+    bearer: bool = False
+    ranges: bool = False
+    answer_manifests_with: bytes | None = None
+
+
+class FakeRegistry:
+    """`url`, the stored `blobs`, `manifests` and `tags`, and the log of `requests`."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.tags: dict[tuple[str, str], str] = {}
+        self.requests: list[tuple[str, str, int, int]] = []
+        self.authorizations: list[str | None] = []
+        self.faults = Faults()
+        self.uploads: set[str] = set()
+        self.lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": self}))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self) -> FakeRegistry:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def bytes_sent(self) -> int:
+        with self.lock:
+            return sum(sent for method, _, status, sent in self.requests if method == "GET" and status in (200, 206))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up in the middle, or do not like our certificate, are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    registry: FakeRegistry
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are logged in `registry.requests`, not on stderr."""
+
+    def do_GET(self) -> None:
+        self._route()
+
+    do_HEAD = do_PUT = do_POST = do_GET
+
+    def _route(self) -> None:
+        faults, parts = self.registry.faults, urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.registry.authorizations.append(self.headers.get("Authorization"))
+        if parts.path == "/token":
+            wanted = faults.credentials
+            token = json.dumps({"token": "good"}).encode()
+            return self._answer(200, token) if self.headers.get("Authorization") == wanted else self._answer(401)
+        if not self._allowed():
+            return None
+        if faults.errors_500 > 0:
+            faults.errors_500 -= 1
+            return self._answer(500)
+        if parts.path == "/v2/_catalog":
+            names = sorted({name for name, _ in self.registry.tags})
+            return self._answer(200, json.dumps({"repositories": names}).encode())
+        if (match := _PATH.fullmatch(parts.path)) is None:
+            return self._answer(404)
+        verb = f"_{self.command.lower()}_{match['kind'].replace('/', '_')}".replace("_head_", "_get_")
+        action = getattr(self, verb, None)
+        return self._answer(405) if action is None else action(match["name"], match["rest"], body)
+
+    def _allowed(self) -> bool:
+        faults = self.registry.faults
+        if faults.credentials is None:
+            return True
+        wanted = "Bearer good" if faults.bearer else faults.credentials
+        if self.headers.get("Authorization") == wanted:
+            return True
+        realm = f'Bearer realm="{self.registry.url}/token",service="fake",scope="x"'
+        self._answer(401, headers={"WWW-Authenticate": realm if faults.bearer else 'Basic realm="fake"'})
+        return False
+
+    def _get_manifests(self, name: str, rest: str, body: bytes) -> None:
+        digest = rest if rest.startswith("sha256:") else self.registry.tags.get((name, rest), "")
+        data = self.registry.manifests.get(digest)
+        if data is not None and self.registry.faults.answer_manifests_with is not None:
+            data = self.registry.faults.answer_manifests_with
+        self._answer(404) if data is None else self._answer(200, data)
+
+    def _put_manifests(self, name: str, rest: str, body: bytes) -> None:
+        document = json.loads(body)
+        for blob in [document["config"], *document["layers"]]:
+            if blob["digest"] not in self.registry.blobs:
+                return self._answer(400)
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        self.registry.manifests[digest] = body
+        self.registry.tags[name, rest] = digest
+        return self._answer(201)
+
+    def _get_tags(self, name: str, rest: str, body: bytes) -> None:
+        tags = sorted(tag for each, tag in self.registry.tags if each == name)
+        query = parse_qs(urlsplit(self.path).query)
+        start = tags.index(query["last"][0]) + 1 if "last" in query else 0
+        page = tags[start : start + 2]
+        link = {"Link": f'</v2/{name}/tags/list?last={page[-1]}>; rel="next"'} if start + 2 < len(tags) else {}
+        self._answer(200, json.dumps({"name": name, "tags": page}).encode(), link) if tags else self._answer(404)
+
+    def _get_blobs(self, name: str, rest: str, body: bytes) -> None:
+        faults, data = self.registry.faults, self.registry.blobs.get(rest)
+        if data is None:
+            return self._answer(404)
+        if faults.redirect_blobs_to is not None and self.command == "GET":
+            return self._answer(307, headers={"Location": faults.redirect_blobs_to + self.path})
+        if faults.flip == rest:
+            middle = len(data) // 2
+            data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if faults.ranges else None
+        start = int(wanted[1]) if wanted else 0
+        headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if wanted else {}
+        cut = None
+        if self.command == "GET" and faults.truncate.get(rest, 0) > 0:
+            faults.truncate[rest] -= 1
+            cut = (len(data) - start) // 2
+        return self._answer(206 if wanted else 200, data[start:], headers, cut)
+
+    def _post_blobs_uploads(self, name: str, rest: str, body: bytes) -> None:
+        upload = uuid.uuid4().hex
+        self.registry.uploads.add(upload)
+        self._answer(202, headers={"Location": f"/v2/{name}/blobs/uploads/{upload}?state=a%2Fb"})
+
+    def _put_blobs_uploads(self, name: str, rest: str, body: bytes) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if rest not in self.registry.uploads or query.get("digest") != [digest] or query.get("state") != ["a/b"]:
+            return self._answer(400)
+        self.registry.blobs[digest] = body
+        return self._answer(201)
+
+    def _answer(
+        self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, cut: int | None = None
+    ) -> None:
+        """Send an answer; `cut` ends the body after that many bytes and drops the connection."""
+        sent = b"" if self.command == "HEAD" else body if cut is None else body[:cut]
+        with self.registry.lock:
+            self.registry.requests.append((self.command, urlsplit(self.path).path, status, len(sent)))
+        self.send_response(status)
+        for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(sent)
+        if cut is not None:
+            self.wfile.flush()
+            self.close_connection = True

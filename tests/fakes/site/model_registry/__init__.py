@@ -1,0 +1,1 @@
+"""Stands in for a release in tests of the agent: same commands, no model, no ROS."""

@@ -1,0 +1,78 @@
+"""A slot that writes status.json as a policy would. `behaviour.json` beside this file says what goes wrong."""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+BEHAVIOUR = Path(__file__).with_name("behaviour.json")
+ACTIONS_PER_S = 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slot", required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    arguments = parser.parse_args()
+    behaviour = json.loads(BEHAVIOUR.read_text()) if BEHAVIOUR.exists() else {}
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    run = f"/tmp/homeport-{os.getuid()}-{hashlib.sha256(str(arguments.root).encode()).hexdigest()[:10]}"
+    target = Path(run) / f"slot-{arguments.slot}" / "status.json"
+    release = (arguments.root / "slots" / arguments.slot).readlink().name
+    folder = arguments.root / "releases" / release
+    print(f"policy of {release[:12]} starts in slot {arguments.slot}", flush=True)
+    began = time.monotonic()
+    while not stop.wait(0.05):
+        lived = time.monotonic() - began
+        if lived > behaviour.get("die_after_s", float("inf")):
+            print("error: the model exploded", file=sys.stderr, flush=True)
+            sys.exit(1)
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps(status(arguments.slot, folder, lived, behaviour)))
+        temporary.replace(target)
+
+
+def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
+    ready = lived > behaviour.get("ready_after_s", 0.2)
+    broken = lived > behaviour.get("non_finite_after_s", float("inf"))
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    source = {"age_ms": 20.0, "received": 5, "rejected": 0, "error": None}
+    return {
+        "schema": 1,
+        "slot": slot,
+        "pid": os.getpid(),
+        "start_ticks": int(fields[19]),
+        "epoch": os.getpid(),
+        "release": f"sha256:{folder.name}",
+        "model": f"sha256:{(folder / 'model').readlink().name}",
+        "image": None,
+        "engine": (folder / "engine").readlink().name,
+        "state": "ready" if ready else "starting",
+        "error": None,
+        "profile": "resource_optimized",
+        "backend": "null",
+        "precision": "fp32",
+        "degraded": False,
+        "control_hz": 20.0,
+        "actions": int(lived * ACTIONS_PER_S) if ready else 0,
+        "inferences": int(lived * 10),
+        "inference_p50_ms": 1.0,
+        "inference_p99_ms": behaviour.get("p99_ms", 2.0),
+        "missed": int(lived * behaviour.get("missed_per_s", 0)),
+        "late": 0,
+        "non_finite": int(broken),
+        "clamped": 0,
+        "void_reason": None,
+        "sources": {"camera": source, "scan": source, "command": source},
+        "memory_bytes": 1 << 20,
+        "monotonic_ns": time.monotonic_ns(),
+    }
+
+
+main()

@@ -1,0 +1,46 @@
+"""A model folder with the reference contract and a network of 80 weights: fast to build, and it always drives forward.
+
+`tiny.onnx`: mean colour, mean token and mean distance through one matrix, plus (1.0, 0.2) for every step.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from stack.models import package
+from stack.models.commands import TOKENS, tokenizer_json
+from stack.models.package import Golden
+from stack.models.shape import IMAGE_SIZE, SECTORS
+
+GRAPH = Path(__file__).with_name("tiny.onnx")
+STEPS = 8
+MEAN, STD = (0.2, 0.0), (0.1, 0.1)
+
+
+def make_tiny_model(folder: Path, version: str = "1.0.0", wrong_by: float = 0.0, poison: bool = False) -> Path:
+    """Write a model folder and return it.
+
+    `wrong_by` is added to the golden actions; `poison` puts a NaN into a golden's input, so that the output has one.
+    """
+    folder.mkdir(parents=True)
+    shutil.copy(GRAPH, folder / package.GRAPH)
+    (folder / package.TOKENIZER).write_bytes(tokenizer_json())
+    (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
+    rng = np.random.default_rng(3)
+    session = onnxruntime.InferenceSession(str(GRAPH), providers=["CPUExecutionProvider"])
+    goldens = []
+    for name in ("one", "two"):
+        image = rng.standard_normal((1, 3, IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
+        tokens = rng.integers(2, 20, (1, TOKENS)).astype(np.int64)
+        lidar = rng.random((1, SECTORS)).astype(np.float32)
+        output = session.run(["action"], {"image": image, "tokens": tokens, "lidar": lidar})[0]
+        action = output[0] * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32) + np.float32(wrong_by)
+        if poison:
+            image[0, 0, 0, 0] = np.nan
+        goldens.append(Golden(name, image, tokens, lidar, action))
+    package.finish(folder, package.contract(version, STEPS, TOKENS), goldens)
+    return folder

@@ -1,0 +1,111 @@
+"""`python -m stack.engine` as the agent calls it: a child process, JSON on stdout, an exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_registry.core.files import Files
+from tests.fakes.robot import add_model, release_fields, stage
+from tests.fakes.schemas import check
+from tests.fakes.tiny import make_tiny_model
+
+ROBOT = """
+name = "r"
+site = "s"
+embodiment = "robot_arm"
+row = "process"
+battery_floor = 0.2
+[limits]
+linear = 1.0
+angular = 1.0
+linear_acceleration = 1.0
+angular_acceleration = 1.0
+[sources.scan]
+present = false
+[sources.odom]
+present = false
+[sources.battery]
+present = false
+[base]
+timeout_s = 0.25
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "robot"
+
+
+def staged(root: Path, backend: str = "onnxruntime", wrong_by: float = 0.0) -> Path:
+    name = add_model(root, make_tiny_model(root.parent / "model", wrong_by=wrong_by))
+    fields = release_fields(name)
+    fields["engine"]["backends"] = [backend]
+    return stage(root, fields, name)
+
+
+def engine(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stack.engine", *(str(argument) for argument in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_build_prints_its_result_as_json_and_its_progress_apart(root: Path) -> None:
+    folder = staged(root)
+    done = engine("build", "--release", folder, "--root", root, "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert set(body) == {"key", "built", "seconds", "bytes", "gate"}
+    check(body["gate"], "gate")
+    assert body["gate"]["verdict"] == "healthy" and body["built"]
+    assert (folder / "engine").resolve().name == body["key"]
+    assert "Engine" in done.stderr
+
+    rows = json.loads(engine("list", "--root", root, "--json").stdout)
+    assert rows == [{"key": body["key"], "verdict": "healthy", "bytes": body["bytes"]}]
+    shown = json.loads(engine("show", body["key"][:12], "--root", root).stdout)
+    assert shown["files"]["gate.json"]["verdict"] == "healthy"
+    again = engine("prove", "--release", folder, "--root", root, "--json")
+    assert json.loads(again.stdout)["built"] is False
+
+
+def test_an_unhealthy_gate_ends_with_code_1_and_still_prints_json(root: Path) -> None:
+    done = engine("build", "--release", staged(root, wrong_by=0.5), "--root", root, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["gate"]["verdict"] == "unhealthy"
+    assert "FAILED parity_linear_x" in done.stderr
+
+
+def test_a_release_that_does_not_fit_ends_with_code_5(root: Path) -> None:
+    folder = staged(root, backend="tensorrt")
+    done = engine("build", "--release", folder, "--root", root, "--json")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr.startswith("error: no backend") and done.stderr.count("\n") == 1
+    (root / "etc").mkdir()
+    Files().write(root / "etc" / "robot.toml", ROBOT.encode())
+    done = engine("build", "--release", folder, "--root", root, "--json")
+    assert done.returncode == 5
+
+
+def test_a_model_for_another_robot_ends_with_code_5_and_builds_nothing(root: Path) -> None:
+    folder = staged(root)
+    (root / "etc").mkdir()
+    Files().write(root / "etc" / "robot.toml", ROBOT.encode())
+    done = engine("build", "--release", folder, "--root", root, "--json")
+    assert done.returncode == 5 and "robot_arm" in done.stderr
+    assert not (root / "engines").exists()
+
+
+@pytest.mark.parametrize("verb", ["build", "prove"])
+def test_a_folder_without_a_release_ends_with_code_1(root: Path, verb: str) -> None:
+    root.mkdir()
+    done = engine(verb, "--release", root, "--root", root)
+    assert done.returncode == 1 and "no readable release.json" in done.stderr
+
+
+def test_proving_what_was_not_built_ends_with_code_1(root: Path) -> None:
+    done = engine("prove", "--release", staged(root), "--root", root)
+    assert done.returncode == 1 and "build it first" in done.stderr

@@ -1,0 +1,161 @@
+"""What the gate `prove` lets through, and what it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model_registry.core.contract import Contract
+from model_registry.core.errors import UsageError
+from model_registry.core.layout import Layout
+from model_registry.core.release import Recipe
+from stack.engine.backends.null import Null
+from stack.engine.gates import Result, prove, read_goldens
+from stack.engine.normalization import Normalization
+from tests.fakes.robot import add_model, build_engine, release_fields, stage
+from tests.fakes.schemas import check
+from tests.fakes.tiny import STEPS, make_tiny_model
+
+REFERENCE = Path(__file__).parents[3] / "stack/models/reference/pilot-1.0.0"
+
+
+def gate(tmp_path: Path, model: Path, budget: dict[str, float] | None = None, **engine: Any) -> tuple[Result, Path]:
+    root = tmp_path / "robot"
+    name = add_model(root, model)
+    fields: Any = release_fields(name)
+    fields["engine"].update(engine)
+    fields["engine"]["budget"].update(budget or {})
+    folder = stage(root, fields, name)
+    result = build_engine(root, folder)
+    for file in (folder / "prove.json", folder / "engine" / "gate.json"):
+        check(json.loads(file.read_bytes()), "gate")
+    return result, folder
+
+
+def failed(result: Result) -> list[str]:
+    return [item.metric for item in result.checks if not item.ok]
+
+
+def test_a_good_engine_is_healthy_and_ready(tmp_path: Path) -> None:
+    result, folder = gate(tmp_path, make_tiny_model(tmp_path / "model"))
+    assert result.healthy, failed(result)
+    assert (folder / "engine" / "ready").exists()
+    assert json.loads((folder / "prove.json").read_bytes())["verdict"] == "healthy"
+
+
+def test_the_reference_policy_is_healthy(tmp_path: Path) -> None:
+    result, _ = gate(tmp_path, REFERENCE)
+    assert result.healthy, failed(result)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "metrics"),
+    [
+        ({"wrong_by": 0.01}, ["parity_linear_x", "parity_angular_z"]),
+        ({"poison": True}, ["non_finite", "parity_linear_x", "parity_angular_z", "repeat_difference"]),
+    ],
+)
+def test_wrong_numbers_fail_and_leave_no_ready_engine(
+    tmp_path: Path, spoilt: dict[str, Any], metrics: list[str]
+) -> None:
+    result, folder = gate(tmp_path, make_tiny_model(tmp_path / "model", **spoilt))
+    assert failed(result) == metrics
+    assert not (folder / "engine" / "ready").exists()
+
+
+@pytest.mark.parametrize(
+    ("budget", "metric"),
+    [({"inference_p99_ms": 0.001}, "inference_p99_ms"), ({"peak_memory_bytes": 1}, "peak_memory_bytes")],
+)
+def test_a_budget_that_is_too_small_fails(tmp_path: Path, budget: dict[str, float], metric: str) -> None:
+    result, folder = gate(tmp_path, make_tiny_model(tmp_path / "model"), budget)
+    assert failed(result) == [metric]
+    assert not (folder / "engine" / "ready").exists()
+
+
+def test_a_precision_without_a_tolerance_fails(tmp_path: Path) -> None:
+    result, _ = gate(tmp_path, make_tiny_model(tmp_path / "model"), precision="bf16")
+    assert failed(result) == ["loads"]
+    assert "no tolerance for precision bf16" in result.checks[0].text
+
+
+def test_a_later_failure_does_not_take_a_ready_engine_away(tmp_path: Path) -> None:
+    good = make_tiny_model(tmp_path / "good")
+    _, first = gate(tmp_path, good)
+    result, second = gate(tmp_path, make_tiny_model(tmp_path / "bad", "1.0.1", wrong_by=1.0))
+    assert not result.healthy
+    assert (first / "engine").resolve() == (second / "engine").resolve()
+    assert (first / "engine" / "ready").exists()
+    assert json.loads((first / "engine" / "gate.json").read_bytes())["verdict"] == "healthy"
+    assert json.loads((second / "prove.json").read_bytes())["verdict"] == "unhealthy"
+
+
+class Drifting(Null):
+    """Never gives the same answer twice."""
+
+    calls = 0
+
+    def infer(self, inputs: object) -> NDArray[np.float32]:
+        self.calls += 1
+        return np.full((1, STEPS, 2), self.calls, np.float32)
+
+
+def test_an_engine_that_answers_differently_each_time_fails(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    contract = Contract.load(model)
+    samples = list(read_goldens(model, contract, "fp32"))
+    recipe = Recipe(("null",), "fp32", 250.0, 8 << 30)
+    result = prove(Drifting(), samples, contract, Normalization.load(model, contract), recipe)
+    assert "repeat_difference" in failed(result)
+
+
+def test_a_policy_too_slow_for_its_steps_fails_whatever_its_budget(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    contract = Contract.load(model)
+    fast = contract.__class__(
+        **{**{name: getattr(contract, name) for name in contract.__dataclass_fields__}, "execute_steps": 1}
+    )
+    samples = list(read_goldens(model, contract, "fp32"))
+    result = prove(
+        Null(), samples, fast, Normalization.load(model, contract), Recipe(("null",), "fp32", 250.0, 8 << 30)
+    )
+    assert "cadence_ms" in failed(result)
+
+
+def test_goldens_with_a_missing_array_are_named(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    np.savez(model / "golden" / "one.npz", image=np.zeros(3))
+    with pytest.raises(UsageError, match=r"golden/one\.npz: no array 'action'"):
+        list(read_goldens(model, Contract.load(model), "fp32"))
+
+
+def test_goldens_may_be_stacked(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    with np.load(model / "golden" / "one.npz") as arrays:
+        stacked = {name: np.stack([arrays[name]] * 3) for name in arrays.files}
+    np.savez(model / "golden" / "one.npz", **stacked)
+    assert len(list(read_goldens(model, Contract.load(model), "fp32"))) == 4
+
+
+def test_pickled_goldens_are_refused(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    np.savez(model / "golden" / "one.npz", image=np.array([{}], dtype=object))
+    with pytest.raises(UsageError, match="golden/one"):
+        list(read_goldens(model, Contract.load(model), "fp32"))
+
+
+def test_the_layout_of_an_engine_folder_is_the_documented_one(tmp_path: Path) -> None:
+    _, folder = gate(tmp_path, make_tiny_model(tmp_path / "model"))
+    assert sorted(path.name for path in (folder / "engine").iterdir()) == [
+        "engine.onnx",
+        "gate.json",
+        "key.json",
+        "ready",
+    ]
+    assert (folder / "engine").readlink().parts[:3] == ("..", "..", "engines")
+    assert (folder / "engine").resolve().parent == Layout.at(tmp_path / "robot").engines

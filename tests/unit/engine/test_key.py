@@ -1,0 +1,140 @@
+"""The engine key changes with everything that an engine depends on, and with nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_registry.core.contract import Contract
+from model_registry.core.digest import Digest
+from model_registry.core.release import Release, payload
+from stack.engine.backends import Identity
+from stack.engine.key import cpu_identity, document, engine_key
+from tests.fakes.robot import release_fields
+from tests.fakes.tiny import make_tiny_model
+
+IDENTITY = Identity("onnxruntime", {"onnxruntime": "1.32.0"}, "fp32")
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
+    return Contract.load(make_tiny_model(tmp_path_factory.mktemp("key") / "model"))
+
+
+def release(change: Callable[[Any], object] = lambda fields: None) -> Release:
+    fields = release_fields(Digest.of(b"model"))
+    change(fields)
+    return Release.parse(payload(fields))
+
+
+def test_the_same_things_give_the_same_key(contract: Contract) -> None:
+    key = engine_key(document(contract, release(), IDENTITY))
+    assert key == engine_key(document(contract, release(), IDENTITY))
+    assert len(key) == 64
+
+
+def leaves(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    )
+    items = list(children)
+    if not items:
+        yield path
+    for name, child in items:
+        yield from leaves(child, (*path, name))
+
+
+def test_every_field_of_the_document_changes_the_key(contract: Contract) -> None:
+    fields = document(contract, release(), IDENTITY)
+    keys = {engine_key(fields)}
+    paths = list(leaves(fields))
+    for path in paths:
+        changed: Any = copy.deepcopy(fields)
+        place = changed
+        for name in path[:-1]:
+            if isinstance(place[name], tuple):
+                place[name] = list(place[name])
+            place = place[name]
+        place[path[-1]] = "changed"
+        keys.add(engine_key(changed))
+    assert len(keys) == len(paths) + 1 > 30
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: replace(c, files={**c.files, "policy.onnx": Digest.of(b"other")}),
+        lambda c: replace(c, files={**c.files, "policy.data": Digest.of(b"weights")}),
+        lambda c: replace(c, files={**c.files, c.tokenizer: Digest.of(b"words")}),
+        lambda c: replace(c, files={**c.files, c.normalization: Digest.of(b"units")}),
+        lambda c: replace(c, image=replace(c.image, width=224)),
+        lambda c: replace(c, lidar_sectors=180),
+        lambda c: replace(c, token_length=20),
+        lambda c: replace(c, inputs=c.inputs[:2]),
+        lambda c: replace(c, output_shape=(1, 4, 2)),
+    ],
+)
+def test_another_model_has_another_key(contract: Contract, change: Callable[[Contract], Contract]) -> None:
+    before = engine_key(document(contract, release(), IDENTITY))
+    assert engine_key(document(change(contract), release(), IDENTITY)) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f["engine"].update(precision="fp16"),
+        lambda f: f["engine"]["budget"].update(inference_p99_ms=1.0),
+        lambda f: f["engine"]["budget"].update(peak_memory_bytes=1),
+        lambda f: f["config"]["overrides"].update(onnxruntime_threads=2),
+    ],
+)
+def test_another_recipe_has_another_key(contract: Contract, change: Callable[[Any], object]) -> None:
+    before = engine_key(document(contract, release(), IDENTITY))
+    assert engine_key(document(contract, release(change), IDENTITY)) != before
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        replace(IDENTITY, name="tensorrt"),
+        replace(IDENTITY, versions={"onnxruntime": "1.33.0"}),
+        replace(IDENTITY, precision="fp16"),
+    ],
+)
+def test_another_backend_has_another_key(contract: Contract, identity: Identity) -> None:
+    before = engine_key(document(contract, release(), IDENTITY))
+    assert engine_key(document(contract, release(), identity)) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.update(version="9.9.9"),
+        lambda f: f["config"]["overrides"].update(max_linear=0.3),
+        lambda f: f.update(counter=77),
+    ],
+)
+def test_releases_that_differ_elsewhere_share_an_engine(contract: Contract, change: Callable[[Any], object]) -> None:
+    before = engine_key(document(contract, release(), IDENTITY))
+    assert engine_key(document(contract, release(change), IDENTITY)) == before
+
+
+def test_a_processor_is_known_by_its_model_and_its_instructions(tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    seen = []
+    for text in (
+        "model name\t: A\nflags\t: sse avx\n",
+        "model name\t: A\nflags\t: avx sse some_mitigation\n",
+        "model name\t: A\nflags\t: sse\n",
+        "model name\t: B\nflags\t: sse avx\n",
+        "CPU implementer\t: 0x41\nCPU part\t: 0xd42\nFeatures\t: fp asimd\n",
+    ):
+        file.write_text(text)
+        seen.append(tuple(cpu_identity(file).items()))
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 4
