@@ -30,7 +30,10 @@ class Descriptor:
 
     @classmethod
     def read(cls, value: object, path: str) -> Descriptor:
-        reader = Reader(value, path)
+        return cls.take(Reader(value, path))
+
+    @classmethod
+    def take(cls, reader: Reader) -> Descriptor:
         descriptor = cls(
             reader.text("mediaType"),
             reader.digest("digest"),
@@ -68,7 +71,7 @@ class Manifest:
             reader.text("mediaType", (MANIFEST,))
         manifest = cls(
             reader.text("artifactType"),
-            Descriptor.read(reader.child("config").value, f"{what}.config"),
+            Descriptor.take(reader.child("config")),
             reader.items("layers", Descriptor.read),
             reader.table("annotations", as_text) if reader.has("annotations") else {},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import PurePosixPath
 
 from model_registry.core.contract import FILE_NAME, Contract, check_path
@@ -61,16 +62,19 @@ def files_of(manifest: Manifest, what: str) -> dict[str, Descriptor]:
     if FILE_NAME not in files:
         raise NotFoundError(f"{what}: carries no {FILE_NAME}; pack it with `homeport model pack`")
     if files[FILE_NAME].size > MAX_CONTRACT_BYTES:
-        raise UsageError(f"{what}: {FILE_NAME} has {files[FILE_NAME].size} bytes, at most {MAX_CONTRACT_BYTES} are read")
+        raise UsageError(
+            f"{what}: {FILE_NAME} has {files[FILE_NAME].size} bytes, at most {MAX_CONTRACT_BYTES} are read"
+        )
     return files
 
 
 def check_paths(files: dict[str, Descriptor] | dict[str, tuple[Digest, int]], what: str) -> None:
     """Refuse paths that collide on some file system. Raises UsageError."""
-    folded = [path.casefold() for path in files]
+    folded = Counter(path.casefold() for path in files)
     folders = {str(parent) for path in folded for parent in PurePosixPath(path).parents}
-    for path, fold in zip(files, folded, strict=True):
-        if folded.count(fold) > 1 or fold in folders or fold == MANIFEST_NAME:
+    for path in files:
+        fold = path.casefold()
+        if folded[fold] > 1 or fold in folders or fold == MANIFEST_NAME:
             raise UsageError(f"{what}: the path {path} collides with another one; rename the file")
 
 

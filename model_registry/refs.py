@@ -75,7 +75,9 @@ class Reference:
         """Read `name@sha256:…` and nothing else: what runs on a robot is named by its digest. Raises UsageError."""
         reference = cls.parse(text)
         if reference.digest is None:
-            raise UsageError(f"reference {text!r}: expected {reference.repository}@sha256:…; give the digest, not a tag")
+            raise UsageError(
+                f"reference {text!r}: expected {reference.repository}@sha256:…; give the digest, not a tag"
+            )
         return reference.repository, reference.digest
 
     def __str__(self) -> str:

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+HERE = Path(__file__)
+
 EMPTY = {"current": None, "previous": None, "fallback": None, "running": None, "staged": [], "stage": "IDLE"}
 EMPTY |= {"quarantined": [], "failure": None, "journal": [], "deadline": None, "held": False}
 
@@ -143,6 +145,14 @@ class FakeRobot:
         fields |= {"slots": {"a": slot if running else None, "b": None}, "healthy": not problems}
         fields |= {"problems": problems, "supervisor": "RUN", "quarantined": state["quarantined"]}
         return fields | {"failure": state["failure"], "restore_failure": None}
+
+
+def install(folder: Path) -> Path:
+    """Put the fake into `folder` as an executable that starts as fast as this Python can."""
+    path = folder / "homeport-agent"
+    path.write_text(f"#!{sys.executable} -IS\n" + HERE.read_text().partition("\n")[2])
+    path.chmod(0o755)
+    return path
 
 
 def version(release: str | None) -> str | None:

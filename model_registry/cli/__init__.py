@@ -1,0 +1,20 @@
+"""The verbs `homeport model`, `homeport release` and `homeport keys`. Parse, call, print; decisions are made one layer below."""
+
+from __future__ import annotations
+
+import typer
+
+from model_registry.cli import keys, model, release
+from model_registry.cli.entry import app_of
+
+app: typer.Typer = app_of("Version, sign, store and fetch models and releases.")
+
+
+def mount(onto: typer.Typer) -> None:
+    """Add the verbs of this package to another program."""
+    onto.add_typer(model.app, name="model")
+    onto.add_typer(release.app, name="release")
+    onto.add_typer(keys.app, name="keys")
+
+
+mount(app)

@@ -1,0 +1,102 @@
+"""What every command shares: how it ends, where its result and its progress go."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+
+from model_registry.core.errors import HomeportError
+from model_registry.sources import Progress, no_progress
+
+SourceOption = Annotated[
+    str, typer.Option("--source", envvar="HOMEPORT_SOURCE", help="oci:FOLDER or https://HOST[:PORT]", metavar="SOURCE")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
+
+
+def app_of(help_text: str) -> typer.Typer:
+    """A typer app in the style of all our commands: plain text, no tracebacks of its own."""
+    app = typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_shared)
+    return app
+
+
+def group_of(help_text: str) -> typer.Typer:
+    """A group of verbs below an app."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
+
+
+def _shared(debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False) -> None:
+    """`run` looks for --debug itself, so that it also holds for errors before parsing."""
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code. Errors are one line on stderr."""
+    if "--debug" not in arguments:
+        sys.excepthook = _internal_error
+    try:
+        app(args=list(arguments), prog_name=None)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except HomeportError as error:
+        return _fail(error, str(error), error.exit_code, arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; nothing half-done was left behind\n")
+        return 130
+    except OSError as error:
+        return _fail(error, f"{error.filename or 'system'}: {error.strerror or error}", 1, arguments)
+    return 0
+
+
+def _internal_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(f"error: internal error: {kind.__name__}: {error}; run it again with --debug and report it\n")
+
+
+def _fail(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exception(type(error), error, error.__traceback__)
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def result(fields: dict[str, object] | list[dict[str, object]], as_json: bool, text: str) -> None:
+    """Print what a command found: `text` for people, or `fields` as JSON."""
+    typer.echo(json.dumps(fields, sort_keys=True) if as_json else text)
+
+
+def say(text: str) -> None:
+    """One sentence of progress, on stderr."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def transfer(label: str) -> Iterator[Progress]:
+    """A callback that counts bytes, with a bar on stderr when a person watches."""
+    if not sys.stderr.isatty():
+        say(f"{label} …")
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, SpinnerColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda count: bar.advance(task, count)

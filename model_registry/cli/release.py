@@ -1,0 +1,139 @@
+"""`homeport release`: create, show, verify, list, pull."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_registry import releases
+from model_registry.cli.entry import JsonOption, KeysOption, SourceOption, group_of, result, say, transfer
+from model_registry.core.digest import Digest
+from model_registry.core.release import check_version
+from model_registry.drafts import Draft
+from model_registry.refs import Reference
+from model_registry.sources import open_source
+
+app = group_of("Make, find and check releases.")
+ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME:VERSION|NAME@sha256:…")]
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Option("--file", help="release.toml")],
+    key: Annotated[Path, typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it.")],
+    source: SourceOption,
+    version: Annotated[str | None, typer.Option(help="Instead of the file's version.")] = None,
+    counter: Annotated[int | None, typer.Option(help="Instead of the file's counter.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of the file's model.ref.")] = None,
+    wheel: Annotated[Path | None, typer.Option(help="Wheel for the rows process.")] = None,
+    lock: Annotated[Path | None, typer.Option(help="Lock file for the rows process.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pin, sign and publish a release; prints its digest."""
+    from model_registry import keys, releasing
+
+    draft = Draft.load(file).changed(version=version, counter=counter, model=model, wheel=wheel, lock=lock)
+    private = keys.load(key)
+    with transfer(f"Publishing {draft.name} {draft.version}"):
+        release = releasing.create(draft, open_source(source, writable=True), private)
+    fields: dict[str, object] = {
+        "release": str(release.digest),
+        "name": release.name,
+        "version": release.version,
+        "counter": release.counter,
+        "repository": releases.repository_of(release.name),
+        "model": str(release.model),
+    }
+    result(fields, as_json, str(release.digest))
+
+
+@app.command()
+def show(
+    reference: ReferenceArgument, source: SourceOption, keys: KeysOption = None, as_json: JsonOption = False
+) -> None:
+    """Print a release and who signed it."""
+    published = releases.read(open_source(source), Reference.parse(reference), keys)
+    document = json.loads(published.payload)
+    fields: dict[str, object] = {
+        "release": str(published.release.digest),
+        "signed_by": list(published.signed_by),
+        "verified": published.verified,
+        "document": document,
+    }
+    signers = ", ".join(identity[:12] for identity in published.signed_by)
+    trust = "verified" if published.verified else "not verified, give --keys"
+    text = (
+        f"{published.release.digest}\nsigned by {signers} ({trust})\n{json.dumps(document, indent=2, sort_keys=True)}"
+    )
+    result(fields, as_json, text)
+
+
+@app.command()
+def verify(
+    reference: ReferenceArgument,
+    source: SourceOption,
+    keys: Annotated[Path, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a release's signature, and hash every byte it leads to."""
+    opened = open_source(source)
+    published = releases.read(opened, Reference.parse(reference), keys)
+    with transfer(f"Checking {reference}") as progress:
+        size = releases.verify(opened, published, progress)
+    release = published.release
+    fields: dict[str, object] = {
+        "release": str(release.digest),
+        "bytes_read": size,
+        "signed_by": list(published.signed_by),
+        "ok": True,
+    }
+    result(fields, as_json, f"{release.name} {release.version} {release.digest}: signature and {size} bytes are good")
+
+
+@app.command("list")
+def list_releases(
+    source: SourceOption,
+    name: Annotated[str | None, typer.Argument(help="One release name; all without it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List releases and their versions. Names are as the source tells them; `show --keys` checks one."""
+    opened = open_source(source)
+    if name is not None:
+        repositories: tuple[str, ...] = (releases.repository_of(name),)
+    else:
+        repositories = tuple(each for each in opened.repositories() if each.startswith(releases.FOLDER))
+    rows: list[dict[str, object]] = []
+    for repository in repositories:
+        for tag in opened.tags(repository):
+            if not tag.startswith(releases.LOCATOR):
+                check_version(tag, f"{repository}:{tag}")
+                published = releases.read(opened, Reference(repository, tag, None), None)
+                release = published.release
+                rows.append(
+                    {"name": release.name, "version": tag, "release": str(release.digest), "counter": release.counter}
+                )
+    text = "\n".join(f"{row['name']}:{row['version']}  {row['release']}  counter {row['counter']}" for row in rows)
+    result(rows, as_json, text or "no releases")
+
+
+@app.command()
+def pull(
+    digest: Annotated[str, typer.Argument(metavar="sha256:…")],
+    source: SourceOption,
+    repository: Annotated[str, typer.Option("--repository", help="Such as releases/pilot.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder that gets release.json, release.dsse.json and image.whl.")],
+    row_arch: Annotated[str, typer.Option("--row-arch", help="Such as process/amd64.")],
+    keys: KeysOption = None,
+) -> None:
+    """Bring a release to this machine (what the agent calls); prints {"release", "bytes_fetched"} as JSON."""
+    wanted = Digest.parse(digest, "release")
+    if keys is None:
+        say("No --keys given: the digest is checked, the signature is not")
+    fetched = 0
+    if not releases.is_there(to, wanted, row_arch, keys):
+        with transfer(f"Pulling release {wanted.short}") as progress:
+            fetched = releases.pull(open_source(source), repository, wanted, row_arch, to, keys, progress)
+    result({"release": str(wanted), "bytes_fetched": fetched}, True, "")

@@ -1,0 +1,128 @@
+"""Places that artifacts come from, behind one interface: an OCI image-layout folder, or any OCI registry over HTTP(S).
+
+A source is not trusted: whatever is named by a digest is hashed while it arrives, and a name with another content is never given out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import IntegrityError, NotFoundError, RefusedError, UsageError
+from model_registry.core.files import Files
+from model_registry.manifests import Descriptor
+from model_registry.refs import Address, Reference
+
+Progress = Callable[[int], None]
+PIECE_BYTES = 1 << 20
+
+
+def no_progress(count: int) -> None:
+    """The default for `progress`: called with the number of bytes that went through, does nothing."""
+
+
+class Source(Protocol):
+    """Repositories of manifests and blobs. `bytes_fetched` counts every body byte that was read from it."""
+
+    address: Address
+    bytes_fetched: int
+
+    def repositories(self) -> tuple[str, ...]:
+        """Names of all repositories, sorted."""
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """Tags of one repository, sorted; empty when there is no such repository."""
+
+    def find(self, repository: str, tag: str) -> Digest | None:
+        """The manifest that a tag names now, or None."""
+
+    def manifest(self, repository: str, digest: Digest) -> bytes:
+        """A manifest's checked bytes. Raises NotFoundError or IntegrityError."""
+
+    def has_blob(self, repository: str, digest: Digest) -> bool: ...
+
+    def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
+        """A blob in pieces. The last step raises IntegrityError when size or digest differ: use nothing before the end."""
+
+    def put_blob(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
+        """Store a blob that is not there yet; `pieces` may be called again after a failure. Raises IntegrityError."""
+
+    def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
+        """Store a manifest whose blobs are there, and name it. A tag that names another manifest raises RefusedError."""
+
+
+def open_source(text: str, *, writable: bool = False) -> Source:
+    """Open `oci:FOLDER` or `https://HOST`. Raises UsageError, or NotFoundError for a folder that is missing and not `writable`."""
+    address = Address.parse(text)
+    if address.folder is not None:
+        from model_registry.sources.layout import LayoutSource
+
+        return LayoutSource(address, address.folder, writable=writable)
+    from model_registry.sources.registry import RegistrySource
+
+    return RegistrySource(address)
+
+
+def resolve(source: Source, reference: Reference) -> Digest:
+    """The digest that a reference names. Raises NotFoundError with the tags that do exist."""
+    if reference.digest is not None:
+        return reference.digest
+    tag = reference.tag or ""
+    if (digest := source.find(reference.repository, tag)) is None:
+        known = ", ".join(name for name in source.tags(reference.repository) if len(name) < 64) or "nothing"
+        raise NotFoundError(
+            f"{reference}: not in {source.address}; {reference.repository} has {known}; push it there, or name another one"
+        )
+    return digest
+
+
+def read_blob(source: Source, repository: str, blob: Descriptor, max_bytes: int) -> bytes:
+    """A small blob in memory. Raises UsageError when it claims more than `max_bytes`."""
+    if blob.size > max_bytes:
+        raise UsageError(f"{repository}: {blob.digest} has {blob.size} bytes, at most {max_bytes} are read here")
+    return b"".join(source.stream(repository, blob))
+
+
+def save_blob(source: Source, repository: str, blob: Descriptor, path: Path, progress: Progress = no_progress) -> None:
+    """Write a blob to `path`, which appears only when every byte was checked."""
+
+    def counted() -> Iterator[bytes]:
+        for piece in source.stream(repository, blob):
+            progress(len(piece))
+            yield piece
+
+    Files().write_pieces(path, counted())
+
+
+def checked(pieces: Iterable[bytes], blob: Descriptor, what: str) -> Iterator[bytes]:
+    """Pass pieces through while hashing them. Raises IntegrityError on the first byte too many, or at the end."""
+    state, size = hashlib.sha256(), 0
+    for piece in pieces:
+        size += len(piece)
+        if size > blob.size:
+            raise IntegrityError(f"{what}: {blob.digest} is longer than its {blob.size} bytes; the copy was replaced")
+        state.update(piece)
+        yield piece
+    if size != blob.size or state.hexdigest() != blob.digest.hex:
+        raise IntegrityError(
+            f"{what}: expected {blob.digest} of {blob.size} bytes, got sha256:{state.hexdigest()} of {size} bytes;"
+            " the copy is damaged or was replaced: push it again from a good one"
+        )
+
+
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """A file's bytes in pieces of 1 MiB."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def refuse_move(repository: str, tag: str, old: Digest, new: Digest) -> None:
+    """Versions never change. Raises RefusedError when `old` is not `new`."""
+    if old != new:
+        raise RefusedError(
+            f"{repository}:{tag}: already names {old}, this is {new}; a version never changes: raise the version"
+        )

@@ -1,0 +1,124 @@
+"""An OCI image-layout folder as a source: the default that needs no server. Readers need no lock, because every change is one rename."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, dump, parse
+from model_registry.core.errors import NotFoundError, UsageError
+from model_registry.core.files import Files
+from model_registry.locks import held
+from model_registry.manifests import MANIFEST, MAX_MANIFEST_BYTES, Descriptor
+from model_registry.refs import Address, Reference
+from model_registry.sources import checked, file_pieces, refuse_move
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+_MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+_MAX_INDEX_BYTES = 16 << 20
+_LOCK_S = 30.0
+
+
+class LayoutSource:
+    """`folder/{oci-layout,index.json,blobs/sha256/…}`; one blob store for all repositories."""
+
+    def __init__(self, address: Address, folder: Path, *, writable: bool = False) -> None:
+        self.address = address
+        self.bytes_fetched = 0
+        self._folder = folder
+        self._blobs = folder / "blobs" / "sha256"
+        self._files = Files()
+        if writable:
+            self._create()
+        elif not (folder / "oci-layout").is_file():
+            raise NotFoundError(
+                f"{address}: no OCI image layout there; check the path, or `homeport model pack` into it"
+            )
+
+    def repositories(self) -> tuple[str, ...]:
+        return tuple(sorted({name.rpartition(":")[0] for name in self._names()}))
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        return tuple(
+            sorted(tag for name, _, tag in (key.rpartition(":") for key in self._names()) if name == repository)
+        )
+
+    def find(self, repository: str, tag: str) -> Digest | None:
+        return self._names().get(f"{repository}:{tag}")
+
+    def manifest(self, repository: str, digest: Digest) -> bytes:
+        what = f"{self.address}: {repository}@{digest}"
+        path = self._blobs / digest.hex
+        try:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise UsageError(f"{what}: too large for a manifest; name a manifest's digest")
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{what}: not there; push it to this source first") from error
+        self.bytes_fetched += len(data)
+        return digest.check(data, what)
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        return (self._blobs / digest.hex).is_file()
+
+    def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
+        what = f"{self.address}: {repository}"
+        try:
+            for piece in checked(file_pieces(self._blobs / blob.digest.hex), blob, what):
+                self.bytes_fetched += len(piece)
+                yield piece
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{what}: {blob.digest} is missing; push it again") from error
+
+    def put_blob(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
+        path = self._blobs / blob.digest.hex
+        if not path.is_file() or Digest.of_file(path) != blob.digest:
+            self._files.write_pieces(path, checked(pieces(), blob, f"{repository}: read to be stored"))
+
+    def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
+        manifest = Descriptor.of(MANIFEST, data, {_REF_NAME: f"{repository}:{tag}"})
+        with held(self._folder / "index.json.lock", _LOCK_S, str(self.address)):
+            if (old := self._names().get(f"{repository}:{tag}")) is not None:
+                refuse_move(repository, tag, old, manifest.digest)
+                return
+            self._files.write(self._blobs / manifest.digest.hex, data)
+            self._files.write(self._folder / "index.json", _index([*self._entries(), manifest.fields()]))
+
+    def _create(self) -> None:
+        self._files.make_folder(self._blobs)
+        with held(self._folder / "index.json.lock", _LOCK_S, str(self.address)):
+            if not (self._folder / "index.json").exists():
+                self._files.write(self._folder / "index.json", _index([]))
+            if not (self._folder / "oci-layout").exists():
+                self._files.write(self._folder / "oci-layout", _MARKER)
+
+    def _entries(self) -> list[object]:
+        """The index as it stands, entries of other programs included."""
+        what = f"{self.address}: index.json"
+        try:
+            data = (self._folder / "index.json").read_bytes()
+        except OSError as error:
+            raise NotFoundError(f"{what}: cannot be read ({error.strerror}); is this an OCI image layout?") from error
+        entries = parse(data, what, _MAX_INDEX_BYTES)
+        if not isinstance(entries, dict) or not isinstance(entries.get("manifests"), list):
+            raise UsageError(f"{what}: lists no manifests; is this an OCI image layout?")
+        manifests: list[object] = entries["manifests"]
+        return manifests
+
+    def _names(self) -> dict[str, Digest]:
+        """`repository:tag` → manifest. Entries that are not in our grammar belong to other programs and are passed over."""
+        names = {}
+        for value in self._entries():
+            with suppress(UsageError):
+                entry = Reader(value, "entry")
+                name = entry.child("annotations").text(_REF_NAME)
+                Reference.parse(name)
+                names[name] = entry.digest("digest")
+        return names
+
+
+def _index(manifests: list[object]) -> bytes:
+    kind = "application/vnd.oci.image.index.v1+json"
+    return dump({"schemaVersion": 2, "mediaType": kind, "manifests": manifests})

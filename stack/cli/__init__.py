@@ -1,0 +1,29 @@
+"""The command `homeport`: the registry's verbs and the engine's, in one program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from model_registry.cli import mount
+from model_registry.cli.entry import app_of, run
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The whole program for one command line. The engine's verbs load numpy and ONNX Runtime: a registry verb does not wait for them."""
+    app = app_of("Homeport: proved, reversible deployment of VLA policies to robots.")
+    mount(app)
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    if verb not in ("model", "release", "keys"):
+        from stack.engine.cli import app as engine
+
+        app.add_typer(engine, name="engine")
+    return app
+
+
+def main() -> None:
+    """Entry point of `homeport`."""
+    arguments = sys.argv[1:]
+    sys.exit(run(build(arguments), arguments))
