@@ -1,0 +1,283 @@
+"""The playbooks on four robots: real ansible-playbook, local connections, fake agents that keep a journal each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from model_registry.core.digest import Digest
+from model_registry.core.layout import Layout
+from model_registry.core.robot import Robot
+from stack.agent.config import Config
+from tests.fakes.agent import install
+
+ROOT = Path(__file__).parents[2]
+OLD, NEW = f"sha256:{'01' * 32}", f"sha256:{'02' * 32}"
+HOSTS = ("h1", "h2", "h3", "h4")
+THREE = ("--limit", "h1,h2,h3")
+ENVIRONMENT = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
+    "ANSIBLE_COLLECTIONS_PATH": str(ROOT),
+    "ANSIBLE_NOCOLOR": "1",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    text: str
+    report: dict
+
+    @property
+    def failed_hosts(self) -> set[str]:
+        return {name for name, host in self.report["hosts"].items() if host["failure"]}
+
+
+class Fleet:
+    """Four robots of one kind below `folder`, all running OLD; h1 is the canary, h2 and h3 the next wave, h4 the last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.agent = install(folder)
+        for host in HOSTS:
+            (folder / host).mkdir()
+            running = {name: OLD for name in ("current", "running", "fallback")}
+            (folder / host / "agent.json").write_text(json.dumps({**running, "staged": [OLD]}))
+        self.variables: dict[str, object] = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "homeport_root": f"{folder}/{{{{ inventory_hostname }}}}",
+            "homeport_agent": str(self.agent),
+            "homeport_row": "process",
+            "homeport_site": "lab",
+            "homeport_embodiment": "sim-base",
+            "homeport_percentages": [60, 100],
+            "homeport_timeout_s": 20,
+        }
+        self.hosts: dict[str, dict[str, object]] = {host: {} for host in HOSTS}
+
+    def play(self, name: str, *arguments: str, **extra: object) -> Run:
+        """Run a playbook of the collection, or one at an absolute path."""
+        inventory, report = self.folder / "inventory.json", self.folder / "report.json"
+        inventory.write_text(json.dumps({"robots": {"hosts": self.hosts, "vars": self.variables}}))
+        report.unlink(missing_ok=True)
+        extra |= {"homeport_report": str(report)}
+        process = subprocess.run(
+            [
+                *(str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)),
+                *(str(ROOT / "ansible/playbooks" / f"{name}.yml"), "-e", json.dumps(extra), *arguments),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            env={**os.environ, **ENVIRONMENT, "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp")},
+        )
+        text = process.stdout + process.stderr
+        assert "DEPRECATION" not in text, text
+        return Run(process.returncode, text, json.loads(report.read_text()) if report.exists() else {})
+
+    def deploy(self, *arguments: str, **extra: object) -> Run:
+        return self.play("deploy", *arguments, homeport_release=NEW, **extra)
+
+    def break_at(self, host: str, **faults: object) -> None:
+        (self.folder / host / "faults.json").write_text(json.dumps(faults))
+
+    def state(self, host: str) -> dict:
+        return json.loads((self.folder / host / "agent.json").read_text())
+
+    def verbs(self, host: str) -> list[str]:
+        return [verb for verb, _ in self.state(host).get("journal", [])]
+
+    def times(self, verb: str) -> dict[str, float]:
+        journals = {host: dict(self.state(host).get("journal", [])) for host in HOSTS}
+        return {host: journal[verb] for host, journal in journals.items() if verb in journal}
+
+    def run(self) -> dict[str, str]:
+        return {host: self.state(host)["running"] for host in HOSTS}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def test_a_release_goes_out_in_waves_and_a_second_run_changes_nothing(fleet: Fleet) -> None:
+    first = fleet.deploy()
+
+    assert first.code == 0, first.text
+    assert first.report["waves"] == [["h1"], ["h2", "h3"], ["h4"]]
+    assert all(host["ok"] and host["touched"] for host in first.report["hosts"].values())
+    assert {fleet.state(host)["current"] for host in HOSTS} == {NEW}
+    staged, switched, committed = fleet.times("stage"), fleet.times("switch"), fleet.times("commit")
+    assert max(staged.values()) < switched["h1"] < committed["h1"]
+    assert committed["h1"] < min(switched["h2"], switched["h3"])
+    assert max(switched["h2"], switched["h3"]) < min(committed["h2"], committed["h3"])
+    assert max(committed["h2"], committed["h3"]) < switched["h4"]
+
+    journals = {host: fleet.verbs(host) for host in HOSTS}
+    second = fleet.deploy()
+
+    assert second.code == 0 and second.text.count("changed=0") == len(HOSTS) + 1, second.text
+    assert {host: fleet.verbs(host) for host in HOSTS} == journals
+    assert all(host["ok"] and not host["touched"] for host in second.report["hosts"].values())
+
+
+@pytest.mark.parametrize(("fault", "stage"), [("fail", "PROBATION"), ("silent", "SILENT")])
+def test_a_bad_canary_is_restored_and_nobody_else_is_touched(fleet: Fleet, fault: str, stage: str) -> None:
+    fleet.break_at("h1", probation=fault)
+
+    run = fleet.deploy(*THREE, homeport_timeout_s=3)
+
+    assert run.code == 2 and "The rollout was halted" in run.text, run.text
+    canary = run.report["hosts"]["h1"]
+    assert (canary["ok"], canary["stage"], canary["touched"], canary["restored"]) == (False, stage, True, True)
+    assert run.report["halted"] and run.failed_hosts == {"h1"}
+    assert [name for name, host in run.report["hosts"].items() if host["touched"]] == ["h1"]
+    assert [fleet.verbs(host) for host in HOSTS[1:]] == [["stage"], ["stage"], []]
+    assert set(fleet.run().values()) == {OLD} and fleet.state("h1")["current"] == OLD
+
+
+def test_a_canary_out_of_reach_is_a_failed_canary_and_every_playbook_says_so(fleet: Fleet) -> None:
+    fleet.hosts["h1"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+    run = fleet.deploy(*THREE)
+    status = fleet.play("status", *THREE)
+
+    assert run.code == 2 and run.failed_hosts == {"h1"}, run.text
+    assert run.report["hosts"]["h1"]["stage"] == "UNREACHABLE" and not run.report["hosts"]["h1"]["touched"]
+    assert [fleet.verbs(host) for host in HOSTS[1:]] == [["stage"], ["stage"], []]
+    assert status.code == 2 and [n for n, h in status.report["hosts"].items() if not h["ok"]] == ["h1"]
+
+
+def test_a_release_that_fails_its_proof_on_a_canary_switches_nobody(fleet: Fleet) -> None:
+    fleet.break_at("h1", stage="fail")
+
+    run = fleet.deploy(*THREE, homeport_max_failed=3)
+
+    assert run.code == 2 and run.report["halted"], run.text
+    assert not any(host["touched"] for host in run.report["hosts"].values())
+    assert not fleet.times("switch")
+    assert run.report["hosts"]["h1"]["failure"]["metric"] == "inference_p99_ms"
+
+
+def test_a_failure_in_a_later_wave_undoes_the_waves_before_it(fleet: Fleet) -> None:
+    fleet.break_at("h3", probation="fail")
+
+    run = fleet.deploy(*THREE)
+
+    assert run.code == 2 and run.failed_hosts == {"h3"}, run.text
+    assert set(fleet.run().values()) == {OLD}
+    assert fleet.verbs("h1") == ["stage", "switch", "commit", "rollback"]
+    assert fleet.verbs("h2") == ["stage", "switch", "rollback"]
+    assert [host["restored"] for host in run.report["hosts"].values()] == [True, True, True]
+
+
+def test_one_failure_that_the_policy_allows_leaves_the_others_done_and_still_ends_non_zero(fleet: Fleet) -> None:
+    fleet.break_at("h3", probation="fail")
+
+    run = fleet.deploy(*THREE, homeport_max_failed=1)
+
+    assert run.code == 2 and not run.report["halted"], run.text
+    assert fleet.run() == {"h1": NEW, "h2": NEW, "h3": OLD, "h4": OLD}
+
+
+def test_a_fleet_is_read_and_rolled_back_from_its_own_disks(fleet: Fleet) -> None:
+    for host in HOSTS:
+        state = fleet.state(host) | {"current": NEW, "running": NEW, "previous": OLD, "staged": [OLD, NEW]}
+        (fleet.folder / host / "agent.json").write_text(json.dumps(state))
+    fleet.break_at("h4", problems=["slot a: no process runs"])
+
+    drift = fleet.play("status")
+    back = fleet.play("rollback")
+
+    assert drift.code == 2 and "slot a: no process runs" in drift.text
+    assert [name for name, host in drift.report["hosts"].items() if not host["ok"]] == ["h4"]
+    assert "robot  release" in drift.text
+    assert back.code == 0 and set(fleet.run().values()) == {OLD}, back.text
+    assert [fleet.verbs(host) for host in HOSTS] == [["rollback"]] * 4
+
+
+def test_check_mode_plans_and_writes_nothing(fleet: Fleet) -> None:
+    before = {path: path.read_bytes() for path in fleet.folder.rglob("*.json")}
+
+    run = fleet.deploy("--check", "--diff")
+
+    assert run.code == 0 and "would fetch, verify, build, prove" in run.text, run.text
+    assert f"-{OLD}" in run.text and f"+{NEW}" in run.text
+    written = {path: path.read_bytes() for path in fleet.folder.rglob("*.json") if path.name != "inventory.json"}
+    assert written == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra", "message"),
+    [
+        ((), {"homeport_release": "stable"}, "give the digest, not a tag"),
+        (("--limit", "h2"), {"homeport_release": ""}, "give the digest, not a tag"),
+        ((), {"homeport_release": NEW, "homeport_hosts": "nobody"}, "nobody matches no robot"),
+    ],
+    ids=["a tag", "no release, limited", "nobody"],
+)
+def test_a_call_that_cannot_work_is_refused_before_any_robot_is_asked(fleet, arguments, extra, message) -> None:
+    run = fleet.play("deploy", *arguments, **extra)
+
+    assert run.code == 2 and message in run.text, run.text
+    assert not any(fleet.verbs(host) for host in HOSTS)
+
+
+def test_bootstrap_prepares_a_bare_robot_that_the_agent_can_read(fleet: Fleet, tmp_path: Path) -> None:
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    key, lock = tmp_path / "release.pub", tmp_path / "robot.txt"
+    key.write_bytes(public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    lock.write_text("numpy==2.1.0\n\n")
+    fleet.variables |= {
+        "homeport_agent": "{{ homeport_root }}/bin/homeport-agent",
+        "homeport_agent_file": str(fleet.agent),
+        "homeport_public_keys": [str(key)],
+        "homeport_source": f"oci:{tmp_path}/registry",
+        "homeport_environment": sys.prefix,
+        "homeport_lock": str(lock),
+        "homeport_limits": {"linear": 0.8},
+        "homeport_slot_environment": {"SEED": 7},
+        "homeport_gate_settings": {"probation_s": 3},
+        "homeport_device_path": ["/opt/homeport/site"],
+    }
+
+    first = fleet.play("bootstrap", "--limit", "h1")
+    second = fleet.play("bootstrap", "--limit", "h1")
+
+    assert first.code == 0, first.text
+    assert second.code == 0 and "changed=0" in second.text, second.text
+    layout = Layout.at(fleet.folder / "h1")
+    robot, config = Robot.load(layout.robot_toml), Config.load(layout.agent_toml)
+    assert (robot.name, robot.limits.linear, robot.sources["scan"].present) == ("h1", 0.8, True)
+    assert (config.environment, config.gate.probation_s, config.device_path) == (
+        {"SEED": "7"},
+        3.0,
+        ("/opt/homeport/site",),
+    )
+    assert layout.dds_profile.read_bytes() == (ROOT / "images/dds.xml").read_bytes()
+    assert config.device_python.exists() and os.access(layout.root / "bin/homeport-agent", os.X_OK)
+    assert [path.read_bytes() for path in layout.keys.iterdir()] == [key.read_bytes()]
+    (environment,) = (layout.root / "envs").iterdir()
+    assert environment == layout.environment(Digest.of_file(lock)) and (environment / "bin/python").exists()
+
+
+def test_the_role_restores_and_raises_again_so_that_a_play_of_ones_own_stops(fleet: Fleet) -> None:
+    play = {"hosts": "robots", "gather_facts": False, "serial": 1, "max_fail_percentage": 0}
+    play |= {"roles": [{"role": "homeport.fleet.release", "vars": {"release_digest": NEW}}]}
+    (fleet.folder / "own.yml").write_text(json.dumps([play]))
+    fleet.break_at("h2", probation="fail")
+
+    run = fleet.play(f"{fleet.folder}/own")
+
+    assert run.code == 2 and "h2: release 020202020202: inference is too slow" in run.text, run.text
+    assert fleet.run() == {"h1": NEW, "h2": OLD, "h3": OLD, "h4": OLD}
+    assert fleet.verbs("h3") == []

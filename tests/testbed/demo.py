@@ -1,0 +1,289 @@
+"""`make demo`: three simulated robots, three releases, one way back. Prints what happens in plain sentences, ends with a table and a page.
+
+Writes `build/demo/report.json` and `build/demo/report.html` and stops everything that it started. `--out DIR` moves them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.fakes.ros import wait_until
+from tests.testbed import report, ticks
+from tests.testbed.fleet import REPOSITORY, Fleet, Robot
+from tests.testbed.registry import Published, build_agent, publish
+
+NAMES = ("alder", "birch", "cedar")
+COMMAND = "go to the red pillar"
+ARENA_M = (8.0, 8.0)
+PROBATION_S = 4
+TOP_SPEED = 0.6
+DRIVING_MPS = 0.2
+GATES = {"PROVE": "prove", "WAIT": "shadow", "SWITCH": "shadow", "PROBATION": "probation"}
+
+
+class Story:
+    """Prints sentences with the seconds since the start, and remembers how long each step took."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.steps: list[dict[str, Any]] = []
+        self._since = self.start
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self.start:6.1f} s  {text}", flush=True)
+
+    def done(self, text: str) -> None:
+        """Close a step under the name `text`."""
+        now = time.monotonic()
+        self.steps.append({"text": text, "seconds": round(now - self._since, 1)})
+        self._since = now
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.start, 1)
+
+
+class Demo:
+    """The story, one method a chapter; `run()` tells it."""
+
+    def __init__(self, out: Path, scratch: Path) -> None:
+        self.out = out
+        self.story = Story()
+        self.scratch = scratch
+        self.fleet = Fleet(scratch / "fleet", NAMES)
+        self.changes: dict[str, list[tuple[float, str]]] = {name: [] for name in NAMES}
+        self.latencies: list[dict[str, Any]] = []
+        self.published: Published
+
+    def run(self) -> dict[str, Any]:
+        with self.fleet:
+            self.publish()
+            self.prepare()
+            self.first_release()
+            self.better_release()
+            bad = self.bad_release()
+            back = self.roll_back()
+            return self.report(bad, back)
+
+    def playbook(self, name: str, **variables: object) -> dict[str, Any]:
+        """Run a playbook and return its report. Raises AssertionError when it failed."""
+        path = self.scratch / f"{name}-report.json"
+        path.unlink(missing_ok=True)
+        done = self.fleet.playbook(name, homeport_report=str(path), **variables)
+        result = json.loads(path.read_text()) if path.exists() else {}
+        if done.returncode:
+            raise AssertionError(
+                f"{name}.yml ended with {done.returncode}:\n{done.stdout[-6000:]}{done.stderr[-2000:]}"
+            )
+        return dict(result)
+
+    def publish(self) -> None:
+        self.story.say("Packing the reference policies and signing three releases into an OCI layout directory.")
+        self.published = publish(self.scratch, self.scratch / "keys")
+        for version, digest in self.published.releases.items():
+            self.story.say(f"  release {version} is {digest[:19]}…")
+        self.story.done("pack, sign and publish three releases")
+
+    def prepare(self) -> None:
+        self.story.say("Preparing three robots with the role `device`, then switching them on.")
+        verify = [str(Path(sys.executable)), "-m", "stack.cli", "release", "verify"]
+        self.fleet.write_inventory(
+            self.published,
+            build_agent(self.scratch / "homeport-agent"),
+            homeport_gate="moving",
+            homeport_probation_s=PROBATION_S,
+            homeport_verify_command=[*verify, "--source", self.published.source, "--keys", str(self.published.keys)],
+        )
+        self.playbook("bootstrap")
+        self.fleet.power_on()
+        self.story.done("prepare and power on three robots")
+
+    def first_release(self) -> None:
+        self.story.say("Deploying 1.0.0. Nothing moves yet: no supervisor is armed.")
+        self.playbook("deploy", homeport_release=self.published.releases["1.0.0"])
+        self.note_changes()
+        self.story.done("deploy 1.0.0")
+        for robot in self.fleet.robots:
+            robot.say(COMMAND)
+            robot.arm()
+        self.story.say(f"Armed all three and told them: “{COMMAND}”.")
+        self.wait_driving()
+        self.note_latencies("1.0.0")
+        self.story.done("arm, and drive")
+
+    def wait_driving(self) -> None:
+        for robot in self.fleet.robots:
+            wait_until(lambda robot=robot: robot.speed() >= DRIVING_MPS, 40.0, f"{robot.name} to drive")
+            self.story.say(f"  {robot.name} drives at {robot.speed():.2f} m/s.")
+
+    def better_release(self) -> None:
+        self.story.say("Deploying 1.1.0 while they drive: canary first, then the others.")
+        self.playbook("deploy", homeport_release=self.published.releases["1.1.0"])
+        self.note_changes()
+        self.note_latencies("1.1.0")
+        for robot in self.fleet.robots:
+            cut = self.cutover(robot)
+            moving = "moving" if cut.moving else "not moving all the time"
+            self.story.say(
+                f"  {robot.name} changed policy while {moving}: {cut.missed_ticks} missed ticks, gap {cut.max_gap_ms} ms."
+            )
+        self.story.done("deploy 1.1.0 and cut over")
+
+    def bad_release(self) -> dict[str, Any]:
+        self.story.say(
+            "Deploying 1.2.0, whose normalisation statistics are in degrees. Its own goldens do not show it."
+        )
+        digest = self.published.releases["1.2.0"]
+        try:
+            self.playbook("deploy", homeport_release=digest)
+        except AssertionError:
+            found = self.bad_outcome(digest)
+        else:
+            raise AssertionError("the bad release was deployed and nobody noticed")
+        self.story.say(
+            f"  Caught by {found['caught_by']} on {found['hosts_touched']} of {len(NAMES)} robots: {found['message']}"
+        )
+        self.story.say("  The rollout stopped; the canary drives 1.1.0 again and the others never changed.")
+        self.story.done("try 1.2.0, and have it caught")
+        return found
+
+    def bad_outcome(self, digest: str) -> dict[str, Any]:
+        """On which robots the release ran at all, and by what it was caught, from their own journals."""
+        touched, failure = [], None
+        for robot in self.fleet.robots:
+            records = [r for r in robot.journal() if r["release"] == digest]
+            if any(r["stage"] == "WAIT" for r in records):
+                touched.append(robot.name)
+            for record in records:
+                failure = record["detail"].get("failure") or failure
+        if failure is None:
+            raise AssertionError("no journal says what caught the bad release")
+        return {
+            "version": "1.2.0", "hosts_touched": len(touched), "hosts": touched,
+            "caught_by": f"{GATES[failure['stage']]} gate: {failure['metric']}", "value": failure["value"],
+            "threshold": failure["threshold"], "message": failure["message"],
+        }  # fmt: skip
+
+    def roll_back(self) -> dict[str, Any]:
+        self.story.say("Moving the registry directory away and rolling the whole fleet back.")
+        away = self.published.folder.with_name("registry-away")
+        self.published.folder.rename(away)
+        before = time.monotonic()
+        outcome = self.playbook("rollback")
+        seconds = round(time.monotonic() - before, 1)
+        away.rename(self.published.folder)
+        self.note_changes()
+        fetched = sum(host["bytes_fetched"] for host in outcome["hosts"].values())
+        self.story.say(f"  All robots drive 1.0.0 again after {seconds} s; {fetched} bytes were fetched.")
+        self.story.done("roll the fleet back")
+        return {"seconds": seconds, "bytes_fetched": fetched}
+
+    def note_changes(self) -> None:
+        """Remember from when on a robot was driven by which release (for the picture)."""
+        for index, robot in enumerate(self.fleet.robots):
+            records = [r for r in robot.journal() if r["stage"] == "SWITCH" and r["phase"] == "done"]
+            colours = dict(zip(self.published.releases.values(), report.COLOURS, strict=False))
+            self.changes[NAMES[index]] = [(r["detail"]["monotonic_ns"] / 1e9, colours[r["release"]]) for r in records]
+
+    def note_latencies(self, version: str) -> None:
+        for robot in self.fleet.robots:
+            slot = robot.layout.current.readlink().name
+            status = json.loads(robot.layout.slot_status(slot).read_text())
+            self.latencies.append({
+                "robot": robot.name, "release": version, "p50": round(status["inference_p50_ms"], 2),
+                "p99": round(status["inference_p99_ms"], 2), "memory": round(status["memory_bytes"] / 1e6),
+            })  # fmt: skip
+
+    def cutover(self, robot: Robot) -> ticks.Cutover:
+        """The change to 1.1.0 as the listener beside this robot saw it."""
+        wanted = self.published.releases["1.1.0"]
+        switch = next(
+            r for r in robot.journal() if (r["stage"], r["phase"], r["release"]) == ("SWITCH", "done", wanted)
+        )
+        return ticks.cutover(robot.records(), switch["detail"]["monotonic_ns"] / 1e9)
+
+    def report(self, bad: dict[str, Any], back: dict[str, Any]) -> dict[str, Any]:
+        status = self.playbook("status", homeport_release=self.published.releases["1.0.0"])
+        versions = {digest: version for version, digest in self.published.releases.items()}
+        cuts = {robot.name: self.cutover(robot) for robot in self.fleet.robots}
+        result = {
+            "robots": [
+                {"name": name, "release": versions[host["release"]], "healthy": host["ok"]}
+                for name, host in sorted(status["hosts"].items())
+            ],
+            "cutover": {
+                "missed_ticks": sum(cut.missed_ticks for cut in cuts.values()),
+                "max_gap_ms": max(cut.max_gap_ms for cut in cuts.values()),
+            },
+            "bad_release": {"hosts_touched": bad["hosts_touched"], "caught_by": bad["caught_by"]},
+            "rollback": back,
+        }
+        self.story.done("read the status and write the report")
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "report.json").write_text(json.dumps(result, indent=2) + "\n")
+        self.draw(result, cuts, bad)
+        self.table(result, cuts)
+        return result
+
+    def draw(self, result: dict[str, Any], cuts: dict[str, ticks.Cutover], bad: dict[str, Any]) -> None:
+        digests = self.published.releases
+        colours = {digest[7:19]: colour for digest, colour in zip(digests.values(), report.COLOURS, strict=False)}
+        robots = []
+        for row in result["robots"]:
+            trace = ticks.read(self.fleet[row["name"]].trace)
+            robots.append({
+                **row, "cutover": cuts[row["name"]], "metres": report.metres(trace),
+                "map": report.drawn_map(trace, self.changes[row["name"]], ARENA_M),
+                "timeline": report.drawn_timeline(cuts[row["name"]], colours, TOP_SPEED),
+            })  # fmt: skip
+        report.write(
+            self.out / "report.html", robots=robots, bad=bad, rollback=result["rollback"], command=COMMAND,
+            latencies=self.latencies, steps=self.story.steps, seconds=self.story.seconds, top_speed=TOP_SPEED,
+            releases=[{"version": v, "colour": colours[d[7:19]]} for v, d in digests.items()],
+        )  # fmt: skip
+
+    def table(self, result: dict[str, Any], cuts: dict[str, ticks.Cutover]) -> None:
+        print(f"\n{'robot':<8} {'release':<8} {'healthy':<8} {'missed ticks':<13} {'largest gap':<12}")
+        for row in result["robots"]:
+            cut = cuts[row["name"]]
+            print(
+                f"{row['name']:<8} {row['release']:<8} {'yes' if row['healthy'] else 'no':<8} "
+                f"{cut.missed_ticks:<13} {cut.max_gap_ms} ms"
+            )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "demo")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the robots' folders and logs, and print where they are"
+    )
+    options = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="homeport-demo-"))
+    (scratch / "fleet").mkdir()
+    demo = Demo(options.out.resolve(), scratch)
+    try:
+        demo.run()
+    except AssertionError as error:
+        print(f"error: {error}\nThe robots' logs are kept in {scratch}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; everything that was started was ended", file=sys.stderr)
+        return 1
+    if options.keep:
+        print(f"\nThe robots' folders and logs are in {scratch}")
+    else:
+        shutil.rmtree(scratch)
+    print(f"\nThe page of this run: {options.out / 'report.html'} ({demo.story.seconds} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

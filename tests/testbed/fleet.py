@@ -1,0 +1,221 @@
+"""A fleet of simulated robots as local processes: real ROS 2 topics, real supervisors and agents, each robot in its own domain.
+
+    with Fleet(folder, ("alder", "birch")) as fleet:
+        fleet.playbook("bootstrap")
+        fleet.power_on()
+        fleet["alder"].agent("status")
+
+The demo, the integration tests and the benches share it. Leaving the block stops everything that was started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from model_registry.core.layout import Layout
+from tests.fakes.ros import Process, allocate_domain_id, ros_env, wait_until
+from tests.fakes.schemas import check
+from tests.testbed.registry import LOCK, Published
+from tests.testbed.ticks import read
+
+REPOSITORY = Path(__file__).parents[2]
+TAIL_BYTES = 16_384
+
+
+class Robot:
+    """One simulated robot: base with sensors, supervisor, agent, and an independent listener beside it."""
+
+    def __init__(self, name: str, folder: Path, seed: int) -> None:
+        self.name = name
+        self.seed = seed
+        self.root = folder / name
+        self.layout = Layout.at(self.root)
+        self.domain = allocate_domain_id()
+        self.environment = ros_env(self.root, self.domain)
+        self.trace = folder / f"{name}-trace.jsonl"
+        self.heard = folder / f"{name}-heard.jsonl"
+        self._logs = folder
+        self._processes: dict[str, Process] = {}
+
+    @property
+    def agent_file(self) -> Path:
+        return self.root / "bin" / "homeport-agent"
+
+    def start(self, part: str, argv: Sequence[str]) -> None:
+        """Start one long-running part of the robot."""
+        process = Process(argv, self.environment, self._logs / f"{self.name}-{part}.log")
+        self._processes[part] = process.__enter__()
+
+    def power_on(self, target: str = "red", respawn: bool = True) -> None:
+        """Start base, listener, supervisor and agent, and wait until the agent answers."""
+        python = sys.executable
+        sim = [python, "-m", "stack.sim", "--seed", str(self.seed), "--trace", str(self.trace)]
+        self.start("sim", [*sim, "--respawn", target] if respawn else sim)
+        self.start("listener", [python, str(Path(__file__).with_name("listener.py")), str(self.heard)])
+        self.start("supervisor", [python, "-m", "stack.supervisor", "--root", str(self.root)])
+        self.start("agent", [python, str(self.agent_file), "--root", str(self.root), "serve"])
+        wait_until(self.answers, 30.0, f"{self.name}'s agent and supervisor")
+
+    def answers(self) -> bool:
+        """Whether the agent answers and hears its supervisor."""
+        status = self.agent("status", check_code=False)
+        return status.get("supervisor") is not None
+
+    def agent(self, *arguments: str, check_code: bool = True, timeout_s: float = 180.0) -> dict[str, Any]:
+        """Run `homeport-agent --json …` as an operator would. Raises AssertionError with its output when it fails."""
+        argv = [sys.executable, str(self.agent_file), "--root", str(self.root), "--json", *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s)
+        if check_code and done.returncode:
+            raise AssertionError(
+                f"{self.name}: {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}"
+            )
+        document = json.loads(done.stdout) if done.stdout.strip() else {}
+        return {**document.get("result", {}), "error": document.get("error"), "exit_code": done.returncode}
+
+    def say(self, text: str) -> None:
+        """Give a voice command."""
+        program = str(Path(__file__).with_name("say.py"))
+        done = subprocess.run(
+            [sys.executable, program, text], env=self.environment, capture_output=True, text=True, timeout=30
+        )
+        if done.returncode:
+            raise AssertionError(f"{self.name} did not accept the command {text!r}: {done.stderr}")
+
+    def arm(self, deadline_s: float = 20.0) -> None:
+        """Arm the supervisor as an operator; nothing drives before."""
+        self._last = ""
+
+        def armed() -> bool:
+            reply = self.agent("arm", check_code=False)
+            self._last = str(reply)
+            return reply["exit_code"] == 0
+
+        try:
+            wait_until(armed, deadline_s, f"{self.name} to be armed")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._last}") from error
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the listener heard so far."""
+        return read(self.heard)
+
+    def speed(self) -> float:
+        """The newest measured forward speed in m/s."""
+        with self.heard.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            tail = file.read().decode().splitlines()[1:]
+        odometry = [json.loads(line) for line in tail if '"odom"' in line and line.endswith("}")]
+        return abs(odometry[-1]["v"]) if odometry else 0.0
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The agent's journal; every record is checked against its schema."""
+        records = read(self.layout.journal) if self.layout.journal.exists() else []
+        for record in records:
+            check(record, "journal")
+        return records
+
+    def power_off(self) -> None:
+        """Stop everything of this robot: also the slots, which outlive their agent."""
+        for part in ("agent", "supervisor", "listener", "sim"):
+            if part in self._processes:
+                self._processes.pop(part).__exit__(None, None, None)
+        for slot in "ab":
+            stop_slot(self.layout, slot)
+
+
+def stop_slot(layout: Layout, slot: str) -> None:
+    """End the process of a slot that this robot started, by the identity in its status file."""
+    try:
+        status = json.loads(layout.slot_status(slot).read_text())
+        stat = Path(f"/proc/{status['pid']}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError, KeyError):
+        return
+    if int(stat[19]) == status["start_ticks"]:
+        os.kill(status["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + 3.0
+        while Path(f"/proc/{status['pid']}").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+class Fleet:
+    """Several robots, their inventory, and `ansible-playbook` as an operator runs it."""
+
+    def __init__(self, folder: Path, names: Sequence[str], say: Callable[[str], None] = lambda text: None) -> None:
+        self.folder = folder
+        self.robots = [Robot(name, folder, seed) for seed, name in enumerate(names, start=11)]
+        self.inventory = folder / "inventory.json"
+        self._say = say
+
+    def __getitem__(self, name: str) -> Robot:
+        return next(robot for robot in self.robots if robot.name == name)
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for robot in self.robots:
+            robot.power_off()
+
+    def power_on(self, respawn: bool = True) -> None:
+        for robot in self.robots:
+            robot.power_on(respawn=respawn)
+
+    def write_inventory(self, published: Published, agent_file: Path, **variables: object) -> None:
+        """One group `robots`, every host local, wired to a registry. `variables` hold for all."""
+        hosts = {
+            robot.name: {
+                "homeport_root": str(robot.root),
+                "homeport_agent": str(robot.agent_file),
+                "homeport_name": robot.name,
+                "homeport_domain_id": robot.domain,
+            }
+            for robot in self.robots
+        }
+        shared = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "homeport_site": "lab",
+            "homeport_row": "process",
+            "homeport_embodiment": "mobile_base",
+            "homeport_source": published.source,
+            "homeport_repository": "releases/pilot",
+            "homeport_public_keys": [str(path) for path in published.keys.glob("*.pub")],
+            "homeport_agent_file": str(agent_file),
+            "homeport_environment": str(Path(sys.executable).parents[1]),
+            "homeport_lock": str(LOCK),
+            "homeport_device_python": sys.executable,
+            **variables,
+        }
+        document = {"robots": {"hosts": hosts, "vars": shared}}
+        self.inventory.write_text(json.dumps(document, indent=2) + "\n")
+
+    def playbook(self, name: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        """Run a playbook of the collection over the inventory; what it printed goes to a log file as well."""
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible" / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY),
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "ansible"),
+            "ANSIBLE_REMOTE_TEMP": str(self.folder / "ansible"),
+            "ANSIBLE_LOCALHOST_WARNING": "False",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory)]
+        argv += [str(REPOSITORY / "ansible" / "playbooks" / f"{name}.yml"), "-e", json.dumps(variables)]
+        done = subprocess.run(
+            argv, env=environment, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL
+        )
+        with (self.folder / "ansible.log").open("a") as log:
+            log.write(f"$ {name}.yml {json.dumps(variables)}\n{done.stdout}{done.stderr}\n")
+        return done

@@ -1,0 +1,117 @@
+"""A registry with three releases of the reference policy, made as a publisher would make them: 1.0.0, 1.1.0, and a 1.2.0 that is wrong.
+
+1.2.0 has the weights of 1.1.0 and normalisation statistics in degrees. Its own goldens do not show it; driving does.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.models.spoil import spoil
+
+REPOSITORY = Path(__file__).parents[2]
+REFERENCE = REPOSITORY / "stack" / "models" / "reference"
+LOCK = REPOSITORY / "requirements" / "robot.txt"
+RECIPE = """\
+name = "pilot"
+version = "{version}"
+counter = {counter}
+minimum_counter = 0
+
+[model]
+ref = "homeport/pilot:{version}"
+
+[engine]
+backends = ["onnxruntime"]
+precision = "fp32"
+[engine.budget]
+inference_p99_ms = 40.0
+peak_memory_bytes = 1500000000
+
+[config]
+profile = "resource_optimized"
+[config.overrides]
+
+[compatibility]
+rows = ["process"]
+l4t = []
+embodiment = "{embodiment}"
+supervisor_protocol = 1
+minimum_agent = "0.1.0"
+
+[[image]]
+row_arch = "process/amd64"
+wheel = "{wheel}"
+lock = "{lock}"
+"""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the registry is, the folder of keys, the wheel of all releases, and the digest of each version."""
+
+    folder: Path
+    keys: Path
+    wheel: Path
+    releases: dict[str, str]
+
+    @property
+    def key(self) -> Path:
+        """The private key that signed them."""
+        return next(self.keys.glob("*.key"))
+
+    @property
+    def source(self) -> str:
+        return f"oci:{self.folder}"
+
+
+def homeport(*arguments: str) -> str:
+    """Run the publisher's command line; its result. Raises AssertionError with its error."""
+    done = subprocess.run([sys.executable, "-m", "stack.cli", *arguments], capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise AssertionError(f"homeport {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def build_wheel(folder: Path) -> Path:
+    """The wheel of this checkout."""
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
+    return next(folder.glob("*.whl"))
+
+
+def build_agent(path: Path) -> Path:
+    """The agent as one executable file, started with this interpreter."""
+    argv = [sys.executable, "-m", "stack.agent.build", "--out", str(path)]
+    subprocess.run(argv, check=True, capture_output=True, timeout=120)
+    return path
+
+
+def release(
+    folder: Path, source: str, key: Path, wheel: Path, version: str, counter: int, body: str = "mobile_base"
+) -> str:
+    """Create and sign a release of the packed model `version`; its digest."""
+    recipe = folder / f"release-{version}.toml"
+    recipe.write_text(RECIPE.format(version=version, counter=counter, wheel=wheel, lock=LOCK, embodiment=body))
+    printed = homeport("release", "create", "--file", str(recipe), "--source", source, "--key", str(key), "--json")
+    return str(json.loads(printed)["release"])
+
+
+def publish(folder: Path, secret: Path, versions: tuple[str, ...] = ("1.0.0", "1.1.0", "1.2.0")) -> Published:
+    """Make key, models and signed releases below `folder`; the keys go to `secret`, outside any repository."""
+    homeport("keys", "generate", "--out", str(secret))
+    published = Published(folder / "registry", secret, build_wheel(folder / "dist"), {})
+    for counter, version in enumerate(versions, start=1):
+        model = REFERENCE / f"pilot-{version}"
+        if version == "1.2.0":
+            model = folder / "pilot-1.2.0"
+            spoil(REFERENCE / "pilot-1.1.0", model, version)
+        homeport("model", "pack", str(model), "--source", published.source)
+        published.releases[version] = release(
+            folder, published.source, published.key, published.wheel, version, counter
+        )
+    return published

@@ -1,0 +1,72 @@
+"""The demo's page: trajectories, the tick timeline around the cutover, latencies. Self-contained HTML with drawings in SVG."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tests.testbed.ticks import PERIOD_S, Cutover
+
+COLOURS = ("#3b6fb6", "#d9822b", "#7b52a1", "#2e7d4f")
+PILLARS = {"red": "#d33a2c", "green": "#2f9e44", "blue": "#2f6fde", "yellow": "#e0b400"}
+
+
+def metres(trace: list[dict[str, Any]]) -> float:
+    """Length of a driven path in metres."""
+    return round(sum(math.dist((a["x"], a["y"]), (b["x"], b["y"])) for a, b in itertools.pairwise(trace)), 1)
+
+
+def drawn_map(
+    trace: list[dict[str, Any]], changes: list[tuple[float, str]], arena: tuple[float, float]
+) -> dict[str, Any]:
+    """The arena from above. `changes` are (monotonic seconds, colour) in order; metres, y up."""
+    width, height = arena
+    paths: list[dict[str, str]] = []
+    for index, (start, colour) in enumerate(changes):
+        end = changes[index + 1][0] if index + 1 < len(changes) else math.inf
+        points = " ".join(f"{r['x']:.2f},{-r['y']:.2f}" for r in trace if start <= r["t"] <= end)
+        if points:
+            paths.append({"points": points, "colour": colour})
+    seen: dict[tuple[str, float, float], float] = {}
+    for record in trace:
+        for colour, x, y in record.get("pillars", []):
+            seen[(colour, round(x, 2), round(y, 2))] = record["t"]
+    last = max(seen.values(), default=0.0)
+    pillars = [
+        {"x": x, "y": -y, "colour": PILLARS.get(colour, "#888"), "opacity": 1 if time == last else 0.25}
+        for (colour, x, y), time in seen.items()
+    ]
+    return {
+        "view": f"{-width / 2 - 0.1} {-height / 2 - 0.1} {width + 0.2} {height + 0.2}",
+        "left": -width / 2, "top": -height / 2, "width": width, "height": height,
+        "paths": paths, "pillars": pillars,
+        "start": (trace[0]["x"], -trace[0]["y"]), "end": (trace[-1]["x"], -trace[-1]["y"]),
+    }  # fmt: skip
+
+
+def drawn_timeline(cut: Cutover, colours: dict[str, str], top: float) -> list[dict[str, Any]]:
+    """Dots of one robot's cutover; `colours` maps the first 12 hex characters of a release to its colour."""
+    return [
+        {
+            "x": round(500 + t * 460, 1),
+            "y": round(100 - 88 * min(abs(v) / top, 1.0), 1),
+            "colour": colours.get(r, "#888"),
+        }
+        for t, v, r in zip(cut.times_s, cut.speeds, cut.releases, strict=True)
+    ]
+
+
+def write(path: Path, **values: Any) -> None:
+    """Render the page."""
+    bands = [round(40 + index * 2 * PERIOD_S * 460, 1) for index in range(round(1 / PERIOD_S))]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True
+    )
+    page = environment.get_template("report.html.j2").render(
+        timeline={"bands": bands, "band_width": round(PERIOD_S * 460, 1), "top": values["top_speed"]}, **values
+    )
+    path.write_text(page)
