@@ -72,7 +72,7 @@ class FakeSupervisor:
 
     def _select(self, request: dict[str, Any]) -> dict[str, Any]:
         view = self._slot(request["slot"])
-        if not view["selectable"] or view["release"] != request["release"]:
+        if not view["selectable"] or view["release"] != request["release"][7:19]:
             raise PermissionError(f"slot {request['slot']}: {view['refusal'] or 'another release'}")
         self.selected = {"slot": request["slot"], "release": request["release"], "epoch": view["epoch"]}
         self._fallback = request["fallback"]
@@ -109,7 +109,7 @@ class FakeSupervisor:
         actions = status.get("actions", 0) if age_ms < 1000 else 0
         selectable = actions >= RUN
         return {
-            "release": status.get("release"),
+            "release": status["release"][7:19] if status else None,
             "epoch": status.get("epoch"),
             "seq": actions,
             "age_ms": age_ms,
@@ -135,7 +135,8 @@ class FakeSupervisor:
             **{"metric": "limited", "value": 31.0, "threshold": 10.0, "monotonic_ns": time.monotonic_ns()},
         }
         back = self._slot(self._fallback) if self._fallback else None
-        self.selected = {"slot": self._fallback, "release": back["release"], "epoch": back["epoch"]} if back else None
+        release = f"sha256:{self.layout.slot(self._fallback).resolve().name}" if self._fallback else None
+        self.selected = {"slot": self._fallback, "release": release, "epoch": back["epoch"]} if back else None
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         self._maybe_revert()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 BEHAVIOUR = Path(__file__).with_name("behaviour.json")
 ACTIONS_PER_S = 200
+LIFE_S = 180.0  # a slot outlives its agent, and must not outlive a test run that was killed
 
 
 def main() -> None:
@@ -28,8 +29,7 @@ def main() -> None:
     folder = arguments.root / "releases" / release
     print(f"policy of {release[:12]} starts in slot {arguments.slot}", flush=True)
     began = time.monotonic()
-    while not stop.wait(0.05):
-        lived = time.monotonic() - began
+    while not stop.wait(0.05) and (lived := time.monotonic() - began) < LIFE_S:
         if lived > behaviour.get("die_after_s", float("inf")):
             print("error: the model exploded", file=sys.stderr, flush=True)
             sys.exit(1)

@@ -1,0 +1,164 @@
+"""`homeport-agent`: `serve` is the agent, every other verb is a client of its socket. Progress on stderr, the result on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from model_registry.core import lines
+from model_registry.core.digest import Digest
+from model_registry.core.errors import DriftError, HomeportError, UsageError
+from model_registry.core.layout import Layout
+from model_registry.core.version import version
+from stack.agent.config import Config
+from stack.agent.host import Host
+from stack.agent.render import status_lines, summary
+from stack.agent.server import serve
+
+_STAGE_S = 7200.0
+_QUICK_S = 60.0
+_CHANGE_S = 300.0
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that ends in our one error form instead of its own."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb and option; --root and --json may stand on either side of the verb."""
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("--root", type=Path, help="robot root instead of /var/lib/homeport")
+    shared.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    top = _Parser(prog="homeport-agent", description=__doc__, parents=[shared])
+    top.add_argument("--version", action="version", version=version())
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text, parents=[shared])
+
+    verb("serve", "be the agent of this robot")
+    stage = verb("stage", "fetch, verify, build and prove a release beside what drives")
+    stage.add_argument("release", help="sha256:<64 hex>")
+    stage.add_argument("--source", help="where from, such as oci:/srv/registry")
+    stage.add_argument("--repository", help="such as releases/pilot")
+    stage.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    stage.add_argument("--retry", action="store_true", help="take a release out of quarantine")
+    switch = verb("switch", "let a staged release drive, on probation, then commit it")
+    switch.add_argument("release", help="sha256:<64 hex>")
+    switch.add_argument("--commit", choices=("auto", "wait"), default="auto")
+    switch.add_argument("--deadline", type=float, default=120.0, metavar="S", help="to wait for the robot, the commit")
+    switch.add_argument("--probation", type=float, metavar="S", help="seconds it drives before the commit")
+    switch.add_argument("--gate", choices=("idle", "moving"), default="idle")
+    verb("commit", "make the release on probation permanent").add_argument("release", help="sha256:<64 hex>")
+    rollback = verb("rollback", "bring back a release that this robot committed before")
+    rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
+    rollback.add_argument("--gate", choices=("idle", "moving"), default="idle")
+    verb("status", "what runs here, and whether it is healthy (exit 3 when not)")
+    verb("hold", "command zero speed").add_argument("--reason", default="asked by an operator")
+    verb("unhold", "give back what hold took")
+    verb("arm", "let the robot move")
+    verb("reset", "clear latched reasons")
+    return top
+
+
+def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float]:
+    """The request line of a verb, and how long its answer may take (s)."""
+    verb = arguments.verb
+    if verb in ("stage", "switch", "commit"):
+        release = str(Digest.parse(arguments.release, "release"))
+    if verb == "stage":
+        repository = arguments.repository or Config.load(layout.agent_toml).repository
+        options = {"dry_run": arguments.dry_run, "retry": arguments.retry, "source": arguments.source}
+        return lines.request(verb, release=release, repository=repository, **options), _STAGE_S
+    if verb == "switch":
+        probation = arguments.probation
+        if probation is None:
+            probation = Config.load(layout.agent_toml).gate.probation_s
+        options = {"commit": arguments.commit, "deadline_s": arguments.deadline, "gate": arguments.gate}
+        return (
+            lines.request(verb, release=release, probation_s=probation, **options),
+            arguments.deadline + probation + _CHANGE_S,
+        )
+    if verb == "commit":
+        return lines.request(verb, release=release), _CHANGE_S
+    if verb == "rollback":
+        return lines.request(verb, to=arguments.to, gate=arguments.gate), _CHANGE_S
+    return (lines.request(verb, reason=arguments.reason) if verb == "hold" else lines.request(verb)), _QUICK_S
+
+
+def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int:
+    line, timeout_s = request(arguments, layout)
+    if not layout.agent_socket.exists():
+        raise HomeportError(
+            f"{layout.agent_socket}: no agent serves here; start it (systemctl start homeport-agent) or check --root"
+        )
+    result = lines.call(layout.agent_socket, line, timeout_s, lambda _, text: _say(text))
+    status = arguments.verb == "status"
+    if as_json:
+        _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True))
+    else:
+        _print("\n".join(status_lines(result)) if status else summary(result))
+    if status and result["healthy"] is not True:
+        problems = result["problems"]
+        assert isinstance(problems, list)
+        _say(f"not healthy: {'; '.join(str(problem) for problem in problems)}")
+        return DriftError.exit_code
+    return 0
+
+
+def _serve(layout: Layout) -> int:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    serve(Host.open(layout))
+    return 0
+
+
+def _fail(error: HomeportError, as_json: bool) -> int:
+    if as_json:
+        reply: dict[str, object] = {"v": 1, "ok": False, "error": {"code": error.exit_code, "message": str(error)}}
+        if isinstance(result := getattr(error, "result", None), dict):
+            reply["result"] = result
+        _print(json.dumps(reply, sort_keys=True))
+    _say(f"error: {error}")
+    return error.exit_code
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in given
+    try:
+        arguments = parser().parse_args(given)
+        layout = Layout.at(getattr(arguments, "root", None))
+        return _serve(layout) if arguments.verb == "serve" else _client(arguments, layout, as_json)
+    except HomeportError as error:
+        return _fail(error, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(HomeportError(f"{error.filename or 'system'}: {error.strerror or error}"), as_json)
+    except KeyboardInterrupt:
+        _say("error: interrupted; what was started on the robot goes on, ask for its status")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

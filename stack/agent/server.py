@@ -1,0 +1,148 @@
+"""agent.sock: newline-delimited JSON, one thread a connection, peers known by their uid. Status always answers; changes take the claim."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from model_registry.core.documents import dump, parse
+from model_registry.core.errors import HomeportError, RefusedError, UsageError
+from model_registry.core.files import umask
+from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
+from model_registry.core.version import version
+from stack.agent.claim import Claim
+from stack.agent.host import Host
+from stack.agent.recovery import Keeper, close_open
+from stack.agent.verbs import VerbError, answer
+
+log = logging.getLogger(__name__)
+MAX_LINE_BYTES = 65_536
+_MAX_CONNECTIONS = 16
+_IDLE_S = 30.0
+_GROUP = "homeport-agent"
+_CREDENTIALS = struct.Struct("3i")
+
+
+def serve(host: Host) -> None:
+    """Recover, then answer until SIGTERM or SIGINT. Raises LockedError when another agent serves this root."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: host.stopping.set())
+    claim = Claim(host.layout.serving)
+    claim.take(f"pid {os.getpid()}", "serve")
+    if (note := close_open(host)) is not None:
+        log.warning("%s", note)
+    keeper = Keeper(host)
+    keeper.keep()
+    listener = _listen(host.layout.agent_socket)
+    log.info("homeport-agent %s serves %s on %s", version(), host.layout.root, host.layout.agent_socket)
+    threading.Thread(target=_accept, args=(host, listener), name="accept", daemon=True).start()
+    while not host.stopping.wait(1.0):
+        keeper.keep()
+    listener.close()
+    host.layout.agent_socket.unlink(missing_ok=True)
+    claim.drop()
+
+
+def own_folder(folder: Path) -> None:
+    """Create the folder of the sockets. Raises RefusedError when somebody else made it first."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid not in (0, os.getuid()):
+        raise RefusedError(f"{folder}: belongs to somebody else; remove it")
+
+
+def _listen(path: Path) -> socket.socket:
+    own_folder(path.parent)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with umask(0o117):
+        listener.bind(str(path))
+    with suppress(KeyError, PermissionError):
+        os.chown(path, -1, grp.getgrnam(_GROUP).gr_gid)
+    listener.listen(_MAX_CONNECTIONS)
+    return listener
+
+
+def _accept(host: Host, listener: socket.socket) -> None:
+    free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+    while not host.stopping.is_set():
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        if not free.acquire(blocking=False):
+            connection.close()
+            continue
+        threading.Thread(target=_converse, args=(host, connection, free), name="connection", daemon=True).start()
+
+
+def _converse(host: Host, connection: socket.socket, free: threading.BoundedSemaphore) -> None:
+    try:
+        with connection:
+            connection.settimeout(_IDLE_S)
+            owner = peer(connection)
+            with connection.makefile("rb") as stream:
+                while line := stream.readline(MAX_LINE_BYTES + 1):
+                    connection.sendall(_reply(host, line, owner, connection))
+    except HomeportError as error:
+        with suppress(OSError):
+            connection.sendall(reply_error(error))
+    except OSError as error:
+        log.info("connection ended: %s", error)
+    finally:
+        free.release()
+
+
+def peer(connection: socket.socket) -> str:
+    """Who called. Raises RefusedError unless it is root, our own user or a member of homeport-agent."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    if uid not in (0, os.getuid()) and not _in_group(pid, gid):
+        raise RefusedError(f"uid {uid} may not change this robot; join the group {_GROUP}")
+    return f"uid {uid}, pid {pid}"
+
+
+def _in_group(pid: int, gid: int) -> bool:
+    try:
+        wanted = grp.getgrnam(_GROUP).gr_gid
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (KeyError, OSError):
+        return False
+    extra = next((line.split()[1:] for line in lines if line.startswith("Groups:")), [])
+    return gid == wanted or str(wanted) in extra
+
+
+def _reply(host: Host, line: bytes, owner: str, connection: socket.socket) -> bytes:
+    """One reply line; the request's events go out before it. A client that left does not stop its verb."""
+    try:
+        return reply_ok(answer(host, _parse(line), owner, _events(connection)))
+    except VerbError as error:
+        fields = {"code": error.exit_code, "message": str(error)}
+        return dump({"v": PROTOCOL, "ok": False, "error": fields, "result": error.result}) + b"\n"
+    except HomeportError as error:
+        return reply_error(error)
+    except Exception as error:  # the root of this thread: a fault of ours is reported, not swallowed
+        log.exception("request failed")
+        return reply_error(HomeportError(f"internal error: {type(error).__name__}: {error}; read the agent's log"))
+
+
+def _parse(line: bytes) -> object:
+    if len(line) > MAX_LINE_BYTES or not line.endswith(b"\n"):
+        raise UsageError(f"request: longer than {MAX_LINE_BYTES} bytes, or cut off")
+    return parse(line, "request")
+
+
+def _events(connection: socket.socket) -> Callable[[str, str], None]:
+    def send(stage: str, text: str) -> None:
+        log.info("%s: %s", stage, text)
+        with suppress(OSError):
+            connection.sendall(dump({"v": PROTOCOL, "event": {"stage": stage, "text": text}}) + b"\n")
+
+    return send

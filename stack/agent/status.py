@@ -1,0 +1,131 @@
+"""What is true of this robot now: read from links, live processes and the supervisor, never remembered."""
+
+from __future__ import annotations
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError
+from model_registry.core.layout import SLOTS
+from model_registry.core.release import Release
+from model_registry.core.version import version
+from stack.agent.gates import Sample, observe
+from stack.agent.host import Host
+from stack.agent.slots import SlotStatus
+
+
+def slot_verified(host: Host, release: Release, status: SlotStatus | None) -> bool:
+    """Whether a live process says that it runs exactly this release, model and engine, and is ready. `status` must be its own."""
+    if status is None or status.state != "ready":
+        return False
+    found = (status.release, status.model, status.engine)
+    return found == (str(release.digest), str(release.model), host.store.engine_key(release.digest))
+
+
+def status_document(host: Host) -> dict[str, object]:
+    """The document of `homeport-agent status` (schema agent, status)."""
+    robot, store = host.robot(), host.store
+    samples = {slot: observe(host, slot) for slot in SLOTS}
+    slots = {slot: _slot(host, slot, samples[slot]) for slot in SLOTS}
+    failure, restore_failure = last_failure(host)
+    view = samples["a"].view
+    active, trial = host.active, host.trial
+    problems = _problems(host, samples)
+    return {
+        "schema": 1,
+        "agent": version(),
+        "name": robot.name,
+        "row": robot.row,
+        "embodiment": robot.embodiment,
+        "stage": "PROBATION" if trial else active.stage if active else "IDLE",
+        "deployment": active.identity if active else None,
+        "running": _running(host, samples),
+        "current": _release(host, store.current()),
+        "previous": _release(host, store.previous()),
+        "fallback": _release(host, store.fallback()),
+        "staged": [str(digest) for digest in store.staged()],
+        "slots": slots,
+        "healthy": not problems,
+        "problems": problems,
+        "supervisor": view.version if view else None,
+        "quarantined": [str(digest) for digest in store.quarantined()],
+        "failure": failure,
+        "restore_failure": restore_failure,
+    }
+
+
+def last_failure(host: Host) -> tuple[object, object]:
+    """The failure and restore failure of the last deployment that ended, (None, None) when it ended well."""
+    for record in reversed(host.journal.records):
+        if record.phase == "done" and record.stage in ("COMMIT", "FAILED"):
+            return record.detail.get("failure"), record.detail.get("restore_failure")
+    return None, None
+
+
+def _release(host: Host, digest: Digest | None) -> dict[str, object] | None:
+    try:
+        release = None if digest is None else host.store.load(digest)
+    except HomeportError:
+        return None
+    if release is None:
+        return None
+    return {
+        "digest": str(release.digest),
+        "name": release.name,
+        "version": release.version,
+        "counter": release.counter,
+    }
+
+
+def _slot(host: Host, slot: str, sample: Sample) -> dict[str, object] | None:
+    digest = host.store.slot_release(slot)
+    if digest is None:
+        return None
+    state = "stopped" if sample.process is None else sample.status.state if sample.status else "starting"
+    return {
+        "release": str(digest),
+        "pid": sample.process.pid if sample.process else None,
+        "state": state,
+        "verified": _is_verified(host, digest, sample),
+    }
+
+
+def _is_verified(host: Host, digest: Digest, sample: Sample) -> bool:
+    try:
+        return slot_verified(host, host.store.load(digest), sample.status)
+    except HomeportError:
+        return False
+
+
+def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None:
+    """The verified release at the wheel; None when nothing drives or what drives is not what it should be."""
+    view = samples["a"].view
+    if view is None or view.selected_slot not in SLOTS:
+        return None
+    digest = host.store.slot_release(view.selected_slot)
+    if digest is None or view.selected_release != str(digest):
+        return None
+    return _release(host, digest) if _is_verified(host, digest, samples[view.selected_slot]) else None
+
+
+def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
+    store, problems = host.store, []
+    slot, current, view = store.current_slot(), store.current(), samples["a"].view
+    if host.journal.damaged:
+        problems.append(f"journal: damaged lines {host.journal.damaged[:10]}")
+    if view is None:
+        problems.append("the supervisor does not answer")
+    if slot is None or current is None:
+        return [*problems, "no release was committed yet"]
+    if store.missing(current):
+        problems.append(f"current release is not complete: {', '.join(store.missing(current))} missing")
+    if host.trial is not None or (host.active is not None and host.active.stage == "PROBATION"):
+        slot = store.free_slot()
+        current = store.slot_release(slot) or current
+    if samples[slot].process is None:
+        problems.append(f"slot {slot}: no process runs")
+    elif not _is_verified(host, current, samples[slot]):
+        problems.append(f"slot {slot}: does not run {current.short} verified")
+    if view is not None and not view.drives(slot, current):
+        problems.append(f"slot {slot} is not selected by the supervisor")
+    if host.keeping is not None:
+        problems.append(host.keeping)
+    return problems

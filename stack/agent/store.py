@@ -1,0 +1,160 @@
+"""What this robot has and what it committed to: release folders, links, the counter floor and the quarantine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, as_text, dump, parse
+from model_registry.core.errors import HomeportError, NotFoundError, RefusedError
+from model_registry.core.files import Files
+from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
+from model_registry.core.release import Release
+from stack.agent.reports import PASSING, Failure
+
+PROVED = "prove.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Releases below `minimum_counter` are never run again; `committed` are those this robot has committed, oldest first."""
+
+    minimum_counter: int = 0
+    committed: tuple[Digest, ...] = ()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Floor:
+        reader = Reader(parse(data, "floor.json"), "floor.json")
+        floor = cls(reader.integer("minimum_counter"), reader.items("committed", Digest.parse))
+        reader.done()
+        return floor
+
+
+class Store:
+    """Everything durable below ROOT except the journal. All writes go through `files`."""
+
+    def __init__(self, layout: Layout, files: Files) -> None:
+        self.layout, self.files = layout, files
+
+    def prepare(self) -> None:
+        """Create the folders this agent writes to."""
+        for folder in ("releases", "slots", "models", "engines", "ingest", "logs"):
+            self.files.make_folder(self.layout.root / folder)
+
+    def load(self, digest: Digest) -> Release:
+        """The release document on disk. Raises NotFoundError when it was never staged here."""
+        path = self.layout.release(digest) / "release.json"
+        try:
+            data = path.read_bytes()
+        except OSError:
+            raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first") from None
+        return Release.parse(digest.check(data, str(path)))
+
+    def engine_key(self, digest: Digest) -> str | None:
+        """The key of the engine that was built for a release, when it is complete."""
+        link = self.layout.release(digest) / "engine"
+        return link.readlink().name if link.is_symlink() and (link / "ready").exists() else None
+
+    def missing(self, digest: Digest) -> list[str]:
+        """What a release lacks before it can run without any source."""
+        folder = self.layout.release(digest)
+        parts = ("release.json", "release.dsse.json", "site", "model/vla.json", "engine/ready", PROVED)
+        absent = [part for part in parts if not (folder / part).exists()]
+        return absent or ([] if _proved(folder / PROVED) else [PROVED])
+
+    def staged(self) -> list[Digest]:
+        """Releases that are complete on disk."""
+        names = sorted(path.name for path in (self.layout.root / "releases").glob("[0-9a-f]*") if len(path.name) == 64)
+        digests = [Digest(name) for name in names]
+        return [digest for digest in digests if not self.missing(digest)]
+
+    def slot_release(self, slot: str) -> Digest | None:
+        return linked_release(self.layout.slot(slot))
+
+    def current(self) -> Digest | None:
+        return linked_release(self.layout.current)
+
+    def current_slot(self) -> str | None:
+        return linked_slot(self.layout)
+
+    def free_slot(self) -> str:
+        """The slot that `current` does not name."""
+        return next(slot for slot in SLOTS if slot != self.current_slot())
+
+    def previous(self) -> Digest | None:
+        return linked_release(self.layout.previous)
+
+    def fallback(self) -> Digest | None:
+        return linked_release(self.layout.fallback)
+
+    def link_slot(self, slot: str, digest: Digest) -> None:
+        self.files.link(self.layout.slot(slot), f"../releases/{digest.hex}")
+
+    def rename_current(self, slot: str) -> None:
+        """The one durable change of a deployment."""
+        self.files.link(self.layout.current, f"slots/{slot}")
+
+    def settle(self, release: Release, left: Digest | None) -> None:
+        """What follows from a COMMIT: previous, fallback and floor. Repeatable."""
+        if left is not None and left != release.digest:
+            self.files.link(self.layout.previous, f"releases/{left.hex}")
+        if not self.layout.fallback.is_symlink():
+            self.files.link(self.layout.fallback, f"releases/{release.digest.hex}")
+        floor = self.floor()
+        committed = floor.committed if release.digest in floor.committed else (*floor.committed, release.digest)
+        minimum = max(floor.minimum_counter, release.minimum_counter)
+        if (after := Floor(minimum, committed)) != floor:
+            fields = {"minimum_counter": minimum, "committed": [str(digest) for digest in after.committed]}
+            self.files.write(self.layout.floor, dump(fields))
+
+    def floor(self) -> Floor:
+        return Floor.parse(self.layout.floor.read_bytes()) if self.layout.floor.exists() else Floor()
+
+    def quarantined(self) -> dict[Digest, str]:
+        """Digest → why it must not run here."""
+        if not self.layout.quarantine.exists():
+            return {}
+        reader = Reader(parse(self.layout.quarantine.read_bytes(), "quarantine.json"), "quarantine.json")
+        table = reader.table("releases", as_text)
+        reader.done()
+        return {Digest.parse(text): why for text, why in table.items()}
+
+    def quarantine(self, failure: Failure) -> None:
+        self._write_quarantine({**self.quarantined(), failure.release: f"{failure.stage}: {failure.message}"})
+
+    def pardon(self, digest: Digest) -> None:
+        """Take a release out of quarantine, after it proved itself again."""
+        table = self.quarantined()
+        if table.pop(digest, None) is not None:
+            self._write_quarantine(table)
+
+    def _write_quarantine(self, table: dict[Digest, str]) -> None:
+        self.files.write(
+            self.layout.quarantine, dump({"releases": {str(digest): why for digest, why in table.items()}})
+        )
+
+
+def _proved(path: Path) -> bool:
+    try:
+        return Reader(parse(path.read_bytes(), PROVED), PROVED).text("verdict") in PASSING
+    except (OSError, HomeportError):
+        return False
+
+
+def release_version(store: Store, digest: Digest | None) -> str | None:
+    """The version of a release on disk, for reports; None when it cannot be read."""
+    try:
+        return None if digest is None else store.load(digest).version
+    except HomeportError:
+        return None
+
+
+def resolve(store: Store, name: str) -> Digest:
+    """`previous`, `fallback` or a digest. Raises RefusedError or UsageError."""
+    if name not in ("previous", "fallback"):
+        return Digest.parse(name, "rollback --to")
+    digest = store.previous() if name == "previous" else store.fallback()
+    if digest is None:
+        raise RefusedError(f"{name}: this robot has none yet; name a release with --to sha256:…")
+    return digest

@@ -1,0 +1,124 @@
+"""The command line, the socket's bounds, and the single file that robots get."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from model_registry.core.errors import IntegrityError
+from model_registry.core.version import version
+from stack.agent import build
+from stack.agent.__main__ import main
+from stack.agent.wheel import unpack
+from tests.fakes.rig import Rig
+from tests.fakes.schemas import check
+
+
+def test_without_an_agent_there_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(tmp_path), "status", "--json"]) == 1
+    out, err = capsys.readouterr()
+    check(json.loads(out), "agent", "reply")
+    assert err.count("\n") == 1 and err.startswith("error: ") and "no agent serves here" in err
+
+
+@pytest.mark.parametrize("argv", [["fly"], [], ["switch", "x", "--gate", "later"], ["stage", "pilot:1.0.0"]])
+def test_a_wrong_call_is_a_usage_error(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(tmp_path), "--json", *argv]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == 2
+
+
+def test_status_of_an_empty_robot_is_not_healthy(rig: Rig) -> None:
+    answer = rig.run("status")
+    assert answer.code == 3 and "no release was committed yet" in answer.stderr
+
+
+def test_people_get_plain_lines(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.deploy(rig.publish("1.0.0"))
+    assert main(["--root", str(rig.root), "status"]) == 0
+    out = capsys.readouterr().out
+    assert "robot-1: healthy" in out and "homeport/demo 1.0.0" in out
+
+
+def test_hold_arm_and_reset_reach_the_supervisor(rig: Rig) -> None:
+    for verb in ("hold", "unhold", "arm", "reset"):
+        assert rig.run(verb).result["changed"]
+    assert rig.supervisor.verbs() == ["hold", "unhold", "arm", "reset"]
+    rig.supervisor.latched = ["estop"]
+    refused = rig.run("arm")
+    assert refused.code == 5 and "estop" in refused.message
+    for request in rig.supervisor.requests:
+        check(request, "operator" if request["verb"] in ("arm", "reset") else "control", "request")
+
+
+@pytest.mark.parametrize(
+    "line", [b"x" * 70_000 + b"\n", b"nonsense\n", b"[]\n", b'{"v":2,"verb":"status"}\n', b'{"v":1,"verb":"fly"}\n']
+)
+def test_a_bad_line_gets_an_error_and_the_agent_goes_on(rig: Rig, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        connection.connect(str(rig.layout.agent_socket))
+        connection.sendall(line)
+        reply = json.loads(connection.makefile("rb").readline())
+    check(reply, "agent", "reply")
+    assert reply["error"]["code"] == 2
+    assert "result" in rig.run("status").document
+
+
+def test_a_second_agent_on_the_same_root_is_locked_out(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    done = subprocess.run(["python3", build_to(rig.root), "--root", rig.root, "serve"], capture_output=True, text=True)
+    assert done.returncode == 6 and "serve by pid" in done.stderr
+
+
+def build_to(folder: Path) -> Path:
+    out = folder / "homeport-agent"
+    assert build.main(["--out", str(out)]) == 0
+    return out
+
+
+def pythons() -> list[str]:
+    """The system's interpreter and any other supported one on this machine."""
+    home = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    found = [str(path) for path in sorted(home.glob("versions/3.1[0-3].*/bin/python3"))]
+    return ["/usr/bin/python3", *found] if Path("/usr/bin/python3").exists() else found or [sys.executable]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_the_single_file_runs_under_any_supported_python(python: str, rig: Rig) -> None:
+    rig.stop_agent()
+    agent = build_to(rig.root)
+    assert agent.stat().st_mode & stat.S_IXUSR
+    run = subprocess.run([python, "-I", "-S", agent, "--version"], capture_output=True, text=True, timeout=30)
+    assert run.stdout.strip() == version(), run.stderr
+    served = subprocess.Popen([python, "-I", "-S", agent, "--root", rig.root, "serve"], stderr=subprocess.PIPE)
+    try:
+        rig.until(lambda: rig.layout.agent_socket.exists() and "result" in rig.run("status").document, "it serves")
+        assert rig.deploy(rig.publish("1.0.0")).code == 0
+    finally:
+        served.terminate()
+        served.communicate(timeout=10)
+
+
+def test_the_single_file_is_the_same_each_time() -> None:
+    assert build.archive() == build.archive()
+
+
+@pytest.mark.parametrize(("name", "mode"), [("../x", 0), ("/x", 0), ("a/../../x", 0), ("link", stat.S_IFLNK | 0o777)])
+def test_a_wheel_that_leads_outside_is_refused(name: str, mode: int, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.external_attr = mode << 16
+        archive.writestr(info, b"x")
+    (tmp_path / "image.whl").write_bytes(buffer.getvalue())
+    with pytest.raises(IntegrityError, match="refuses to unpack"):
+        unpack(tmp_path / "image.whl", tmp_path / "site")
+    assert not (tmp_path / "site").exists()

@@ -1,0 +1,93 @@
+"""The journal survives what a power cut leaves behind, and says what else is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import LockedError
+from model_registry.core.files import Files
+from stack.agent.claim import Claim
+from stack.agent.journal import Journal, boot_id, decode
+from tests.fakes.schemas import check
+
+RELEASE = Digest.of(b"release")
+
+
+def written(path: Path, count: int = 3) -> Journal:
+    journal = Journal(path, Files())
+    for number in range(count):
+        journal.append("d-1", "FETCH", "intent" if number % 2 == 0 else "done", RELEASE, {"number": number})
+    return journal
+
+
+def test_records_come_back_in_order_and_fit_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = written(path)
+    again = Journal(path, Files())
+    assert again.records == journal.records and [record.seq for record in again.records] == [1, 2, 3]
+    for line in path.read_text().splitlines():
+        check(json.loads(line), "journal")
+        assert json.loads(line)["boot"] == boot_id()
+
+
+@given(cut=st.integers(min_value=1, max_value=200))
+def test_a_torn_tail_is_dropped_and_the_next_record_is_whole(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("torn") / "journal.jsonl"
+    written(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-cut])
+    journal = Journal(path, Files())
+    assert [record.seq for record in journal.records] == [1, 2] and journal.damaged == []
+    journal.append("d-1", "READY", "done", RELEASE, {})
+    assert [record.seq for record in Journal(path, Files()).records] == [1, 2, 3]
+
+
+def test_a_last_line_with_a_wrong_crc_is_a_torn_tail(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    written(path)
+    path.write_bytes(path.read_bytes().replace(b'"number":2', b'"number":7'))
+    journal = Journal(path, Files())
+    assert len(journal.records) == 2 and journal.damaged == []
+
+
+def test_damage_before_the_end_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    written(path)
+    path.write_bytes(path.read_bytes().replace(b'"number":0', b'"number":9'))
+    journal = Journal(path, Files())
+    assert journal.damaged == [1] and [record.seq for record in journal.records] == [2, 3]
+    assert journal.next_seq == 4
+
+
+def test_a_line_that_is_not_a_record_is_refused() -> None:
+    for line in (b"{}", b"", b"null", b'{"crc":"00000000"}'):
+        with pytest.raises(Exception, match="journal"):
+            decode(line)
+
+
+def test_only_a_closed_deployment_leaves_nothing_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl", Files())
+    assert journal.open_record() is None
+    journal.append("d-1", "SWITCH", "intent", RELEASE, {})
+    opened = journal.open_record()
+    assert opened is not None and opened.stage == "SWITCH"
+    journal.append("d-1", "FAILED", "done", RELEASE, {})
+    assert journal.open_record() is None
+
+
+def test_a_claim_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    first, second = Claim(tmp_path / "claim"), Claim(tmp_path / "claim")
+    first.take("uid 0, pid 7", "stage")
+    with pytest.raises(LockedError, match="stage by uid 0, pid 7 is running since 20"):
+        second.take("uid 1", "switch")
+    first.drop()
+    second.take("uid 1", "switch")
+    second.drop()
