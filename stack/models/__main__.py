@@ -1,0 +1,76 @@
+"""`python -m stack.models {train,evaluate,spoil}`: make, measure and spoil reference models."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+
+from model_registry.core.errors import HomeportError, UsageError
+
+
+def _train(options: argparse.Namespace) -> None:
+    from stack.models.export import export  # torch: only here
+    from stack.models.train import RECIPES, train
+
+    if options.version not in RECIPES:
+        raise UsageError(f"--version {options.version}: no recipe; use one of {', '.join(RECIPES)}")
+    if options.out.exists():
+        raise UsageError(f"--out {options.out}: exists already; name a folder that does not")
+    export(train(RECIPES[options.version]), options.version, options.out)
+    sys.stdout.write(f"{options.out}\n")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from stack.models.evaluate import evaluate
+
+    report = evaluate(options.model, options.layouts, options.execute_steps)
+    sys.stdout.write(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+
+
+def _spoil(options: argparse.Namespace) -> None:
+    from stack.models.spoil import spoil
+
+    spoil(options.model, options.out, options.version)
+    sys.stdout.write(f"{options.out}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stack.models", description="Make, measure and spoil reference models."
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    train = verbs.add_parser("train", help="train and export a model folder (needs torch, onnx and onnxscript)")
+    train.add_argument("--version", required=True)
+    train.add_argument("--out", type=Path, required=True)
+    train.set_defaults(run=_train)
+    evaluate = verbs.add_parser("evaluate", help="drive held-out layouts in closed loop")
+    evaluate.add_argument("model", type=Path)
+    evaluate.add_argument("--layouts", type=int, default=100)
+    evaluate.add_argument("--execute-steps", type=int, default=4)
+    evaluate.set_defaults(run=_evaluate)
+    spoil = verbs.add_parser("spoil", help="make the broken release that the bench rolls back")
+    spoil.add_argument("model", type=Path)
+    spoil.add_argument("out", type=Path)
+    spoil.add_argument("--version", required=True)
+    spoil.set_defaults(run=_spoil)
+    return parser
+
+
+def main() -> int:
+    """Parse, run, print; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = _parser().parse_args()
+    try:
+        options.run(options)
+    except HomeportError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,132 @@
+"""From a trained network to a model folder: ONNX, checked against torch, with goldens from the simulator."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from model_registry.core.errors import HomeportError
+from stack.models import package
+from stack.models.commands import TOKENS, tokenizer_json
+from stack.models.expert import STEPS
+from stack.models.package import Golden
+from stack.models.pilot import Pilot
+from stack.models.shape import IMAGE_SIZE, SECTORS
+from stack.models.train import Trained
+from stack.sim.scenario import Observation, Senses
+from stack.sim.scene import Pillar, Pose, Scene, build
+from stack.sim.world import World
+
+log = logging.getLogger(__name__)
+
+LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
+OPSET = 18
+_LICENCE = "Apache-2.0\n\nTrained by this project in its own simulator; no third-party data or weights. See the project's LICENSE for the full text.\n"
+
+
+def export(trained: Trained, version: str, folder: Path) -> None:
+    """Write the model folder. Raises HomeportError when ONNX Runtime and torch disagree."""
+    folder.mkdir(parents=True)
+    _graph(trained.network, folder / package.GRAPH)
+    (folder / package.TOKENIZER).write_bytes(tokenizer_json())
+    (folder / package.NORMALIZATION).write_bytes(package.norm_stats(trained.mean, trained.std))
+    (folder / "LICENSE").write_text(_LICENCE)
+    (folder / "README.md").write_text(_readme(version))
+    document = package.contract(version, STEPS, TOKENS)
+    package.finish(folder, document, [])
+    pilot = Pilot(folder)
+    goldens = _goldens(pilot)
+    _compare(trained, goldens)
+    package.finish(folder, document, goldens)
+
+
+def _graph(network: torch.nn.Module, path: Path) -> None:
+    inputs = (
+        torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE),
+        torch.ones(1, TOKENS, dtype=torch.int64),
+        torch.ones(1, SECTORS),
+    )
+    network = network.to(memory_format=torch.contiguous_format)
+    torch.onnx.export(
+        network,
+        inputs,
+        str(path),
+        input_names=["image", "tokens", "lidar"],
+        output_names=["action"],
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    _strip(path)
+
+
+def _strip(path: Path) -> None:
+    """Drop the traces that the exporter leaves in the graph: source paths of the training machine, different on every machine."""
+    model = onnx.load(path)
+    model.producer_version = ""
+    del model.metadata_props[:]
+    graph = model.graph
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _compare(trained: Trained, goldens: list[Golden]) -> None:
+    worst = 0.0
+    for golden in goldens:
+        with torch.no_grad():
+            output = trained.network(*(torch.from_numpy(part) for part in (golden.image, golden.tokens, golden.lidar)))
+        real = output[0].numpy() * np.array(trained.std, np.float32) + np.array(trained.mean, np.float32)
+        worst = max(worst, float((np.abs(real - golden.action) / trained.std).max()))
+    if worst > LARGEST_DIFFERENCE:
+        raise HomeportError(
+            f"ONNX Runtime and torch differ by {worst:.1e}, at most {LARGEST_DIFFERENCE} is allowed; export again"
+        )
+    log.info("torch and ONNX Runtime differ by at most %.1e", worst)
+
+
+def _goldens(pilot: Pilot) -> list[Golden]:
+    """Frames of ordinary driving, of standing, and extremes that only have to give what they gave here."""
+    rng = np.random.default_rng(5)
+    random, front = World(build("random", rng), rng), World(build("front", rng), rng)
+    aside = World(Scene(Pose(-1.0, 0.0, 0.0), (Pillar("green", 1.0, 1.2), Pillar("blue", 1.2, -1.0))), rng)
+    senses = Senses(7)
+    black = Observation(np.zeros((240, 320, 3), np.uint8), np.full(360, np.inf, np.float32))
+    white = Observation(np.full((240, 320, 3), 255, np.uint8), np.full(360, np.inf, np.float32))
+    blind = Observation(senses.observe(front).rgb, np.full(360, np.nan, np.float32))
+    cases: tuple[tuple[str, Observation, str], ...] = (
+        ("ahead", senses.observe(front), "go to the red pillar"),
+        ("aside", senses.observe(aside), "go to the green pillar"),
+        ("unseen", senses.observe(aside), "go to the yellow pillar"),
+        ("left", senses.observe(random), "turn left"),
+        ("right", senses.observe(random), "turn right"),
+        ("forward", senses.observe(front), "go forward"),
+        ("stop", senses.observe(front), "stop"),
+        ("halt", senses.observe(random), "halt"),
+        ("nothing", senses.observe(random), ""),
+        ("black", black, "go to the blue pillar"),
+        ("white", white, "go to the blue pillar"),
+        ("blind", blind, "go to the red pillar"),
+    )
+    return [_golden(pilot, name, observation, text) for name, observation, text in cases]
+
+
+def _golden(pilot: Pilot, name: str, observation: Observation, text: str) -> Golden:
+    image, tokens, lidar = pilot.inputs(observation, text)
+    kept: NDArray[np.float32] = image.copy()
+    return Golden(name, kept, tokens, lidar, pilot.run(kept, tokens, lidar))
+
+
+def _readme(version: str) -> str:
+    return (
+        f"# {package.NAME} {version}\n\nDrives a mobile base to a coloured pillar, turns, goes forward and stops on command, from one camera"
+        " and a planar lidar. Trained in simulation for demonstrations and tests of Homeport; not for a real robot.\n"
+    )

@@ -1,0 +1,114 @@
+"""Write the folder of a packaged model: contract, goldens, digests. numpy and the standard library only.
+
+`files` of the contract names every other file with its sha256, so whoever holds the contract's digest holds the model's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_registry.core.digest import Digest
+from model_registry.core.files import Files
+from stack.models.shape import CONTROL_HZ, EXECUTE_STEPS, IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, MAX_RANGE_M, SECTORS
+
+NAME = "homeport/pilot"
+GRAPH = "policy.onnx"
+TOKENIZER = "tokenizer.json"
+NORMALIZATION = "norm_stats.json"
+CONTRACT = "vla.json"
+DIMENSIONS = (("linear_x", "m/s"), ("angular_z", "rad/s"))
+BOUND = 1.0  # of both dimensions, in their units
+TOLERANCE = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}  # largest |difference| per action dimension
+LICENCE = "Apache-2.0"
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Network inputs and the action chunk [steps, 2] in real units that they must give."""
+
+    name: str
+    image: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+    lidar: NDArray[np.float32]
+    action: NDArray[np.float32]
+
+
+def contract(version: str, steps: int, tokens: int) -> Document:
+    """The contract without goldens and files."""
+    return {
+        "schema": 1,
+        "name": NAME,
+        "version": version,
+        "requires": [],
+        "embodiment": {"type": "mobile_base", "camera_roles": ["front"]},
+        "components": [{"id": "policy", "role": "policy", "graph": GRAPH}],
+        "inputs": [
+            {"name": "image", "semantic": "image", "dtype": "float32", "shape": [1, 3, IMAGE_SIZE, IMAGE_SIZE]},
+            {"name": "tokens", "semantic": "text", "dtype": "int64", "shape": [1, tokens]},
+            {"name": "lidar", "semantic": "lidar", "dtype": "float32", "shape": [1, SECTORS]},
+        ],
+        "output": {"name": "action", "dtype": "float32", "shape": [1, steps, len(DIMENSIONS)]},
+        "preprocess": {
+            "image": {
+                "width": IMAGE_SIZE,
+                "height": IMAGE_SIZE,
+                "color": "RGB",
+                "mean": list(IMAGE_MEAN),
+                "std": list(IMAGE_STD),
+            },
+            "lidar": {"sectors": SECTORS, "max_range_m": MAX_RANGE_M},
+        },
+        "tokenizer": {"path": TOKENIZER, "length": tokens},
+        "normalization": {"path": NORMALIZATION},
+        "action": {
+            "space": "base_velocity",
+            "dims": [{"name": name, "unit": unit, "min": -BOUND, "max": BOUND} for name, unit in DIMENSIONS],
+            "horizon": steps,
+            "execute_steps": EXECUTE_STEPS,
+            "control_hz": CONTROL_HZ,
+        },
+        "licence": LICENCE,
+    }
+
+
+def norm_stats(mean: tuple[float, float], std: tuple[float, float]) -> bytes:
+    """`norm_stats.json`: a real action is network output * std + mean."""
+    names = [name for name, _ in DIMENSIONS]
+    table = {name: {"mean": mean[index], "std": std[index]} for index, name in enumerate(names)}
+    return text({"action": table})
+
+
+def text(document: Mapping[str, Any]) -> bytes:
+    """JSON that a person can read and that is the same every time."""
+    return json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def read_golden(path: Path) -> Golden:
+    with np.load(path, allow_pickle=False) as arrays:
+        return Golden(path.stem, arrays["image"], arrays["tokens"], arrays["lidar"], arrays["action"])
+
+
+def finish(folder: Path, document: Document, goldens: list[Golden]) -> None:
+    """Write goldens and contract into `folder`, which holds all other files of the model already."""
+    (folder / "golden").mkdir(exist_ok=True)
+    for golden in goldens:
+        np.savez_compressed(
+            folder / "golden" / f"{golden.name}.npz",
+            image=golden.image,
+            tokens=golden.tokens,
+            lidar=golden.lidar,
+            action=golden.action,
+        )
+    document["goldens"] = [{"path": f"golden/{golden.name}.npz", "tolerance": TOLERANCE} for golden in goldens]
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CONTRACT)
+    document["files"] = {path.relative_to(folder).as_posix(): str(Digest.of_file(path)) for path in paths}
+    Files().write(folder / CONTRACT, text(document))

@@ -1,0 +1,150 @@
+"""What stands where: the room, the pillars and the robot's pose, and how to place them so that the task can be solved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model_registry.core.errors import UsageError
+
+COLORS = ("red", "green", "blue", "yellow")
+LAYOUTS = ("random", "front", "empty")
+ROBOT_RADIUS_M = 0.2
+PILLAR_RADIUS_M = 0.2
+WALL_CLEARANCE_M = 1.3  # pillar centre to wall: a robot that stops before a pillar can always turn there
+PILLAR_CLEARANCE_M = 1.3  # centre to centre
+ROBOT_CLEARANCE_M = 1.0  # robot centre to pillar centre at the start
+PATH_CLEARANCE_M = 0.75  # other pillars to the straight way between robot and target
+ATTEMPTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Metres and radians; the room's middle is the origin, theta 0 looks along x."""
+
+    x: float
+    y: float
+    theta: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pillar:
+    color: str
+    x: float
+    y: float
+    radius: float = PILLAR_RADIUS_M
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A room of `size` metres with its pillars and the robot's pose."""
+
+    pose: Pose
+    pillars: tuple[Pillar, ...]
+    size: tuple[float, float] = (8.0, 8.0)
+
+    def pillar(self, color: str) -> Pillar | None:
+        return next((pillar for pillar in self.pillars if pillar.color == color), None)
+
+
+def color_in(text: str) -> str | None:
+    """The pillar colour that a command names, or None."""
+    return next((word for word in text.lower().split() if word in COLORS), None)
+
+
+def wrap(angle: float) -> float:
+    """The same angle in (-pi, pi]."""
+    return math.atan2(math.sin(angle), math.cos(angle))
+
+
+def polar(pose: Pose, pillar: Pillar) -> tuple[float, float]:
+    """Distance (m, centre to centre) and bearing (rad, left positive) of a pillar as the robot sees it."""
+    dx, dy = pillar.x - pose.x, pillar.y - pose.y
+    return math.hypot(dx, dy), wrap(math.atan2(dy, dx) - pose.theta)
+
+
+def build(layout: str, rng: np.random.Generator, size: tuple[float, float] = (8.0, 8.0)) -> Scene:
+    """Make the scene named `layout` (one of LAYOUTS). Raises UsageError for another name."""
+    if layout == "empty":
+        return Scene(Pose(0.0, 0.0, 0.0), (), size)
+    if layout == "front":
+        places = (("red", 2.0, 0.0), ("green", 0.5, 2.2), ("blue", 0.5, -2.2), ("yellow", -2.2, 2.0))
+        return Scene(Pose(-1.5, 0.0, 0.0), tuple(Pillar(*place) for place in places), size)
+    if layout == "random":
+        return _random(rng, size)
+    raise UsageError(f"layout {layout!r}: not known; use one of {', '.join(LAYOUTS)}")
+
+
+def _random(rng: np.random.Generator, size: tuple[float, float]) -> Scene:
+    margin = 0.9
+    half_x, half_y = size[0] / 2 - margin, size[1] / 2 - margin
+    pose = Pose(rng.uniform(-half_x, half_x), rng.uniform(-half_y, half_y), rng.uniform(-math.pi, math.pi))
+    scene = Scene(pose, (), size)
+    for color in COLORS:
+        scene = replace(scene, pillars=(*scene.pillars, _place(scene, color, rng)))
+    return scene
+
+
+def _candidate(size: tuple[float, float], color: str, rng: np.random.Generator) -> Pillar:
+    half_x, half_y = size[0] / 2 - WALL_CLEARANCE_M, size[1] / 2 - WALL_CLEARANCE_M
+    return Pillar(color, rng.uniform(-half_x, half_x), rng.uniform(-half_y, half_y))
+
+
+def _is_free(scene: Scene, pillar: Pillar) -> bool:
+    if math.hypot(pillar.x - scene.pose.x, pillar.y - scene.pose.y) < ROBOT_CLEARANCE_M:
+        return False
+    others = (other for other in scene.pillars if other.color != pillar.color)
+    return all(math.hypot(pillar.x - other.x, pillar.y - other.y) >= PILLAR_CLEARANCE_M for other in others)
+
+
+def _place(scene: Scene, color: str, rng: np.random.Generator) -> Pillar:
+    for _ in range(ATTEMPTS):
+        if _is_free(scene, pillar := _candidate(scene.size, color, rng)):
+            return pillar
+    raise UsageError(
+        f"arena {scene.size[0]:g} x {scene.size[1]:g} m: no free place for the {color} pillar; make the arena larger"
+    )
+
+
+def way_is_free(scene: Scene, target: Pillar) -> bool:
+    """Whether no other pillar stands within PATH_CLEARANCE_M of the straight way from the robot to `target`."""
+    distance, bearing = polar(scene.pose, target)
+    heading = scene.pose.theta + bearing
+    for other in scene.pillars:
+        if other.color == target.color:
+            continue
+        dx, dy = other.x - scene.pose.x, other.y - scene.pose.y
+        along = dx * math.cos(heading) + dy * math.sin(heading)
+        across = dx * math.sin(heading) - dy * math.cos(heading)
+        if 0.0 < along < distance and abs(across) < PATH_CLEARANCE_M:
+            return False
+    return True
+
+
+def move_target(scene: Scene, color: str, rng: np.random.Generator) -> Scene:
+    """Put the pillar `color` at a new free place with a free way to it, in front of the robot where there is one.
+
+    When no such place is found all pillars move, so a robot that follows its target can drive for ever.
+    """
+    second_best: Scene | None = None
+    for attempt in range(ATTEMPTS):
+        pillar = _candidate(scene.size, color, rng)
+        distance, bearing = polar(scene.pose, pillar)
+        moved = replace(scene, pillars=tuple(pillar if old.color == color else old for old in scene.pillars))
+        if distance < 2.5 or not _is_free(moved, pillar) or not way_is_free(moved, pillar):
+            continue
+        if abs(bearing) < 0.7:
+            return moved
+        second_best = second_best or moved
+        if attempt > ATTEMPTS // 4:
+            break
+    return second_best or _shuffle(scene, rng)
+
+
+def _shuffle(scene: Scene, rng: np.random.Generator) -> Scene:
+    moved = replace(scene, pillars=())
+    for old in scene.pillars:
+        moved = replace(moved, pillars=(*moved.pillars, _place(moved, old.color, rng)))
+    return moved
