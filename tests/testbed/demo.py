@@ -211,11 +211,10 @@ class Demo:
 
     def report(self, bad: dict[str, Any], back: dict[str, Any]) -> dict[str, Any]:
         status = self.playbook("status", homeport_release=self.published.releases["1.0.0"])
-        versions = {digest: version for version, digest in self.published.releases.items()}
         cuts = {robot.name: self.cutover(robot) for robot in self.fleet.robots}
         result = {
             "robots": [
-                {"name": name, "release": versions[host["release"]], "healthy": host["ok"]}
+                {"name": name, "release": host["running"]["version"], "healthy": host["ok"]}
                 for name, host in sorted(status["hosts"].items())
             ],
             "cutover": {

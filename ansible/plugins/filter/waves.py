@@ -158,6 +158,7 @@ def host_line(result: Mapping[str, Any], failure: Mapping[str, Any] | None) -> d
         "failure": failure,
         "touched": bool(result.get("touched")),
         "restored": None,
+        "bytes_fetched": (result.get("result") or {}).get("bytes_fetched", 0),
     }
 
 
