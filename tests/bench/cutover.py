@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from tests.bench.harness import FULL, noise, report
@@ -53,12 +54,14 @@ def last_select_s(robot: Robot) -> float:
 def restart(robot: Robot) -> float:
     """The baseline: end the driving policy, start it again, arm as soon as that is possible; the gap in milliseconds."""
     before = time.monotonic()
-    stop_slot(robot.layout, robot.layout.current.readlink().name)
-    robot.agent("start")
+    slot = robot.layout.current.readlink().name
+    stop_slot(robot.layout, slot)
+    robot.stop("slot")
+    robot.start("slot", ["stack.policy", "--slot", slot, "--root", str(robot.root)])
     robot.arm(30.0)
     wait_until(lambda: robot.speed() >= ticks.MOVING_MPS, 20.0, "the robot to move again")
     times = [item[0] for item in ticks.live_commands(robot.records()) if item[0] > before - 0.5]
-    return round(max(b - a for a, b in zip(times, times[1:], strict=False)) * 1000, 1)
+    return round(max(b - a for a, b in pairwise(times)) * 1000, 1)
 
 
 def main() -> int:

@@ -245,7 +245,7 @@ class Demo:
         report.write(
             self.out / "report.html", robots=robots, bad=bad, rollback=result["rollback"], command=COMMAND,
             latencies=self.latencies, steps=self.story.steps, seconds=self.story.seconds, top_speed=TOP_SPEED,
-            releases=[{"version": v, "colour": colours[d[7:19]]} for v, d in digests.items()],
+            releases=[{"version": v, "colour": colours[d[7:19]]} for v, d in digests.items() if v != bad["version"]],
         )  # fmt: skip
 
     def table(self, result: dict[str, Any], cuts: dict[str, ticks.Cutover]) -> None:

@@ -55,6 +55,11 @@ class Robot:
         process = Process(argv, self.environment, self._logs / f"{self.name}-{part}.log")
         self._processes[part] = process.__enter__()
 
+    def stop(self, part: str) -> None:
+        """End one part, if it was started."""
+        if part in self._processes:
+            self._processes.pop(part).__exit__(None, None, None)
+
     def power_on(self, target: str = "red", respawn: bool = True) -> None:
         """Start base, listener, supervisor and agent, and wait until the agent answers."""
         python = sys.executable
@@ -125,9 +130,8 @@ class Robot:
 
     def power_off(self) -> None:
         """Stop everything of this robot: also the slots, which outlive their agent."""
-        for part in ("agent", "supervisor", "listener", "sim"):
-            if part in self._processes:
-                self._processes.pop(part).__exit__(None, None, None)
+        for part in ("agent", "slot", "supervisor", "listener", "sim"):
+            self.stop(part)
         for slot in "ab":
             stop_slot(self.layout, slot)
 

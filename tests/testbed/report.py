@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tests.testbed.ticks import PERIOD_S, Cutover
 
+TRACE_PERIOD_S = 0.25
 COLOURS = ("#3b6fb6", "#d9822b", "#7b52a1", "#2e7d4f")
 PILLARS = {"red": "#d33a2c", "green": "#2f9e44", "blue": "#2f6fde", "yellow": "#e0b400"}
 
@@ -28,7 +29,7 @@ def drawn_map(
     paths: list[dict[str, str]] = []
     for index, (start, colour) in enumerate(changes):
         end = changes[index + 1][0] if index + 1 < len(changes) else math.inf
-        points = " ".join(f"{r['x']:.2f},{-r['y']:.2f}" for r in trace if start <= r["t"] <= end)
+        points = " ".join(f"{r['x']:.2f},{-r['y']:.2f}" for r in trace if start <= r["t"] <= end + TRACE_PERIOD_S)
         if points:
             paths.append({"points": points, "colour": colour})
     seen: dict[tuple[str, float, float], float] = {}

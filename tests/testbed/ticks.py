@@ -67,11 +67,12 @@ def cutover(records: list[dict[str, Any]], at_s: float, before_s: float = 1.0, a
             missed += 1
     edges = [start, *[t for t in times if start <= t <= end], end]
     gap = max(b - a for a, b in itertools.pairwise(edges))
+    shown = [item for item in live if start <= item[0] <= end]
     return Cutover(
         moving=bool(speeds) and min(speeds) >= MOVING_MPS,
         missed_ticks=missed,
         max_gap_ms=round(gap * 1000, 2),
-        times_s=tuple(round(t - at_s, 4) for t in times),
-        speeds=tuple(item[1] for item in live),
-        releases=tuple(item[2] for item in live),
+        times_s=tuple(round(item[0] - at_s, 4) for item in shown),
+        speeds=tuple(item[1] for item in shown),
+        releases=tuple(item[2] for item in shown),
     )

@@ -263,6 +263,36 @@ def test_a_candidate_that_fails_its_probation_is_reverted_without_a_zero(how):
     check(document, "control", "status")
 
 
+@pytest.mark.parametrize(("how", "metric"), [("silence", "silence_ms"), ("out_of_limits", "limited")])
+def test_a_late_select_does_not_bring_back_a_process_that_failed_its_probation(how, metric):
+    bench = driving_pair()
+    select(bench)
+    misbehave(bench, how)
+    bench.tick(40)
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.tick(70)
+    answer = select(bench, probation_s=0)
+    assert answer.exit_code == RefusedError.exit_code
+    assert f"failed its probation by {metric}" in str(answer)
+    assert "restart the slot or choose another release" in str(answer)
+    slot = status(bench)["slots"]["b"]
+    assert (status(bench)["selected"]["slot"], slot["selectable"]) == ("a", False)
+    bench.epoch = 2_000
+    bench.tick(70)
+    assert isinstance(select(bench, probation_s=0), dict), "another process of it gets another chance"
+
+
+def test_a_process_that_failed_without_a_fallback_still_drives_and_only_its_probation_changes():
+    bench = driving_pair()
+    select(bench, fallback=None)
+    misbehave(bench, "out_of_limits")
+    bench.tick(40)
+    assert status(bench)["reverted"]["to"] is None
+    assert isinstance(select(bench, probation_s=0), dict)
+    assert isinstance(select(bench, slot="a", release=OLD, fallback=None), dict)
+    assert isinstance(select(bench), RefusedError)
+
+
 def test_a_late_candidate_is_reverted():
     bench = driving_pair()
     select(bench)
