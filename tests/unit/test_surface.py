@@ -1,0 +1,51 @@
+"""The names that people and other programs depend on. Adding one needs a user and a test; taking one away needs a major version."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+import pytest
+import typer
+
+HOMEPORT = {
+    "model": {"pack", "push", "pull", "list", "verify"},
+    "release": {"create", "show", "verify", "list", "pull"},
+    "keys": {"generate", "show"},
+    "engine": {"build", "prove", "list", "show"},
+}
+AGENT = {"serve", "stage", "switch", "commit", "rollback", "status", "hold", "unhold", "arm", "reset"}
+CORE = {
+    "contract": {"Contract"},
+    "digest": {"Digest"},
+    "documents": {"Reader", "dump", "parse"},
+    "dsse": {"Key", "envelope", "key_id", "pae", "trusted_keys", "verify"},
+    "files": {"Files"},
+    "layout": {"Layout", "linked_release", "linked_slot"},
+    "lines": {"call", "request"},
+    "release": {"Image", "Recipe", "Release", "payload"},
+    "robot": {"Limits", "Robot", "Source"},
+    "version": {"version"},
+}
+
+
+@pytest.mark.parametrize("group", HOMEPORT, ids=str)
+def test_homeport_has_exactly_these_verbs(group: str) -> None:
+    module = "stack.engine.cli" if group == "engine" else f"model_registry.cli.{group}"
+
+    command = typer.main.get_command(importlib.import_module(module).app)
+
+    assert set(command.commands) == HOMEPORT[group]
+
+
+def test_homeport_agent_has_exactly_these_verbs() -> None:
+    from stack.agent.__main__ import parser
+
+    [verbs] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+
+    assert set(verbs.choices) == AGENT
+
+
+@pytest.mark.parametrize("module", CORE, ids=str)
+def test_the_core_exports_what_others_build_on(module: str) -> None:
+    assert CORE[module] <= set(vars(importlib.import_module(f"model_registry.core.{module}")))
