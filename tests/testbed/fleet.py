@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from model_registry.core.layout import Layout
+from tests.fakes.robot import remove_run_folder
 from tests.fakes.ros import Process, allocate_domain_id, ros_env, wait_until
 from tests.fakes.schemas import check
 from tests.testbed.registry import LOCK, Published
@@ -134,6 +135,7 @@ class Robot:
             self.stop(part)
         for slot in "ab":
             stop_slot(self.layout, slot)
+        remove_run_folder(self.root)
 
 
 def stop_slot(layout: Layout, slot: str) -> None:
