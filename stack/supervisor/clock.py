@@ -1,41 +1,109 @@
-"""Notices that the ROS clock was set: computers without a clock battery do that after every boot.
-
-A step stops the robot and clears by itself after a second of consistent stamps. It is nobody's fault and never latches.
-"""
+"""Time: the fixed-rate thread, what is known about its punctuality, and a watch on the ROS clock."""
 
 from __future__ import annotations
 
-from stack.supervisor.settings import Settings
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
 
-_LONG_AGO = float("-inf")
+log = logging.getLogger(__name__)
+
+_PRIORITY = 50
+_REMEMBERED = 500
+_STEP_S = 0.05
+_SETTLE_S = 1.0
+# Stamps that are still wrong this long after a clock step are the slot's fault.
+_GIVE_UP_S = 5.0
 
 
 class ClockWatch:
-    """Compares ROS time with monotonic time, both in seconds."""
+    """Compares ROS time with monotonic time (s) to notice that the ROS clock was set: computers without a clock battery do that after every boot.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._offset: float | None = None
-        self._stepped_s = _LONG_AGO
-        self._bad_stamp_s = _LONG_AGO
+    A step stops the robot and clears by itself after a second of consistent stamps. It is nobody's fault and never latches.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s: float | None = None
+        self._stepped_s = self._bad_stamp_s = float("-inf")
 
     def update(self, now_s: float, ros_s: float) -> None:
         """Once per tick. Slow drift is followed; a jump is a step."""
-        offset = ros_s - now_s
-        if self._offset is not None and abs(offset - self._offset) > self._settings.clock_step_s:
+        offset_s = ros_s - now_s
+        if self._offset_s is not None and abs(offset_s - self._offset_s) > _STEP_S:
             self._stepped_s = now_s
-        self._offset = offset
+        self._offset_s = offset_s
 
     def excuses(self, now_s: float) -> bool:
         """Note a stamp that does not fit; True when a recent step explains it."""
-        if now_s - self._stepped_s >= self._settings.clock_give_up_s:
+        if now_s - self._stepped_s >= _GIVE_UP_S:
             return False
         self._bad_stamp_s = now_s
         return True
 
     def stepped(self, now_s: float) -> bool:
         """Whether stamps cannot be trusted now."""
-        settle = self._settings.clock_settle_s
         since_step = now_s - self._stepped_s
-        wrong_still = now_s - self._bad_stamp_s < settle and since_step < self._settings.clock_give_up_s
-        return since_step < settle or wrong_still
+        wrong_still = now_s - self._bad_stamp_s < _SETTLE_S and since_step < _GIVE_UP_S
+        return since_step < _SETTLE_S or wrong_still
+
+
+class Ticks:
+    """Counts of one ticker. Lateness is the time from a tick's deadline to its start."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.missed = 0
+        self.scheduler = "other"
+        self._late_s: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def note(self, late_s: float) -> None:
+        self.count += 1
+        self._late_s.append(max(0.0, late_s))
+
+    def document(self) -> dict[str, object]:
+        """`late_p99_ms` is over the last 500 ticks."""
+        late = sorted(self._late_s)
+        p99 = round(late[int(0.99 * (len(late) - 1))] * 1e3, 3) if late else None
+        return {"count": self.count, "missed": self.missed, "late_p99_ms": p99, "scheduler": self.scheduler}
+
+
+class Ticker(threading.Thread):
+    """Calls `tick` every `period_s` seconds until `stop`, then `last` once. A late tick does not move the later ones; whole periods are skipped."""
+
+    def __init__(self, period_s: float, tick: Callable[[], None], last: Callable[[], None], ticks: Ticks) -> None:
+        super().__init__(name="tick", daemon=True)
+        self._period_s, self._ticks = period_s, ticks
+        self._tick, self._last = tick, last
+        self._ending = threading.Event()
+
+    def stop(self, timeout_s: float) -> None:
+        self._ending.set()
+        self.join(timeout_s)
+
+    def run(self) -> None:
+        self._ticks.scheduler = _become_real_time()
+        deadline = time.monotonic()
+        while not self._ending.is_set():
+            self._ticks.note(time.monotonic() - deadline)
+            self._tick()
+            deadline += self._period_s
+            behind = time.monotonic() - deadline
+            if behind > self._period_s:
+                skipped = int(behind / self._period_s)
+                self._ticks.missed += skipped
+                deadline += skipped * self._period_s
+            time.sleep(max(0.0, deadline - time.monotonic()))
+        self._last()
+
+
+def _become_real_time() -> str:
+    """Ask for SCHED_FIFO for the calling thread; `fifo` or `other`."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    except OSError as error:
+        log.warning("No real-time scheduling for the tick thread (%s); ticks may be late under load", error.strerror)
+        return "other"
+    return "fifo"

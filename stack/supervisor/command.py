@@ -34,20 +34,15 @@ class VoiceCommand:
         bare = words.strip(".,!? ")
         emergency = bare in EMERGENCY_WORDS
         self.stopped = emergency or bare in STOP_WORDS
-        self._set("stop" if self.stopped else words)
+        self.text, self.seq = "stop" if self.stopped else words, self.seq + 1
         self._until_s = None if self.stopped or self._life_s is None else now_s + self._life_s
         return emergency
 
     def expire(self, now_s: float) -> None:
         """End a command whose life is over; the robot then stands as after "stop"."""
         if self._until_s is not None and now_s >= self._until_s:
-            self._until_s = None
-            self.stopped = True
-            self._set("")
-
-    def _set(self, text: str) -> None:
-        self.text = text
-        self.seq += 1
+            self._until_s, self.stopped = None, True
+            self.text, self.seq = "", self.seq + 1
 
     @property
     def mortal(self) -> bool:

@@ -12,19 +12,15 @@ Command = tuple[float, float]
 ZERO: Command = (0.0, 0.0)
 
 
-def clamp(value: float, limit: float) -> float:
-    """`value` within ±limit; anything that is not finite becomes 0 (min and max would turn NaN into full speed)."""
-    return max(-limit, min(limit, value)) if math.isfinite(value) else 0.0
-
-
-def slew(last: float, target: float, largest_step: float) -> float:
-    """Move from `last` towards `target` by at most `largest_step`."""
-    return last + max(-largest_step, min(largest_step, target - last))
-
-
 def exceeds(value: Command, limits: Limits, factor: float) -> bool:
     """Whether a request is above `factor` times a limit."""
     return abs(value[0]) > limits.linear * factor or abs(value[1]) > limits.angular * factor
+
+
+def _approach(last: float, target: float, limit: float, largest_step: float) -> float:
+    """From `last` towards `target` within ±limit, by at most `largest_step`; a target that is not finite is 0 (min and max would turn NaN into full speed)."""
+    wanted = max(-limit, min(limit, target)) if math.isfinite(target) else 0.0
+    return last + max(-largest_step, min(largest_step, wanted - last))
 
 
 @dataclass
@@ -34,16 +30,13 @@ class Limiter:
     limits: Limits
     tick_s: float
     last: Command = ZERO
-    clamped_ticks: int = 0
 
     def follow(self, target: Command) -> Command:
         """The next command on the way to `target`: within the limits, and within one tick's slope of the last one."""
-        limits = self.limits
-        wanted = (clamp(target[0], limits.linear), clamp(target[1], limits.angular))
-        self.clamped_ticks += wanted != target
+        limits, tick_s = self.limits, self.tick_s
         self.last = (
-            slew(self.last[0], wanted[0], limits.linear_acceleration * self.tick_s),
-            slew(self.last[1], wanted[1], limits.angular_acceleration * self.tick_s),
+            _approach(self.last[0], target[0], limits.linear, limits.linear_acceleration * tick_s),
+            _approach(self.last[1], target[1], limits.angular, limits.angular_acceleration * tick_s),
         )
         return self.last
 

@@ -32,12 +32,12 @@ from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slo
 from model_registry.core.robot import Robot
 from stack.supervisor import report
 from stack.supervisor.actions import ActionMessage
+from stack.supervisor.clock import Ticker
 from stack.supervisor.requests import CONTROL, OPERATOR
 from stack.supervisor.selection import Selected
 from stack.supervisor.sockets import SocketServer
 from stack.supervisor.state import Reason
-from stack.supervisor.supervisor import Output, Supervisor
-from stack.supervisor.ticker import Ticker
+from stack.supervisor.supervisor import TICK_S, Output, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -61,45 +61,36 @@ class Topics:
         self._log = node.create_publisher(String, "/safety_log", 10)
         self._command = node.create_publisher(String, "/command", _KEPT)
         self._command_seq = 0
-        sources = supervisor.sources.all
-        if sources["scan"].required:
-            # Only its arrival matters yet, so it is not even decoded.
-            node.create_subscription(LaserScan, robot.topics["scan"], self._on_scan, _LATEST, raw=True)
-        if sources["odom"].required:
-            node.create_subscription(Odometry, robot.topics["odom"], self._on_odom, _LATEST)
-        if sources["battery"].required:
-            node.create_subscription(BatteryState, robot.topics["battery"], self._on_battery, _LATEST)
-        node.create_subscription(String, robot.topics["voice"], lambda message: supervisor.voice(message.data), 10)
-        node.create_subscription(Bool, "/safety/estop", lambda message: supervisor.estop(message.data), 10)
+        sources = supervisor.sources
+        sensors = {
+            "scan": (LaserScan, lambda _: sources.scan(time.monotonic())),
+            "odom": (Odometry, self._on_odom),
+            "battery": (BatteryState, lambda message: sources.charge(float(message.percentage), time.monotonic())),
+        }
+        for name, (kind, callback) in sensors.items():
+            if sources.all[name].required:
+                # Of a scan only its arrival matters yet, so it is not even decoded.
+                node.create_subscription(kind, robot.topics[name], callback, _LATEST, raw=name == "scan")
+        node.create_subscription(String, robot.topics["voice"], lambda text: supervisor.voice.append(text.data), 10)
+        node.create_subscription(Bool, "/safety/estop", lambda pressed: supervisor.estop(pressed.data), 10)
         for slot in SLOTS:
             node.create_subscription(JointTrajectory, f"/slot_{slot}/action", partial(self._on_action, slot), 10)
 
-    def _on_scan(self, _: bytes) -> None:
-        self._supervisor.scan(time.monotonic())
-
     def _on_odom(self, message: Odometry) -> None:
         twist = message.twist.twist
-        self._supervisor.odom(twist.linear.x, twist.angular.z, time.monotonic())
-
-    def _on_battery(self, message: BatteryState) -> None:
-        self._supervisor.battery(float(message.percentage), time.monotonic())
+        self._supervisor.sources.odom(twist.linear.x, twist.angular.z, time.monotonic())
 
     def _on_action(self, slot: str, message: JointTrajectory) -> None:
-        # Without simulated time the ROS clock is the system clock.
-        arrival_s, ros_s = time.monotonic(), time.time()
-        points = message.points
-        self._supervisor.action(
-            slot,
-            ActionMessage(
-                header=message.header.frame_id,
-                stamp_s=_seconds(message.header.stamp),
-                names=tuple(message.joint_names),
-                times=tuple(_seconds(point.time_from_start) for point in points),
-                values=tuple(tuple(point.velocities) for point in points),
-                arrival_s=arrival_s,
-                ros_s=ros_s,
-            ),
+        action = ActionMessage(
+            arrival_s=time.monotonic(),
+            ros_s=time.time(),  # without simulated time the ROS clock is the system clock
+            header=message.header.frame_id,
+            stamp_s=_seconds(message.header.stamp),
+            names=tuple(message.joint_names),
+            times=tuple(_seconds(point.time_from_start) for point in message.points),
+            values=tuple(tuple(point.velocities) for point in message.points),
         )
+        self._supervisor.actions.append((slot, action))
 
     def publish(self, output: Output, now_s: float) -> None:
         """Say what one tick decided: the command first."""
@@ -114,7 +105,10 @@ class Topics:
             self._log.publish(_text(event))
         if output.source and count % _TICKS_PER_LOG == 0:
             self._log.publish(_text(report.log_record(self._supervisor, output.command, now_s)))
-        self._publish_voice_command(now_s)
+        command = self._supervisor.voice_command
+        if command.seq != self._command_seq or (command.mortal and count % _TICKS_PER_LOG == 0):
+            self._command_seq = command.seq
+            self._command.publish(_text(command.document(now_s) or {}))
 
     def publish_command(self, output: Output) -> None:
         """`/cmd_vel`, and the same with its origin on `/safety/applied`."""
@@ -127,13 +121,6 @@ class Topics:
         applied.twist.linear.x, applied.twist.angular.z = linear, angular
         self._cmd_vel.publish(applied.twist)
         self._applied.publish(applied)
-
-    def _publish_voice_command(self, now_s: float) -> None:
-        command = self._supervisor.voice_command
-        again = command.mortal and self._supervisor.ticks.count % _TICKS_PER_LOG == 0
-        if command.seq != self._command_seq or again:
-            self._command_seq = command.seq
-            self._command.publish(_text(command.document(now_s) or {}))
 
 
 def _seconds(stamp: Time | Duration) -> float:
@@ -157,7 +144,7 @@ class Process:
         self._executor.add_node(self._node)
         self._spinning = threading.Thread(target=self._spin, name="executor", daemon=True)
         self._serving = threading.Thread(target=self._serve_sockets, name="sockets", daemon=True)
-        self._ticker = Ticker(supervisor.settings.tick_s, self._tick, self._last, supervisor.ticks)
+        self._ticker = Ticker(TICK_S, self._tick, self._last, supervisor.ticks)
         self._failing = False
 
     def serve(self, ending: threading.Event) -> int:
@@ -185,7 +172,7 @@ class Process:
             return
         except Exception:
             log.exception("Receiving failed; the robot stops")
-            self._supervisor.trip(Reason.EXCEPTION)
+            self._supervisor.trips.append(Reason.EXCEPTION)
 
     def _serve_sockets(self) -> None:
         while not self._sockets.ending:
@@ -201,7 +188,7 @@ class Process:
             self._failing = False
         except Exception:
             self._topics.publish_command(self._supervisor.stop())
-            self._supervisor.trip(Reason.EXCEPTION)
+            self._supervisor.trips.append(Reason.EXCEPTION)
             if not self._failing:
                 log.exception("A tick failed; the robot stops")
             self._failing = True
@@ -209,7 +196,7 @@ class Process:
     def _last(self) -> None:
         for _ in range(_LAST_ZEROS):
             self._topics.publish(self._supervisor.stop(), time.monotonic())
-            time.sleep(self._supervisor.settings.tick_s)
+            time.sleep(TICK_S)
 
 
 def run(layout: Layout) -> int:
@@ -219,10 +206,8 @@ def run(layout: Layout) -> int:
         signal.signal(number, lambda *_: ending.set())
     supervisor = Supervisor(Robot.load(layout.robot_toml), committed(layout))
     # The sockets come first: they are how a second supervisor finds out that it is one.
-    sockets = SocketServer(
-        {CONTROL: layout.control_socket, OPERATOR: layout.operator_socket},
-        supervisor.submit,
-    )
+    paths = {CONTROL: layout.control_socket, OPERATOR: layout.operator_socket}
+    sockets = SocketServer(paths, supervisor.tickets.append)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         return Process(supervisor, sockets).serve(ending)

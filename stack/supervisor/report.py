@@ -1,33 +1,32 @@
-"""What the supervisor says about itself: `/safety/state`, `status` and the other replies, `/safety_log`."""
+"""What the supervisor says about itself: `/safety/state`, the reply to `status`, and `/safety_log`."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from model_registry.core.robot import Limits
 from model_registry.core.version import version
 from stack.supervisor import state as machine_state
-from stack.supervisor.limits import Command, exceeds
-from stack.supervisor.selection import Reverted
+from stack.supervisor.limits import Command
 
 if TYPE_CHECKING:
-    from stack.supervisor.requests import Select
     from stack.supervisor.supervisor import Supervisor
 
 PROTOCOL = 1
 _VERSION = version()
 
 
-def is_clamped(wanted: Command, limits: Limits) -> bool:
-    """Whether a request is above a limit at all."""
-    return exceeds(wanted, limits, 1.0)
-
-
 def state(supervisor: Supervisor, now_s: float) -> dict[str, object]:
     """The document of `/safety/state`."""
     machine, selection = supervisor.machine, supervisor.selection
-    selected, probation = selection.selected, selection.probation
+    selected, driver, probation = selection.selected, selection.driver, selection.probation
+    driving = on_probation = None
+    if selected is not None and driver is not None:
+        epoch = driver.epoch if driver.release == selected.release.short else None
+        driving = {"slot": selected.slot, "release": str(selected.release), "epoch": epoch}
+    if probation is not None:
+        on_probation = {"fallback": probation.fallback, "remaining_s": round(max(0.0, probation.until_s - now_s), 3)}
     return {
         "schema": 1,
         "protocol": PROTOCOL,
@@ -39,43 +38,15 @@ def state(supervisor: Supervisor, now_s: float) -> dict[str, object]:
         "reasons": machine_state.names(machine.reasons),
         "latched": machine_state.names(machine.latched),
         "blocking": machine_state.blocking(machine, supervisor.inputs),
-        "selected": None
-        if selected is None
-        else {
-            "slot": selected.slot,
-            "release": str(selected.release),
-            "epoch": _epoch(supervisor, selected.slot, selected.release.short),
-        },
-        "probation": None
-        if probation is None
-        else {"fallback": probation.fallback, "remaining_s": round(max(0.0, probation.until_s - now_s), 3)},
-        "reverted": None if selection.reverted is None else _reverted(selection.reverted),
-    }
-
-
-def _epoch(supervisor: Supervisor, slot: str, release: str) -> int | None:
-    view = supervisor.views[slot]
-    return view.epoch if view.release == release else None
-
-
-def _reverted(reverted: Reverted) -> dict[str, object]:
-    failure = reverted.failure
-    return {
-        "slot": reverted.selected.slot,
-        "release": str(reverted.selected.release),
-        "to": reverted.to,
-        "reason": failure.word,
-        "metric": failure.metric,
-        "value": failure.value,
-        "threshold": failure.threshold,
-        "monotonic_ns": int(reverted.now_s * 1e9),
+        "selected": driving,
+        "probation": on_probation,
+        "reverted": selection.reverted,
     }
 
 
 def status(supervisor: Supervisor, now_s: float) -> dict[str, object]:
     """The reply to `status`: the state, and everything it was derived from."""
     (linear, angular), source = supervisor.speed
-    limits = supervisor.robot.limits
     return {
         **state(supervisor, now_s),
         "version": _VERSION,
@@ -85,22 +56,14 @@ def status(supervisor: Supervisor, now_s: float) -> dict[str, object]:
         "battery": supervisor.sources.battery,
         "holders": [{"owner": owner, "reason": reason} for owner, reason in supervisor.holders.items()],
         "sources": {name: source.document(now_s) for name, source in supervisor.sources.all.items()},
-        "limits": {
-            "linear": limits.linear,
-            "angular": limits.angular,
-            "linear_acceleration": limits.linear_acceleration,
-            "angular_acceleration": limits.angular_acceleration,
-        },
+        "limits": asdict(supervisor.robot.limits),
         "ticks": supervisor.ticks.document(),
     }
 
 
 def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:
-    view, selected = supervisor.views[slot], supervisor.selection.selected
-    age = view.age_s(now_s)
-    refusal = view.refusal(now_s)
-    known = view.release is not None
-    shadow = selected is not None and selected.slot != slot
+    view, driver = supervisor.views[slot], supervisor.selection.driver
+    age, refusal, known = view.age_s(now_s), view.refusal(now_s), view.release is not None
     return {
         "release": view.release,
         "epoch": view.epoch if known else None,
@@ -110,47 +73,18 @@ def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:
         "run": view.run,
         "selectable": refusal is None,
         "refusal": refusal,
-        "non_finite": view.non_finite,
-        "wrong_width": view.wrong_width,
-        "late": view.late,
-        "limited": view.limited,
-        "disagreement": view.disagreement.document() if shadow else None,
-    }
-
-
-def select(supervisor: Supervisor, request: Select, now_s: float) -> dict[str, object]:
-    """The reply to `select`: the tick at which it took effect."""
-    return {
-        "slot": request.wanted.slot,
-        "release": str(request.wanted.release),
-        "tick": supervisor.ticks.count,
-        "monotonic_ns": int(now_s * 1e9),
-    }
-
-
-def hold(supervisor: Supervisor) -> dict[str, object]:
-    """The reply to `hold` and `unhold`."""
-    return {"held": bool(supervisor.holders), "at_zero": supervisor.standing}
-
-
-def operator(supervisor: Supervisor) -> dict[str, object]:
-    """The reply to `arm`, `reset` and `estop`."""
-    machine = supervisor.machine
-    return {
-        "state": machine.state.value,
-        "armed": machine.armed,
-        "blocking": machine_state.blocking(machine, supervisor.inputs),
+        **{name: view.counts[name] for name in ("non_finite", "wrong_width", "late", "limited")},
+        "disagreement": None if driver is None or driver is view else view.disagreement.document(),
     }
 
 
 def log_record(supervisor: Supervisor, command: Command, now_s: float) -> dict[str, object]:
     """A line of `/safety_log` between events. `processing_time` is the driver's action age (s); a learned score is never a guard, so there is none."""
-    selected = supervisor.selection.selected
-    age = supervisor.views[selected.slot].age_s(now_s) if selected is not None else None
+    driver = supervisor.selection.driver
     return {
         "timestamp": time.time(),
         "safety_score": None,
-        "processing_time": age,
+        "processing_time": None if driver is None else driver.age_s(now_s),
         "command": {"linear_x": command[0], "angular_z": command[1]},
         "battery_level": supervisor.sources.battery,
     }

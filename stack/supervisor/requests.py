@@ -17,40 +17,19 @@ CONTROL = "control"
 OPERATOR = "operator"
 _VERBS = {CONTROL: ("status", "select", "hold", "unhold"), OPERATOR: ("status", "arm", "reset", "estop")}
 
+Answer = dict[str, object] | HomeportError
+
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """status, arm, reset or estop."""
+class Request:
+    """A verb. `select` has what it wants, `probation_s` and `fallback`; `hold` has an owner and a reason, `unhold` an owner."""
 
     verb: str
-
-
-@dataclass(frozen=True, slots=True)
-class Select:
-    """Make a slot the driver."""
-
-    wanted: Selected
-    probation_s: float
-    fallback: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Command zero until the same owner lets go."""
-
-    owner: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unhold:
-    """Let go."""
-
-    owner: str
-
-
-Request = Plain | Select | Hold | Unhold
-Answer = dict[str, object] | HomeportError
+    wanted: Selected | None = None
+    probation_s: float = 0.0
+    fallback: str | None = None
+    owner: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +42,23 @@ class Ticket:
 
 def parse_request(line: bytes, endpoint: str) -> Request:
     """Read one line of one socket. Raises UsageError."""
-    reader = Reader(parse(line, "request", MAX_LINE_BYTES), "request")
+    if len(line) > MAX_LINE_BYTES:
+        raise UsageError(f"request: longer than {MAX_LINE_BYTES} bytes; send one short line")
+    reader = Reader(parse(line, "request"), "request")
     if (version := reader.integer("v")) != PROTOCOL:
         raise UsageError(f"request.v: this supervisor speaks {PROTOCOL}, got {version}")
     verb = reader.text("verb", _VERBS[endpoint])
-    read = _READERS.get(verb)
-    request = Plain(verb) if read is None else read(reader)
+    request = Request(verb)
+    if verb == "select":
+        wanted = Selected(reader.text("slot", SLOTS), reader.digest("release"))
+        probation_s = reader.number("probation_s", 0.0, MAX_PROBATION_S)
+        request = Request(verb, wanted, probation_s, reader.text("fallback", SLOTS) if reader.has("fallback") else None)
+    elif verb == "hold":
+        request = Request(verb, owner=_short(reader, "owner", 64), reason=_short(reader, "reason", 200))
+    elif verb == "unhold":
+        request = Request(verb, owner=_short(reader, "owner", 64))
     reader.done()
     return request
-
-
-def _select(reader: Reader) -> Request:
-    return Select(
-        Selected(reader.text("slot", SLOTS), reader.digest("release")),
-        reader.number("probation_s", 0.0, MAX_PROBATION_S),
-        reader.text("fallback", SLOTS) if reader.has("fallback") else None,
-    )
-
-
-def _hold(reader: Reader) -> Request:
-    return Hold(_short(reader, "owner", 64), _short(reader, "reason", 200))
-
-
-def _unhold(reader: Reader) -> Request:
-    return Unhold(_short(reader, "owner", 64))
 
 
 def _short(reader: Reader, key: str, longest: int) -> str:
@@ -94,6 +66,3 @@ def _short(reader: Reader, key: str, longest: int) -> str:
     if not text or len(text) > longest or not text.isprintable():
         raise UsageError(f"request.{key}: expected 1 to {longest} printable characters")
     return text
-
-
-_READERS: dict[str, Callable[[Reader], Request]] = {"select": _select, "hold": _hold, "unhold": _unhold}

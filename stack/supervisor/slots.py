@@ -5,14 +5,24 @@ A slot that does not drive is a shadow: its actions are checked, counted and com
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from model_registry.core.robot import Limits
-from stack.supervisor.actions import ActionError, ActionMessage, Chunk, Fault, Identity, read_chunk
+from stack.supervisor.actions import ActionError, ActionMessage, Identity
 from stack.supervisor.clock import ClockWatch
 from stack.supervisor.limits import Command, exceeds
-from stack.supervisor.settings import Settings
+from stack.supervisor.state import NONE, Reason, names
+
+SILENCE_S = 0.1
+"""No message of the selected slot for this long commands zero, however many steps remain."""
+STAMP_MAX_AGE_S = 1.0
+"""Oldest observation an action may be derived from: a 300 ms policy that executes 8 steps of 50 ms stays below."""
+STAMP_FUTURE_S = 0.05
+_SELECTABLE_RUN = 20
+_EXCESS = 1.1  # times a limit: a request above counts as out of limits
+_EXCESS_WINDOW = 25
+_DISAGREEMENT = 0.2  # part of the limit by which two slots must differ to count as disagreeing
 
 
 @dataclass
@@ -24,22 +34,18 @@ class Disagreement:
     angular: float = 0.0
     far: int = 0
 
-    def add(self, mine: Command, driver: Command, limits: Limits, part: float) -> None:
-        linear, angular = abs(mine[0] - driver[0]), abs(mine[1] - driver[1])
+    def add(self, mine: Command, driver: Command, limits: Limits) -> None:
+        difference = abs(mine[0] - driver[0]), abs(mine[1] - driver[1])
         self.samples += 1
-        self.linear += linear
-        self.angular += angular
-        self.far += linear > part * limits.linear or angular > part * limits.angular
+        self.linear += difference[0]
+        self.angular += difference[1]
+        self.far += exceeds(difference, limits, _DISAGREEMENT)
 
     def document(self) -> dict[str, object] | None:
         if not self.samples:
             return None
-        return {
-            "samples": self.samples,
-            "linear_mean": self.linear / self.samples,
-            "angular_mean": self.angular / self.samples,
-            "rate": self.far / self.samples,
-        }
+        sums = {"linear_mean": self.linear, "angular_mean": self.angular, "rate": self.far}
+        return {"samples": self.samples, **{name: total / self.samples for name, total in sums.items()}}
 
 
 @dataclass
@@ -47,24 +53,23 @@ class SlotView:
     """One slot's newest process. Everything is counted from that process's first message; times are monotonic seconds."""
 
     limits: Limits
-    settings: Settings
     release: str | None = None
     epoch: int = -1
     seq: int = -1
     arrival_s: float | None = None
     actions: int = 0
     run: int = 0
-    non_finite: int = 0
-    wrong_width: int = 0
-    late: int = 0
-    limited: int = 0
-    chunk: Chunk | None = None
-    fresh: set[str] = field(default_factory=set)
-    """What went wrong since the last tick: names of the counters."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Actions that were `non_finite`, `wrong_width`, `late` or `limited` (asked for too much)."""
+    chunk: ActionMessage | None = None
+    fresh: Reason = NONE
+    """What went wrong since the last tick; ACTION_STALE is by `late_by_s`."""
     late_by_s: float = 0.0
-    recent: deque[bool] = field(default_factory=deque)
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_EXCESS_WINDOW))
     """For each of the last messages, whether it asked for too much."""
     disagreement: Disagreement = field(default_factory=Disagreement)
+    failed: str | None = None
+    """By which metric it failed its probation; such a process is not selected again."""
 
     def accept(self, message: ActionMessage, clock: ClockWatch, expects_motion: bool) -> bool:
         """Take one message; True when it was a new one of the newest process.
@@ -74,20 +79,15 @@ class SlotView:
         identity = Identity.parse(message.header)
         if identity is None or not self._is_newest(identity, message.arrival_s):
             return False
-        if self.arrival_s is not None and message.arrival_s - self.arrival_s > self.settings.silence_s:
+        if self.arrival_s is not None and message.arrival_s - self.arrival_s > SILENCE_S:
             self.run = 0
         self.arrival_s, self.seq = message.arrival_s, identity.seq
         self.actions += 1
-        try:
-            self.chunk = self._in_time(read_chunk(message, self.settings), clock)
-        except ActionError as error:
-            self.chunk = None
-            self._count(error.fault)
-        if self.chunk is None or (self.chunk.void and expects_motion):
-            self.run = 0
-        else:
-            self.run += 1
-        self._note_excess()
+        self.chunk = self._usable(message, clock)
+        self.run = 0 if self.chunk is None or (self.chunk.void and expects_motion) else self.run + 1
+        first = None if self.chunk is None else self.chunk.step(0)
+        self.recent.append(first is not None and exceeds(first, self.limits, _EXCESS))
+        self.counts["limited"] += self.recent[-1]
         return True
 
     def _is_newest(self, identity: Identity, arrival_s: float) -> bool:
@@ -96,34 +96,25 @@ class SlotView:
         # An epoch is a start time on this computer's monotonic clock: one from the future would shut out every later process.
         if identity.epoch < self.epoch or identity.epoch > (arrival_s + 1.0) * 1e9:
             return False
-        vars(self).update(vars(SlotView(self.limits, self.settings, identity.release, identity.epoch)))
+        vars(self).update(vars(SlotView(self.limits, identity.release, identity.epoch)))
         return True
 
-    def _in_time(self, chunk: Chunk, clock: ClockWatch) -> Chunk | None:
-        """The chunk, or None when its stamp is too old or in the future."""
-        age = chunk.arrival_s - chunk.observed_s
-        if chunk.void or -self.settings.stamp_future_s <= age <= self.settings.stamp_max_age_s:
-            return chunk
-        if not clock.excuses(chunk.arrival_s):
-            self.late += 1
-            self.late_by_s = age
-            self.fresh.add("late")
+    def _usable(self, message: ActionMessage, clock: ClockWatch) -> ActionMessage | None:
+        """The message, or None when it cannot be read, or its stamp is too old or in the future."""
+        try:
+            message.checked()
+        except ActionError as error:
+            self.fresh |= error.fault
+            self.counts[names(error.fault)[0]] += 1
+            return None
+        age_s = message.ros_s - message.stamp_s
+        if message.void or -STAMP_FUTURE_S <= age_s <= STAMP_MAX_AGE_S:
+            return message
+        if not clock.excuses(message.arrival_s):
+            self.counts["late"] += 1
+            self.late_by_s = age_s
+            self.fresh |= Reason.ACTION_STALE
         return None
-
-    def _count(self, fault: Fault) -> None:
-        self.fresh.add(fault.value)
-        if fault is Fault.NON_FINITE:
-            self.non_finite += 1
-        else:
-            self.wrong_width += 1
-
-    def _note_excess(self) -> None:
-        wanted = self.chunk.values[0] if self.chunk is not None and self.chunk.values else None
-        excess = wanted is not None and exceeds(wanted, self.limits, self.settings.excess)
-        self.limited += excess
-        self.recent.append(excess)
-        while len(self.recent) > self.settings.excess_window:
-            self.recent.popleft()
 
     def age_s(self, now_s: float) -> float | None:
         """Time since the last message."""
@@ -131,20 +122,27 @@ class SlotView:
 
     def alive(self, now_s: float) -> bool:
         age = self.age_s(now_s)
-        return age is not None and age <= self.settings.silence_s
+        return age is not None and age <= SILENCE_S
 
     def due(self, now_s: float) -> Command | None:
         """The step to apply now, or None when there is none."""
         return self.chunk.at(now_s) if self.chunk is not None and self.alive(now_s) else None
 
+    def observed_age_s(self, now_s: float) -> float:
+        """Age of the oldest input of what it says now; 0 when it says nothing."""
+        chunk = self.chunk if self.alive(now_s) else None
+        return 0.0 if chunk is None or chunk.void else now_s - chunk.observed_s
+
     def refusal(self, now_s: float) -> str | None:
         """Why this slot cannot be selected now; None when it can."""
         if self.release is None:
             return "it has sent no action"
+        if self.failed:
+            return f"release {self.release} failed its probation by {self.failed}"
         if not self.alive(now_s):
             return f"its last action is {self.age_s(now_s) or 0.0:.1f} s old"
-        if self.run >= self.settings.selectable_run:
+        if self.run >= _SELECTABLE_RUN:
             return None
-        what = "wrong_width" if self.wrong_width else "non_finite" if self.non_finite else "late" if self.late else None
-        seen = f"; {what} so far: {getattr(self, what)}" if what else ""
-        return f"only {self.run} of {self.settings.selectable_run} usable actions in a row{seen}"
+        what = next((name for name in ("wrong_width", "non_finite", "late") if self.counts[name]), None)
+        seen = f"; {what} so far: {self.counts[what]}" if what else ""
+        return f"only {self.run} of {_SELECTABLE_RUN} usable actions in a row{seen}"

@@ -12,7 +12,6 @@ import os
 import selectors
 import socket
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -56,16 +55,9 @@ def open_socket(path: Path) -> socket.socket:
     return listener
 
 
-def peer(connection: socket.socket) -> tuple[int, int, int]:
-    """Process, user and group id of the other end."""
-    size = struct.calcsize("3i")
-    pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return pid, uid, gid
-
-
 @dataclass(eq=False)
 class _Connection:
-    """One client. `deadline_s` (monotonic) moves with every whole line and every answer."""
+    """One client, with its process, user and group id. `deadline_s` (monotonic) moves with every whole line and every answer."""
 
     socket: socket.socket
     endpoint: str
@@ -77,6 +69,13 @@ class _Connection:
     last: bool = False
     """Close when everything is sent."""
 
+    @property
+    def events(self) -> int:
+        """Write while something is left to send; read only while nothing is under way."""
+        if self.to_send:
+            return selectors.EVENT_WRITE
+        return 0 if self.waiting else selectors.EVENT_READ
+
 
 class SocketServer:
     """Listens at `paths` (endpoint → socket path) from the start; `serve`, in a thread of its own, hands each request to `submit`."""
@@ -84,55 +83,47 @@ class SocketServer:
     def __init__(
         self, paths: dict[str, Path], submit: Callable[[Ticket], None], patience_s: float = PATIENCE_S
     ) -> None:
-        listeners = {endpoint: open_socket(path) for endpoint, path in paths.items()}
-        self._listeners = tuple(listeners.values())
+        self._listeners = {endpoint: open_socket(path) for endpoint, path in paths.items()}
         self._submit = submit
         self._patience_s = patience_s
         self._paths = paths
-        self._selector = selectors.DefaultSelector()
         self._connections: set[_Connection] = set()
         self._answers: deque[tuple[_Connection, Answer]] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._ending = threading.Event()
-        for end in (self._wake_reader, self._wake_writer):
-            end.setblocking(False)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
-        for endpoint, listener in listeners.items():
+        self._wake_writer.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, partial(self._wake_reader.recv, 4096))
+        for endpoint, listener in self._listeners.items():
             self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, endpoint))
+        self.ending = False
 
     def stop(self) -> None:
         """Make `serve` return."""
-        self._ending.set()
+        self.ending = True
         self._wake()
 
-    @property
-    def ending(self) -> bool:
-        return self._ending.is_set()
-
     def serve(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`, then `close`."""
         while not self.ending:
             self._serve_once()
         self.close()
 
     def close(self) -> None:
         """Close every socket and remove the paths."""
-        for connection in list(self._connections):
-            self._close(connection)
         for path in self._paths.values():
             path.unlink(missing_ok=True)
-        for own in (*self._listeners, self._wake_reader, self._wake_writer):
-            own.close()
+        clients = [connection.socket for connection in self._connections]
+        for each in (*clients, *self._listeners.values(), self._wake_reader, self._wake_writer):
+            each.close()
         self._selector.close()
 
     def _serve_once(self) -> None:
-        for key, events in self._selector.select(_POLL_S):
-            if isinstance(key.data, _Connection):
-                self._attend(key.data, events)
-            else:
-                key.data()
+        for key, _ in self._selector.select(_POLL_S):
+            key.data()
         while self._answers:
-            self._send_answer(*self._answers.popleft())
+            connection, answer = self._answers.popleft()
+            if connection in self._connections:
+                self._reply(connection, answer)
         now = time.monotonic()
         for connection in [each for each in self._connections if now > each.deadline_s]:
             log.info("Dropped a silent client, pid %d uid %d", *connection.peer[:2])
@@ -143,41 +134,46 @@ class SocketServer:
             client, _ = listener.accept()
         except OSError:
             return
-        client.setblocking(False)
         if sum(each.endpoint == endpoint for each in self._connections) >= MAX_CONNECTIONS:
             client.close()
             return
-        connection = _Connection(client, endpoint, peer(client), time.monotonic() + self._patience_s)
+        client.setblocking(False)
+        pid, uid, gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        connection = _Connection(client, endpoint, (pid, uid, gid), time.monotonic() + self._patience_s)
         self._connections.add(connection)
-        self._selector.register(client, selectors.EVENT_READ, connection)
+        self._watch(connection)
 
-    def _attend(self, connection: _Connection, events: int) -> None:
+    def _attend(self, connection: _Connection) -> None:
+        """Send or receive, whichever is due, and wait for what comes next."""
         try:
-            if events & selectors.EVENT_READ:
-                self._receive(connection)
-            if events & selectors.EVENT_WRITE:
-                self._send(connection)
+            with suppress(BlockingIOError):
+                act = self._send if connection.to_send else self._receive
+                act(connection)
         except OSError:
             self._close(connection)
+        if connection in self._connections:
+            self._watch(connection)
+
+    def _watch(self, connection: _Connection) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(connection.socket)
+        if connection.events:
+            self._selector.register(connection.socket, connection.events, partial(self._attend, connection))
 
     def _receive(self, connection: _Connection) -> None:
         # Never reads more than one longest line beyond what it holds, and nothing while a request is under way.
         piece = connection.socket.recv(MAX_LINE_BYTES + 1 - len(connection.received))
-        if not piece:
-            self._close(connection)
-            return
         connection.received += piece
-        self._next_line(connection)
+        if piece:
+            self._next_line(connection)
+        else:
+            self._close(connection)
 
     def _next_line(self, connection: _Connection) -> None:
         line, newline, rest = connection.received.partition(b"\n")
-        if not newline:
-            if len(line) > MAX_LINE_BYTES:
-                connection.last = True
-                self._reply(connection, UsageError(f"request: longer than {MAX_LINE_BYTES} bytes; send one short line"))
+        if not newline and len(line) <= MAX_LINE_BYTES:
             return
-        connection.received = rest
-        connection.waiting = True
+        connection.received, connection.waiting = rest, True
         connection.deadline_s = time.monotonic() + self._patience_s
         try:
             request = parse_request(line, connection.endpoint)
@@ -185,9 +181,8 @@ class SocketServer:
             connection.last = True
             self._reply(connection, error)
             return
-        if getattr(request, "verb", "") != "status":
+        if request.verb != "status":
             log.info("%s from pid %d uid %d gid %d", request, *connection.peer)
-        self._watch(connection)
         self._submit(Ticket(request, partial(self._answer, connection)))
 
     def _answer(self, connection: _Connection, answer: Answer) -> None:
@@ -195,55 +190,26 @@ class SocketServer:
         self._answers.append((connection, answer))
         self._wake()
 
-    def _send_answer(self, connection: _Connection, answer: Answer) -> None:
-        if connection not in self._connections:
-            return
-        try:
-            self._reply(connection, answer)
-        except OSError:
-            self._close(connection)
-
     def _reply(self, connection: _Connection, answer: Answer) -> None:
-        connection.to_send += reply_error(answer) if isinstance(answer, HomeportError) else reply_ok(answer)
+        connection.to_send = reply_error(answer) if isinstance(answer, HomeportError) else reply_ok(answer)
         connection.waiting = False
         connection.deadline_s = time.monotonic() + self._patience_s
-        self._send(connection)
+        self._attend(connection)
 
     def _send(self, connection: _Connection) -> None:
-        if connection.to_send:
-            with suppress(BlockingIOError):
-                connection.to_send = connection.to_send[connection.socket.send(connection.to_send) :]
+        connection.to_send = connection.to_send[connection.socket.send(connection.to_send) :]
         if not connection.to_send and connection.last:
             self._close(connection)
-            return
-        self._watch(connection)
-        if not connection.to_send and not connection.waiting and b"\n" in connection.received:
+        elif not connection.to_send:
             self._next_line(connection)
-
-    def _watch(self, connection: _Connection) -> None:
-        """Read only while nothing is under way; write only while something is left to send."""
-        events = selectors.EVENT_WRITE if connection.to_send else 0
-        if not connection.waiting and not connection.to_send:
-            events = selectors.EVENT_READ
-        registered = connection.socket in self._selector.get_map()
-        if events and registered:
-            self._selector.modify(connection.socket, events, connection)
-        elif events:
-            self._selector.register(connection.socket, events, connection)
-        elif registered:
-            self._selector.unregister(connection.socket)
 
     def _close(self, connection: _Connection) -> None:
         self._connections.discard(connection)
-        if connection.socket.fileno() >= 0 and connection.socket in self._selector.get_map():
+        with suppress(KeyError):
             self._selector.unregister(connection.socket)
         connection.socket.close()
 
     def _wake(self) -> None:
-        try:
+        # Full of wake-ups, it is awake already; closed, there is nobody left to wake.
+        with suppress(OSError):
             self._wake_writer.send(b"x")
-        except BlockingIOError:
-            return  # It is awake already: its buffer is full of wake-ups.
-
-    def _drain_wake(self) -> None:
-        self._wake_reader.recv(4096)

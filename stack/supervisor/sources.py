@@ -7,75 +7,73 @@ from dataclasses import dataclass
 
 from model_registry.core.robot import Robot
 from stack.supervisor.limits import Command
-from stack.supervisor.settings import Settings
 from stack.supervisor.state import NONE, Reason
 
 _STALE = {"scan": Reason.SCAN_STALE, "odom": Reason.ODOM_STALE, "battery": Reason.BATTERY_STALE}
+_BATTERY_HYSTERESIS = 0.05
 
 
 @dataclass
 class Source:
-    """One input: when it was last heard (monotonic s), and what was wrong with it."""
+    """One input. `heard`: when (monotonic s), and what was wrong with it; one tuple, so that the other thread sees both or neither."""
 
     required: bool
     max_age_s: float
-    arrival_s: float | None = None
-    fault: str | None = None
+    heard: tuple[float, str | None] | None = None
 
-    def stale(self, now_s: float) -> bool:
-        late = self.arrival_s is None or now_s - self.arrival_s > self.max_age_s
-        return self.required and (late or self.fault is not None)
+    def fault(self, now_s: float) -> str | None:
+        """What is wrong now; None when nothing is, or the source is declared absent."""
+        if not self.required:
+            return None
+        if self.heard is None:
+            return "never heard"
+        at_s, fault = self.heard
+        return fault or ("too old" if now_s - at_s > self.max_age_s else None)
 
     def document(self, now_s: float) -> dict[str, object]:
-        age = None if self.arrival_s is None else round(max(0.0, now_s - self.arrival_s) * 1e3, 1)
-        fault = self.fault
-        if self.required and fault is None and self.stale(now_s):
-            fault = "never heard" if age is None else "too old"
+        age = None if self.heard is None else round(max(0.0, now_s - self.heard[0]) * 1e3, 1)
+        fault = self.fault(now_s)
         return {"required": self.required, "age_ms": age, "max_age_ms": self.max_age_s * 1e3, "fault": fault}
 
 
 class Sources:
-    """Scan, odometry and battery."""
+    """Scan, odometry and battery. `scan`, `odom` and `charge` only store, and may be called from any thread."""
 
-    def __init__(self, robot: Robot, settings: Settings) -> None:
-        self._robot = robot
-        self._settings = settings
+    def __init__(self, robot: Robot) -> None:
         self.all = {name: Source(s.present, s.max_age_ms / 1e3) for name, s in robot.sources.items()}
         self.speed: Command | None = None
         self.battery: float | None = None
+        self._battery_floor = robot.battery_floor
         self._battery_low = False
 
     def scan(self, now_s: float) -> None:
-        self.all["scan"].arrival_s = now_s
+        self.all["scan"].heard = (now_s, None)
 
     def odom(self, linear: float, angular: float, now_s: float) -> None:
         """Measured speed, m/s and rad/s."""
-        source = self.all["odom"]
-        source.arrival_s = now_s
         finite = math.isfinite(linear) and math.isfinite(angular)
-        source.fault = None if finite else "speed is not finite"
         if finite:
             self.speed = (linear, angular)
+        self.all["odom"].heard = (now_s, None if finite else "speed is not finite")
 
     def charge(self, level: float, now_s: float) -> None:
         """Battery level 0 to 1; NaN is unknown, and unknown is a fault of a battery that is not declared absent."""
-        source = self.all["battery"]
-        source.arrival_s = now_s
-        self.battery = level if math.isfinite(level) else None
-        source.fault = None if self.battery is not None else "level is not known"
+        known = math.isfinite(level)
+        self.battery = level if known else None
+        self.all["battery"].heard = (now_s, None if known else "level is not known")
 
     @property
     def heard_all(self) -> bool:
-        return all(source.arrival_s is not None for source in self.all.values() if source.required)
+        return all(source.heard is not None for source in self.all.values() if source.required)
 
     def reasons(self, now_s: float) -> Reason:
         """The reasons that hold now."""
         found = NONE
         for name, source in self.all.items():
-            if source.stale(now_s):
+            if source.fault(now_s):
                 found |= _STALE[name]
-        if self.all["battery"].required and self.battery is not None:
-            floor = self._robot.battery_floor + (self._settings.battery_hysteresis if self._battery_low else 0.0)
-            self._battery_low = self.battery < floor
+        level = self.battery
+        if self.all["battery"].required and level is not None:
+            self._battery_low = level < self._battery_floor + _BATTERY_HYSTERESIS * self._battery_low
             found |= Reason.BATTERY_LOW if self._battery_low else NONE
         return found

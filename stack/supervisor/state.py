@@ -58,6 +58,7 @@ OF_BATTERY = Reason.BATTERY_STALE | Reason.BATTERY_LOW
 FAULTS = Reason.SCAN_STALE | Reason.ODOM_STALE | OF_BATTERY | OF_SLOT | Reason.CLOCK_STEP
 AT_ONCE = LATCHING | (FAULTS & ~OF_BATTERY)
 
+_LIMITED_DWELL_S = 0.5
 MAY_MOVE = frozenset({State.ARMED, State.RUN, State.LIMITED})
 
 
@@ -91,7 +92,6 @@ class Machine:
     """The state between two ticks. Times are monotonic seconds."""
 
     ramp_limit_s: float = 1.0
-    limited_dwell_s: float = 0.5
     state: State = State.BOOT
     armed: bool = False
     reasons: Reason = NONE
@@ -123,16 +123,13 @@ def step(machine: Machine, inputs: Inputs) -> Machine:
     latched = machine.latched | (inputs.reasons & LATCHING)
     if inputs.reset and not reset_blocking(inputs):
         latched = NONE
-    machine = replace(machine, reasons=inputs.reasons, latched=latched, armed=_armed(machine, latched, inputs))
-    if inputs.clamped:
-        machine = replace(machine, limited_until_s=inputs.now_s + machine.limited_dwell_s)
-    machine = replace(machine, state=_state(machine, inputs))
-    return _with_motion(machine, inputs)
+    limited_until_s = inputs.now_s + _LIMITED_DWELL_S if inputs.clamped else machine.limited_until_s
+    armed = not latched and _armed(machine, inputs)
+    machine = replace(machine, armed=armed, reasons=inputs.reasons, latched=latched, limited_until_s=limited_until_s)
+    return _with_motion(replace(machine, state=_state(machine, inputs)), inputs)
 
 
-def _armed(machine: Machine, latched: Reason, inputs: Inputs) -> bool:
-    if latched:
-        return False
+def _armed(machine: Machine, inputs: Inputs) -> bool:
     if inputs.arm and not inputs.reset and inputs.heard_all and not inputs.reasons & FAULTS:
         return True
     disarming = FAULTS & ~OF_SLOT if inputs.reasons & Reason.HOLD else FAULTS

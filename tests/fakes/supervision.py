@@ -70,11 +70,11 @@ class Bench:
             number = len(self.outputs)
             if self.sensors:
                 speed = self.supervisor.limiter.last
-                self.supervisor.scan(self.now_s)
-                self.supervisor.odom(*speed, self.now_s)
+                self.supervisor.sources.scan(self.now_s)
+                self.supervisor.sources.odom(*speed, self.now_s)
             if number % 3 == 0:
                 for slot, speed in self.speeds.items():
-                    self.supervisor.action(slot, self.message(slot, (speed,) * 8 if speed else ()))
+                    self.supervisor.actions.append((slot, self.message(slot, (speed,) * 8 if speed else ())))
             self.supervisor.ticks.note(0.0)
             self.outputs.append(self.supervisor.tick(self.now_s, self.ros_s))
         return self.outputs[-1]
@@ -82,7 +82,7 @@ class Bench:
     def ask(self, endpoint: str, line: bytes) -> Answer:
         """Send one request and tick until it is answered."""
         answers: list[Answer] = []
-        self.supervisor.submit(Ticket(parse_request(line, endpoint), answers.append))
+        self.supervisor.tickets.append(Ticket(parse_request(line, endpoint), answers.append))
         self.tick()
         return answers[0]
 

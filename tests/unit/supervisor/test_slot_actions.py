@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.supervisor.actions import NAMES, ActionError, ActionMessage, Fault, Identity, read_chunk
-from stack.supervisor.settings import Settings
-
-SETTINGS = Settings()
+from stack.supervisor.actions import NAMES, ActionError, ActionMessage, Identity
+from stack.supervisor.state import Reason
 
 
 def message(values=((0.1, 0.2), (0.3, 0.4)), times=None, names=NAMES):
@@ -45,8 +43,8 @@ def test_an_identity_has_release_epoch_and_number():
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_one_number_that_is_not_finite_refuses_the_whole_message(number):
     with pytest.raises(ActionError) as caught:
-        read_chunk(message(((0.1, 0.2), (0.1, number))), SETTINGS)
-    assert caught.value.fault is Fault.NON_FINITE
+        message(((0.1, 0.2), (0.1, number))).checked()
+    assert caught.value.fault is Reason.NON_FINITE
 
 
 @pytest.mark.parametrize(
@@ -64,8 +62,8 @@ def test_one_number_that_is_not_finite_refuses_the_whole_message(number):
 )
 def test_another_shape_refuses_the_whole_message(bad):
     with pytest.raises(ActionError) as caught:
-        read_chunk(bad, SETTINGS)
-    assert caught.value.fault is Fault.WRONG_WIDTH
+        bad.checked()
+    assert caught.value.fault is Reason.WRONG_WIDTH
 
 
 @pytest.mark.parametrize(
@@ -81,15 +79,15 @@ def test_another_shape_refuses_the_whole_message(bad):
     ],
 )
 def test_a_step_is_applied_in_its_time_and_never_after_the_last(age_s, expected):
-    assert read_chunk(message(), SETTINGS).at(10.0 + age_s) == expected
+    assert message().checked().at(10.0 + age_s) == expected
 
 
 def test_before_its_first_step_an_action_says_nothing():
-    assert read_chunk(message(times=(0.1, 0.2)), SETTINGS).at(10.05) is None
+    assert message(times=(0.1, 0.2)).checked().at(10.05) is None
 
 
 def test_an_action_without_steps_is_void():
-    chunk = read_chunk(message(values=()), SETTINGS)
+    chunk = message(values=()).checked()
     assert chunk.void
     assert chunk.at(10.0) is None
 

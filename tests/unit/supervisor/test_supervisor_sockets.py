@@ -12,7 +12,7 @@ import pytest
 
 from model_registry.core import lines
 from model_registry.core.errors import HomeportError, LockedError, RefusedError, UsageError
-from stack.supervisor.requests import CONTROL, OPERATOR, Plain
+from stack.supervisor.requests import CONTROL, OPERATOR, Request
 from stack.supervisor.sockets import MAX_CONNECTIONS, SocketServer
 from tests.fakes.schemas import check
 
@@ -27,9 +27,9 @@ class Desk:
         self.thread.start()
 
     def answer(self, ticket):
-        if ticket.request == Plain("arm"):
+        if ticket.request == Request("arm"):
             ticket.answer(RefusedError("arm refused: scan_stale"))
-        elif ticket.request != Plain("estop"):
+        elif ticket.request != Request("estop"):
             ticket.answer({"request": repr(ticket.request)})
 
     def call(self, endpoint=CONTROL):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -72,7 +73,7 @@ def test_sources_declared_absent_do_not_stop_the_robot():
 @pytest.mark.parametrize(("level", "reason"), [(0.9, []), (0.1, ["battery_low"]), (math.nan, ["battery_stale"])])
 def test_a_low_or_unknown_battery_blocks_arming(level, reason):
     bench = Bench(robot(battery=True))
-    bench.supervisor.battery(level, bench.now_s)
+    bench.supervisor.sources.charge(level, bench.now_s)
     bench.tick(5)
     assert status(bench)["blocking"] == [*reason]
 
@@ -81,7 +82,7 @@ def test_a_battery_that_swings_around_the_floor_does_not_flicker():
     bench = Bench(robot(battery=True))
     seen = []
     for level in (0.21, 0.19, 0.21, 0.24, 0.26):
-        bench.supervisor.battery(level, bench.now_s)
+        bench.supervisor.sources.charge(level, bench.now_s)
         bench.tick()
         seen.append("battery_low" in status(bench)["reasons"])
     assert seen == [False, True, True, True, False]
@@ -171,7 +172,7 @@ def test_the_same_action_twice_counts_once():
     bench.tick(1)
     again = bench.message("a", ((0.1, 0.0),))
     for _ in range(3):
-        bench.supervisor.action("a", again)
+        bench.supervisor.actions.append(("a", again))
     bench.speeds = {}
     bench.tick()
     assert status(bench)["slots"]["a"]["actions"] == 2
@@ -297,14 +298,7 @@ def test_a_late_candidate_is_reverted():
     bench = driving_pair()
     select(bench)
     late = bench.message("b", ((0.4, 0.0),) * 8)
-    bench.supervisor.action(
-        "b",
-        type(late)(
-            late.header,
-            late.stamp_s - 2.0,
-            *(getattr(late, n) for n in ("names", "times", "values", "arrival_s", "ros_s")),
-        ),
-    )
+    bench.supervisor.actions.append(("b", replace(late, stamp_s=late.stamp_s - 2.0)))
     bench.tick()
     assert status(bench)["reverted"]["metric"] == "observation_age_ms"
     assert status(bench)["armed"]
@@ -383,7 +377,7 @@ def test_its_own_exception_latches():
     bench = Bench()
     bench.drive()
     assert bench.supervisor.stop().command == (0.0, 0.0)
-    bench.supervisor.trip(Reason.EXCEPTION)
+    bench.supervisor.trips.append(Reason.EXCEPTION)
     bench.tick()
     assert (bench.state, bench.outputs[-1].command) == ("LATCHED", (0.0, 0.0))
 
@@ -391,11 +385,11 @@ def test_its_own_exception_latches():
 def test_a_stop_command_stops_whatever_the_slot_says():
     bench = Bench()
     bench.drive()
-    bench.supervisor.voice("stop")
+    bench.supervisor.voice.append("stop")
     bench.tick(30)
     assert bench.outputs[-1].command == (0.0, 0.0)
     assert bench.state == "ARMED"
-    bench.supervisor.voice("go on")
+    bench.supervisor.voice.append("go on")
     bench.tick(30)
     assert bench.state == "RUN"
 

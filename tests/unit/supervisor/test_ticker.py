@@ -6,9 +6,7 @@ import threading
 
 import pytest
 
-from stack.supervisor.clock import ClockWatch
-from stack.supervisor.settings import Settings
-from stack.supervisor.ticker import Ticker, Ticks
+from stack.supervisor.clock import ClockWatch, Ticker, Ticks
 
 
 def test_it_ticks_until_it_is_stopped_and_then_calls_last_once():
@@ -52,7 +50,7 @@ def test_without_ticks_there_is_no_lateness():
 
 def watched(offsets):
     """A watch that saw one offset of ROS time each 20 ms, and the time after the last."""
-    clock, now_s = ClockWatch(Settings()), 0.0
+    clock, now_s = ClockWatch(), 0.0
     for offset in offsets:
         now_s += 0.02
         clock.update(now_s, now_s + offset)
