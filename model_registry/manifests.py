@@ -29,23 +29,16 @@ class Descriptor:
         return cls(media_type, Digest.of(data), len(data), annotations or {})
 
     @classmethod
-    def read(cls, value: object, path: str) -> Descriptor:
-        return cls.take(Reader(value, path))
-
-    @classmethod
-    def take(cls, reader: Reader) -> Descriptor:
-        descriptor = cls(
-            reader.text("mediaType"),
-            reader.digest("digest"),
-            reader.integer("size"),
-            reader.table("annotations", as_text) if reader.has("annotations") else {},
-        )
-        reader.done()
-        return descriptor
+    def read(cls, reader: Reader) -> Descriptor:
+        return cls(reader.text("mediaType"), reader.digest("digest"), reader.integer("size"), _annotations(reader))
 
     def fields(self) -> dict[str, object]:
         base: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         return {**base, "annotations": self.annotations} if self.annotations else base
+
+
+def _annotations(reader: Reader) -> dict[str, str]:
+    return reader.table("annotations", as_text) if reader.has("annotations") else {}
 
 
 EMPTY_BYTES = b"{}"
@@ -71,9 +64,9 @@ class Manifest:
             reader.text("mediaType", (MANIFEST,))
         manifest = cls(
             reader.text("artifactType"),
-            Descriptor.take(reader.child("config")),
-            reader.items("layers", Descriptor.read),
-            reader.table("annotations", as_text) if reader.has("annotations") else {},
+            Descriptor.read(reader.child("config")),
+            reader.objects("layers", Descriptor.read),
+            _annotations(reader),
         )
         reader.done()
         if not 0 < len(manifest.layers) <= MAX_LAYERS:

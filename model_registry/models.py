@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from model_registry.core.contract import FILE_NAME, Contract, check_path
 from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.errors import IntegrityError, NotFoundError, UsageError
-from model_registry.manifests import FILE_PATH, Descriptor, Manifest
+from model_registry.manifests import FILE_PATH, TITLE, Descriptor, Manifest
+from model_registry.sources import Source, read_blob
 
 ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG = "application/vnd.cncf.model.config.v1+json"
@@ -21,15 +23,34 @@ _WEIGHT, _WEIGHT_CONFIG, _DATASET, _DOC = (
 _BY_SUFFIX = {".onnx": _WEIGHT, ".data": _WEIGHT, ".safetensors": _WEIGHT, ".npz": _DATASET, ".md": _DOC, "": _DOC}
 
 
-def media_type(path: str) -> str:
-    """The ModelPack type of a model's file."""
-    return _BY_SUFFIX.get(PurePosixPath(path).suffix, _WEIGHT_CONFIG)
+@dataclass(frozen=True)
+class Model:
+    """A model as it lies in a source: its manifest and its contract, which list the same files."""
+
+    data: bytes
+    manifest: Manifest
+    files: dict[str, Descriptor]
+    words: bytes
+    contract: Contract
+
+    @classmethod
+    def find(cls, source: Source, repository: str, digest: Digest) -> Model:
+        """Raises HomeportError when it is not a whole model."""
+        what = f"{repository}@{digest}"
+        data = source.manifest(repository, digest)
+        manifest = Manifest.parse(data, what)
+        files = files_of(manifest, what)
+        words = read_blob(source, repository, files[FILE_NAME], MAX_CONTRACT_BYTES)
+        contract = Contract.parse(words)
+        check_same_files(contract, files, what)
+        return cls(data, manifest, files, words, contract)
 
 
 def build(contract: Contract, files: dict[str, tuple[Digest, int]]) -> tuple[Manifest, bytes]:
     """The manifest of a model and the bytes of its config blob. `files`: path → digest and size in bytes, `vla.json` included."""
     layers = tuple(
-        Descriptor(media_type(path), digest, size, {FILE_PATH: path}) for path, (digest, size) in sorted(files.items())
+        Descriptor(_BY_SUFFIX.get(PurePosixPath(path).suffix, _WEIGHT_CONFIG), digest, size, {FILE_PATH: path})
+        for path, (digest, size) in sorted(files.items())
     )
     config = dump(
         {
@@ -39,7 +60,7 @@ def build(contract: Contract, files: dict[str, tuple[Digest, int]]) -> tuple[Man
         }
     )
     annotations = {
-        "org.opencontainers.image.title": contract.name,
+        TITLE: contract.name,
         "org.opencontainers.image.version": contract.version,
         "org.opencontainers.image.licenses": contract.licence,
     }

@@ -13,13 +13,14 @@ from model_registry.core.release import PAYLOAD_TYPE, Release
 from model_registry.manifests import Descriptor, Manifest
 from model_registry.models import files_of
 from model_registry.refs import Reference
-from model_registry.sources import Progress, Source, no_progress, read_blob, resolve, save_blob
+from model_registry.sources import Progress, Source, check_blobs, no_progress, read_blob, resolve, save_blob
 
 ARTIFACT = PAYLOAD_TYPE
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 WHEEL = "application/vnd.homeport.wheel.v1"
 ROW_ARCH = "homeport.row-arch"
 FOLDER = "releases/"
+PROCESS = "process/"
 LOCATOR = "release-"
 ENVELOPE_NAME = "release.dsse.json"
 DOCUMENT_NAME = "release.json"
@@ -28,7 +29,7 @@ IMAGE_NAME = "image.whl"
 
 @dataclass(frozen=True)
 class Published:
-    """A release as it lies in a source. `verified` says whether a trusted key signed it."""
+    """A release as it lies in a source. `signed_by` names the key that verified it, or the claimed ones when not `verified`."""
 
     release: Release
     envelope: bytes
@@ -68,33 +69,32 @@ def read(source: Source, reference: Reference, keys: Path | None) -> Published:
     if len(layers) != 1:
         raise RefusedError(f"{what}: carries {len(layers)} signed documents, expected one; publish it again")
     envelope = read_blob(source, repository, layers[0], dsse.MAX_ENVELOPE_BYTES)
-    payload, signatures = check_envelope(envelope, keys, what)
+    payload, signers = check_envelope(envelope, keys, what)
     release = Release.parse(payload)
     _check_named(release, reference, what)
-    signers = tuple(identity for identity, _ in signatures)
     return Published(release, envelope, payload, manifest, repository, signers, keys is not None)
 
 
-def check_envelope(envelope: bytes, keys: Path | None, what: str) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Payload and signatures; with `keys`, only when one of them signed it. Raises UntrustedError."""
-    payload, signatures = dsse.read_payload(envelope, PAYLOAD_TYPE, what)
-    if keys is not None:
-        payload = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(keys), what)
-    return payload, signatures
+def check_envelope(envelope: bytes, keys: Path | None, what: str) -> tuple[bytes, tuple[str, ...]]:
+    """Payload and signers' key ids; with `keys`, only the trusted one that signed it. Raises UntrustedError."""
+    if keys is None:
+        payload, signatures = dsse.read_payload(envelope, PAYLOAD_TYPE, what)
+        return payload, tuple(identity for identity, _ in signatures)
+    payload, key = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(keys), what)
+    return payload, (key.hex,)
 
 
 def _check_named(release: Release, reference: Reference, what: str) -> None:
     """What a tag leads to must be what the signed document says it is."""
     if reference.digest is not None and release.digest != reference.digest:
-        raise UntrustedError(
-            f"{what}: holds the release {release.digest}; the source was tampered with, use another one"
-        )
-    if reference.digest is None and release.version != reference.tag:
-        raise UntrustedError(f"{what}: holds version {release.version}; the source was tampered with, use another one")
-    if repository_of(release.name) != repository_of(reference.repository):
-        raise UntrustedError(
-            f"{what}: holds a release of {release.name}; the source was tampered with, use another one"
-        )
+        found = f"the release {release.digest}"
+    elif reference.digest is None and release.version != reference.tag:
+        found = f"version {release.version}"
+    elif repository_of(release.name) != repository_of(reference.repository):
+        found = f"a release of {release.name}"
+    else:
+        return
+    raise UntrustedError(f"{what}: holds {found}; the source was tampered with, use another one")
 
 
 def wheel_layer(published: Published, row_arch: str) -> Descriptor:
@@ -111,16 +111,14 @@ def wheel_layer(published: Published, row_arch: str) -> Descriptor:
 def verify(source: Source, published: Published, progress: Progress = no_progress) -> int:
     """Re-hash every blob that a release leads to; returns the number of bytes read. Raises HomeportError."""
     release, before = published.release, source.bytes_fetched
-    work = [(published.repository, blob) for blob in published.manifest.blobs]
     for row_arch in release.images:
-        if row_arch.startswith("process/"):
+        if row_arch.startswith(PROCESS):
             wheel_layer(published, row_arch)
     data = source.manifest(release.model_repository, release.model)
     model = Manifest.parse(data, f"{release.model_repository}@{release.model}")
     files_of(model, release.model_repository)
-    for repository, blob in [*work, *((release.model_repository, blob) for blob in model.blobs)]:
-        for piece in source.stream(repository, blob):
-            progress(len(piece))
+    check_blobs(source, published.repository, published.manifest.blobs, progress)
+    check_blobs(source, release.model_repository, model.blobs, progress)
     return source.bytes_fetched - before
 
 
@@ -140,7 +138,7 @@ def pull(
         raise IncompatibleError(
             f"release {release.name} {release.version} has no image for {row_arch}, only {known}; publish one with it"
         )
-    wheel = wheel_layer(published, row_arch) if row_arch.startswith("process/") else None
+    wheel = wheel_layer(published, row_arch) if row_arch.startswith(PROCESS) else None
     files.make_folder(folder)
     if wheel is not None:
         save_blob(source, published.repository, wheel, folder / IMAGE_NAME, progress)
@@ -152,13 +150,10 @@ def pull(
 def is_there(folder: Path, digest: Digest, row_arch: str, keys: Path | None) -> bool:
     """Whether an earlier pull already brought everything, whole and signed."""
     try:
-        document, envelope = (folder / DOCUMENT_NAME).read_bytes(), (folder / ENVELOPE_NAME).read_bytes()
-        payload, _ = check_envelope(envelope, keys, str(folder / ENVELOPE_NAME))
-        if Digest.of(document) != digest or payload != document:
+        payload, _ = check_envelope((folder / ENVELOPE_NAME).read_bytes(), keys, str(folder / ENVELOPE_NAME))
+        if Digest.of(payload) != digest or (folder / DOCUMENT_NAME).read_bytes() != payload:
             return False
-        image = Release.parse(document).images.get(row_arch)
-        if image is None:
-            return False
-        return not row_arch.startswith("process/") or Digest.of_file(folder / IMAGE_NAME) == image.digest
-    except (OSError, UsageError, UntrustedError):
+        image = Release.parse(payload).images[row_arch]
+        return not row_arch.startswith(PROCESS) or Digest.of_file(folder / IMAGE_NAME) == image.digest
+    except (KeyError, OSError, UsageError, UntrustedError):
         return False

@@ -1,41 +1,118 @@
-"""Make a release: pin everything by digest, write the document, sign it, and store it where robots find it by its own digest."""
+"""Make a release: pin everything by digest, write the document, sign it, and store it where robots find it by its own digest.
+
+A person writes tags and paths into a release.toml (docs/examples/release.toml explains every key); paths start at the file's own
+folder. An image of another row than `process` takes repository, digest and config_digest in place of wheel and lock.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader
 from model_registry.core.errors import IncompatibleError, NotFoundError, UsageError
-from model_registry.core.release import PAYLOAD_TYPE, Release, payload
-from model_registry.drafts import PROCESS, Draft, DraftImage
+from model_registry.core.release import PAYLOAD_TYPE, Release, check_name, check_version, payload
+from model_registry.core.toml import read_toml
 from model_registry.keys import sign
 from model_registry.manifests import EMPTY, EMPTY_BYTES, TITLE, Descriptor, Manifest
-from model_registry.packing import read_contract
-from model_registry.releases import ARTIFACT, ENVELOPE, ENVELOPE_NAME, ROW_ARCH, WHEEL, locator, repository_of
-from model_registry.sources import Source, file_pieces, refuse_move, resolve
+from model_registry.models import Model
+from model_registry.refs import Reference
+from model_registry.releases import ARTIFACT, ENVELOPE, ENVELOPE_NAME, PROCESS, ROW_ARCH, WHEEL, locator, repository_of
+from model_registry.sources import Source, file_pieces, has_version, resolve
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 _ZIP_MAGIC = b"PK\x03\x04"
+Wheels = list[tuple[Descriptor, Path]]
 
 
 @dataclass(frozen=True)
-class Wheel:
-    """A wheel that goes into the artifact."""
+class DraftImage:
+    """What one row and architecture runs: a wheel and its lock file (row `process`), or a container image by digest."""
 
-    layer: Descriptor
-    path: Path
+    wheel: Path | None
+    lock: Path | None
+    repository: str | None
+    digest: Digest | None
+    config_digest: Digest | None
+
+    @classmethod
+    def read(cls, reader: Reader, folder: Path) -> DraftImage:
+        return cls(
+            wheel=folder / reader.text("wheel") if reader.has("wheel") else None,
+            lock=folder / reader.text("lock") if reader.has("lock") else None,
+            repository=reader.text("repository") if reader.has("repository") else None,
+            digest=reader.digest("digest") if reader.has("digest") else None,
+            config_digest=reader.digest("config_digest") if reader.has("config_digest") else None,
+        )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A parsed release.toml. `sections` are copied into the document as they stand: engine, config, compatibility."""
+
+    name: str
+    version: str
+    counter: int
+    minimum_counter: int
+    model: Reference
+    images: dict[str, DraftImage]
+    sections: dict[str, object]
+
+    @classmethod
+    def load(cls, path: Path) -> Draft:
+        """Read release.toml; paths in it start at its own folder. Raises NotFoundError or UsageError naming the key."""
+        reader = read_toml(path)
+        model = reader.child("model")
+        images: dict[str, DraftImage] = {}
+        for entry in reader.objects("image", lambda entry: entry):
+            row_arch = entry.text("row_arch")
+            if row_arch in images:
+                raise UsageError(f"{entry.path}.row_arch: {row_arch} comes twice")
+            images[row_arch] = DraftImage.read(entry, path.parent)
+        draft = cls(
+            name=check_name(reader.text("name"), f"{path.name}.name"),
+            version=check_version(reader.text("version"), f"{path.name}.version"),
+            counter=reader.integer("counter", 1),
+            minimum_counter=reader.integer("minimum_counter"),
+            model=Reference.parse(model.text("ref")),
+            images=images,
+            sections={key: reader.mapping(key) for key in ("engine", "config", "compatibility")},
+        )
+        reader.done()
+        return draft
+
+    def changed(
+        self,
+        version: str | None = None,
+        counter: int | None = None,
+        model: str | None = None,
+        wheel: Path | None = None,
+        lock: Path | None = None,
+    ) -> Draft:
+        """The draft with what the command line says instead; `wheel` and `lock` go to every row `process`."""
+        images = dict(self.images)
+        for row, image in images.items():
+            if row.startswith(PROCESS):
+                images[row] = replace(image, wheel=wheel or image.wheel, lock=lock or image.lock)
+        return replace(
+            self,
+            version=self.version if version is None else check_version(version, "--version"),
+            counter=self.counter if counter is None else counter,
+            model=self.model if model is None else Reference.parse(model),
+            images=images,
+        )
 
 
 def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Release:
     """Publish a release and return it. The same draft and key give the same bytes; another document under a known version raises RefusedError."""
     repository = repository_of(draft.name)
-    wheels: list[Wheel] = []
+    wheels: Wheels = []
     images = {row: _image(row, image, repository, wheels) for row, image in sorted(draft.images.items())}
     model = resolve(source, draft.model)
     document = payload(
@@ -51,29 +128,35 @@ def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Releas
         }
     )
     release = Release.parse(document)
-    _check(release, read_contract(source, release.model_repository, model))
+    _check(release, Model.find(source, release.model_repository, model).contract)
     _store(source, repository, release, sign(PAYLOAD_TYPE, document, key), wheels)
     return release
 
 
-def _image(row_arch: str, image: DraftImage, repository: str, wheels: list[Wheel]) -> dict[str, object]:
-    image.check(row_arch)
+def _image(row_arch: str, image: DraftImage, repository: str, wheels: Wheels) -> dict[str, object]:
+    """The entry in the document; a wheel is noted in `wheels`. Raises UsageError when `image` is not all that its row needs, and nothing else."""
+    container = (image.repository, image.digest, image.config_digest)
     if not row_arch.startswith(PROCESS):
+        if not all(container) or image.wheel is not None or image.lock is not None:
+            raise UsageError(f"image {row_arch}: expected exactly repository, digest and config_digest")
         digests = {"digest": str(image.digest), "config_digest": str(image.config_digest)}
         return {"repository": image.repository, **digests, "lock": None}
-    assert image.wheel is not None and image.lock is not None
-    wheel = _wheel(image.wheel, row_arch)
-    wheels.append(wheel)
+    if image.wheel is None or image.lock is None or any(container):
+        raise UsageError(
+            f"image {row_arch}: expected exactly wheel and lock; give them in the file or with --wheel and --lock"
+        )
+    layer = _wheel(image.wheel, row_arch)
+    wheels.append((layer, image.wheel))
     lock = Digest.of_file(_readable(image.lock))
-    return {"repository": repository, "digest": str(wheel.layer.digest), "config_digest": None, "lock": str(lock)}
+    return {"repository": repository, "digest": str(layer.digest), "config_digest": None, "lock": str(lock)}
 
 
-def _wheel(path: Path, row_arch: str) -> Wheel:
+def _wheel(path: Path, row_arch: str) -> Descriptor:
     with _readable(path).open("rb") as file:
         if file.read(4) != _ZIP_MAGIC or path.suffix != ".whl":
             raise UsageError(f"{path}: not a wheel; build one with `pip wheel` or `hatchling build`")
     annotations = {TITLE: path.name, ROW_ARCH: row_arch}
-    return Wheel(Descriptor(WHEEL, Digest.of_file(path), path.stat().st_size, annotations), path)
+    return Descriptor(WHEEL, Digest.of_file(path), path.stat().st_size, annotations)
 
 
 def _readable(path: Path) -> Path:
@@ -105,17 +188,15 @@ def _check(release: Release, contract: Contract) -> None:
         )
 
 
-def _store(source: Source, repository: str, release: Release, envelope: bytes, wheels: list[Wheel]) -> None:
+def _store(source: Source, repository: str, release: Release, envelope: bytes, wheels: Wheels) -> None:
     document = Descriptor.of(ENVELOPE, envelope, {TITLE: ENVELOPE_NAME})
-    manifest = Manifest(ARTIFACT, EMPTY, (document, *(wheel.layer for wheel in wheels)))
-    data = manifest.bytes()
+    data = Manifest(ARTIFACT, EMPTY, (document, *(layer for layer, _ in wheels))).bytes()
     tags = (locator(release.digest), release.version)
     for tag in tags:
-        if (old := source.find(repository, tag)) is not None:
-            refuse_move(repository, tag, old, Digest.of(data))
+        has_version(source, repository, tag, Digest.of(data))  # refused before any byte is stored
     source.put_blob(repository, EMPTY, lambda: (EMPTY_BYTES,))
     source.put_blob(repository, document, lambda: (envelope,))
-    for wheel in wheels:
-        source.put_blob(repository, wheel.layer, partial(file_pieces, wheel.path))
+    for layer, path in wheels:
+        source.put_blob(repository, layer, partial(file_pieces, path))
     for tag in tags:
         source.put_manifest(repository, data, tag)

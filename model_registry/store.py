@@ -12,12 +12,11 @@ from pathlib import Path
 from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, UsageError
-from model_registry.core.files import Files, sync_tree
+from model_registry.core.files import Files, held, sync_tree
 from model_registry.core.robot import Robot
-from model_registry.locks import held
 from model_registry.manifests import Descriptor, Manifest
-from model_registry.models import MANIFEST_NAME, MAX_CONTRACT_BYTES, check_same_files, files_of
-from model_registry.sources import Progress, Source, no_progress, read_blob, save_blob
+from model_registry.models import MANIFEST_NAME, Model, check_same_files, files_of
+from model_registry.sources import Progress, Source, no_progress, save_blob
 
 _LOCK_S = 600.0
 _SPARE_BYTES = 64 << 20
@@ -56,7 +55,8 @@ def stored(models: Path, digest: Digest, robot: Robot | None = None) -> PullResu
         contract = check_model(models / digest.hex, digest)
     except (NotFoundError, IntegrityError, UsageError):
         return None
-    _check_fits(contract, robot)
+    if robot is not None:
+        contract.check_fits(robot)
     return PullResult(models / digest.hex, 0, False)
 
 
@@ -82,55 +82,38 @@ def pull_model(
         if (found := stored(models, digest, robot)) is not None:
             return found
         part = ingest / f"{digest.hex}.part"
-        shutil.rmtree(part, ignore_errors=True)
+        damaged = ingest / f"{digest.hex}.damaged"
+        for folder in (part, damaged):
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             _fetch(source, repository, digest, part, robot, progress)
-            _put_in_place(part, target)
+            if target.exists():  # a damaged older copy makes room
+                files.rename(target, damaged)
+            files.rename(part, target)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            for folder in (part, damaged):
+                shutil.rmtree(folder, ignore_errors=True)
     return PullResult(target, source.bytes_fetched - before, True)
 
 
 def _fetch(
     source: Source, repository: str, digest: Digest, part: Path, robot: Robot | None, progress: Progress
 ) -> None:
-    what = f"{repository}@{digest}"
-    data = source.manifest(repository, digest)
-    files = files_of(Manifest.parse(data, what), what)
-    words = read_blob(source, repository, files[FILE_NAME], MAX_CONTRACT_BYTES)
-    contract = Contract.parse(words)
-    check_same_files(contract, files, what)
-    _check_fits(contract, robot)
-    _check_room(files, part.parent, what)
+    model = Model.find(source, repository, digest)
+    if robot is not None:
+        model.contract.check_fits(robot)
+    _check_room(model.files, part.parent, f"{repository}@{digest}")
     writer = Files()
     part.mkdir()
-    writer.write(part / MANIFEST_NAME, data, 0o444)
-    writer.write(part / FILE_NAME, words, 0o444)
-    for path, layer in sorted(files.items()):
+    writer.write(part / MANIFEST_NAME, model.data, 0o444)
+    writer.write(part / FILE_NAME, model.words, 0o444)
+    for path, layer in sorted(model.files.items()):
         if path != FILE_NAME:
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             save_blob(source, repository, layer, part / path, progress)
             (part / path).chmod(0o444)
-    contract.check_files(part)
+    model.contract.check_files(part)
     sync_tree(part)
-
-
-def _put_in_place(part: Path, target: Path) -> None:
-    """Rename the checked folder; a damaged older copy makes room first."""
-    files = Files()
-    if target.exists():
-        damaged = part.with_suffix(".damaged")
-        shutil.rmtree(damaged, ignore_errors=True)
-        files.rename(target, damaged)
-        files.rename(part, target)
-        shutil.rmtree(damaged, ignore_errors=True)
-    else:
-        files.rename(part, target)
-
-
-def _check_fits(contract: Contract, robot: Robot | None) -> None:
-    if robot is not None:
-        contract.check_fits(robot)
 
 
 def _check_room(files: dict[str, Descriptor], folder: Path, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,21 +23,21 @@ KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of trust
 
 
 def app_of(help_text: str) -> typer.Typer:
-    """A typer app in the style of all our commands: plain text, no tracebacks of its own."""
-    app = typer.Typer(
+    """A program, with --debug."""
+    app = group_of(help_text)
+    app.callback()(_shared)
+    return app
+
+
+def group_of(help_text: str) -> typer.Typer:
+    """A group of verbs in the style of all our commands: plain text, no tracebacks of its own."""
+    return typer.Typer(
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_shared)
-    return app
-
-
-def group_of(help_text: str) -> typer.Typer:
-    """A group of verbs below an app."""
-    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
 
 
 def _shared(debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False) -> None:
@@ -75,7 +75,7 @@ def _fail(error: BaseException, message: str, code: int, arguments: Sequence[str
     return code
 
 
-def result(fields: dict[str, object] | list[dict[str, object]], as_json: bool, text: str) -> None:
+def result(fields: Mapping[str, object] | Sequence[Mapping[str, object]], as_json: bool, text: str) -> None:
     """Print what a command found: `text` for people, or `fields` as JSON."""
     typer.echo(json.dumps(fields, sort_keys=True) if as_json else text)
 

@@ -23,8 +23,7 @@ def generate(
 
     private, public = keys.generate(out, name)
     say(f"Keep {private} secret and backed up; install {public.name} on robots with the role device")
-    fields: dict[str, object] = {"key": str(private), "public": str(public), "id": public.stem}
-    result(fields, as_json, str(public))
+    result({"key": str(private), "public": str(public), "id": public.stem}, as_json, str(public))
 
 
 @app.command()

@@ -9,13 +9,13 @@ import typer
 
 from model_registry import packing, store
 from model_registry.cli.entry import JsonOption, SourceOption, group_of, result, say, transfer
+from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.robot import Robot
-from model_registry.manifests import Manifest
-from model_registry.models import files_of
+from model_registry.models import Model
 from model_registry.refs import Reference
 from model_registry.releases import FOLDER
-from model_registry.sources import Source, open_source, resolve
+from model_registry.sources import Source, check_blobs, open_source, resolve
 
 app = group_of("Pack, move and check models.")
 
@@ -30,7 +30,7 @@ def pack(
     packing.check_folder(folder)
     with transfer(f"Packing {folder}") as progress:
         contract, digest = packing.pack(folder, open_source(source, writable=True), progress)
-    fields: dict[str, object] = {"name": contract.name, "version": contract.version, "digest": str(digest)}
+    fields = {"name": contract.name, "version": contract.version, "digest": str(digest)}
     result(fields, as_json, f"{contract.name}@{digest}")
 
 
@@ -46,16 +46,11 @@ def push(
     """Copy a model from one source to another; prints NAME@DIGEST."""
     named, reading = Reference.parse(reference), open_source(origin)
     digest = resolve(reading, named)
-    contract = packing.read_contract(reading, named.repository, digest)
+    version = Model.find(reading, named.repository, digest).contract.version
     with transfer(f"Pushing {reference} to {target}") as progress:
         writing = open_source(target, writable=True)
-        size = packing.copy(reading, writing, named.repository, digest, named.tag or contract.version, progress)
-    fields: dict[str, object] = {
-        "name": named.repository,
-        "version": contract.version,
-        "digest": str(digest),
-        "bytes": size,
-    }
+        size = packing.copy(reading, writing, named.repository, digest, named.tag or version, progress)
+    fields = {"name": named.repository, "version": version, "digest": str(digest), "bytes": size}
     result(fields, as_json, f"{named.repository}@{digest}")
 
 
@@ -77,11 +72,9 @@ def pull(
         place = ingest if ingest is not None else to.resolve().parent / "ingest"
         with transfer(f"Pulling {repository}@{digest.short}") as progress:
             stored = store.pull_model(open_source(source), repository, digest, to, place, wanted, progress)
-    fields: dict[str, object] = {
-        "path": str(stored.path), "bytes_fetched": stored.bytes_fetched, "changed": stored.changed, "digest": str(digest)
-    }  # fmt: skip
     say(f"{stored.bytes_fetched} bytes fetched" if stored.changed else "already here, nothing fetched")
-    result(fields, as_json, str(stored.path))
+    cost = {"bytes_fetched": stored.bytes_fetched, "changed": stored.changed}
+    result({"path": str(stored.path), "digest": str(digest), **cost}, as_json, str(stored.path))
 
 
 @app.command("list")
@@ -92,10 +85,8 @@ def list_models(
 ) -> None:
     """List models and their versions."""
     opened = open_source(source)
-    names = (
-        (name,) if name is not None else tuple(each for each in opened.repositories() if not each.startswith(FOLDER))
-    )
-    rows: list[dict[str, object]] = [
+    names = [name] if name is not None else [each for each in opened.repositories() if not each.startswith(FOLDER)]
+    rows = [
         {"name": each, "version": tag, "digest": str(opened.find(each, tag))}
         for each in names
         for tag in opened.tags(each)
@@ -113,31 +104,23 @@ def verify(
     folder = Path(what)
     if folder.is_dir():
         contract = _verify_folder(folder)
-        name, version = contract
     elif source is None:
         raise typer.BadParameter("not a folder, and no --source to look in")
     else:
-        name, version = _verify_in(open_source(source), Reference.parse(what))
+        contract = _verify_in(open_source(source), Reference.parse(what))
+    name, version = contract.name, contract.version
     result({"name": name, "version": version, "ok": True}, as_json, f"{name} {version}: every byte is as it was packed")
 
 
-def _verify_folder(folder: Path) -> tuple[str, str]:
-    if (folder / "manifest.json").is_file():
-        named = Digest(folder.resolve().name) if len(folder.resolve().name) == 64 else None
-        contract = store.check_model(folder, named)
-    else:
-        contract, _ = packing.check_folder(folder)
-    return contract.name, contract.version
+def _verify_folder(folder: Path) -> Contract:
+    if not (folder / "manifest.json").is_file():
+        return packing.check_folder(folder)[0]
+    name = folder.resolve().name
+    return store.check_model(folder, Digest(name) if len(name) == 64 else None)
 
 
-def _verify_in(source: Source, reference: Reference) -> tuple[str, str]:
-    digest = resolve(source, reference)
-    contract = packing.read_contract(source, reference.repository, digest)
-    what = f"{reference.repository}@{digest}"
-    manifest = Manifest.parse(source.manifest(reference.repository, digest), what)
-    files_of(manifest, what)
+def _verify_in(source: Source, reference: Reference) -> Contract:
+    model = Model.find(source, reference.repository, resolve(source, reference))
     with transfer(f"Checking {reference}") as progress:
-        for blob in manifest.blobs:
-            for piece in source.stream(reference.repository, blob):
-                progress(len(piece))
-    return contract.name, contract.version
+        check_blobs(source, reference.repository, model.manifest.blobs, progress)
+    return model.contract

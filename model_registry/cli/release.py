@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,9 @@ import typer
 from model_registry import releases
 from model_registry.cli.entry import JsonOption, KeysOption, SourceOption, group_of, result, say, transfer
 from model_registry.core.digest import Digest
-from model_registry.core.release import check_version
-from model_registry.drafts import Draft
+from model_registry.core.release import Release, check_version
 from model_registry.refs import Reference
-from model_registry.sources import open_source
+from model_registry.sources import Source, open_source
 
 app = group_of("Make, find and check releases.")
 ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME:VERSION|NAME@sha256:…")]
@@ -35,11 +35,11 @@ def create(
     """Pin, sign and publish a release; prints its digest."""
     from model_registry import keys, releasing
 
-    draft = Draft.load(file).changed(version=version, counter=counter, model=model, wheel=wheel, lock=lock)
+    draft = releasing.Draft.load(file).changed(version=version, counter=counter, model=model, wheel=wheel, lock=lock)
     private = keys.load(key)
     with transfer(f"Publishing {draft.name} {draft.version}"):
         release = releasing.create(draft, open_source(source, writable=True), private)
-    fields: dict[str, object] = {
+    fields = {
         "release": str(release.digest),
         "name": release.name,
         "version": release.version,
@@ -57,17 +57,11 @@ def show(
     """Print a release and who signed it."""
     published = releases.read(open_source(source), Reference.parse(reference), keys)
     document = json.loads(published.payload)
-    fields: dict[str, object] = {
-        "release": str(published.release.digest),
-        "signed_by": list(published.signed_by),
-        "verified": published.verified,
-        "document": document,
-    }
-    signers = ", ".join(identity[:12] for identity in published.signed_by)
+    digest, signed_by = str(published.release.digest), list(published.signed_by)
+    signers = ", ".join(identity[:12] for identity in signed_by)
     trust = "verified" if published.verified else "not verified, give --keys"
-    text = (
-        f"{published.release.digest}\nsigned by {signers} ({trust})\n{json.dumps(document, indent=2, sort_keys=True)}"
-    )
+    text = f"{digest}\nsigned by {signers} ({trust})\n{json.dumps(document, indent=2, sort_keys=True)}"
+    fields = {"release": digest, "signed_by": signed_by, "verified": published.verified, "document": document}
     result(fields, as_json, text)
 
 
@@ -84,12 +78,8 @@ def verify(
     with transfer(f"Checking {reference}") as progress:
         size = releases.verify(opened, published, progress)
     release = published.release
-    fields: dict[str, object] = {
-        "release": str(release.digest),
-        "bytes_read": size,
-        "signed_by": list(published.signed_by),
-        "ok": True,
-    }
+    signed_by = list(published.signed_by)
+    fields = {"release": str(release.digest), "bytes_read": size, "signed_by": signed_by, "ok": True}
     result(fields, as_json, f"{release.name} {release.version} {release.digest}: signature and {size} bytes are good")
 
 
@@ -102,21 +92,23 @@ def list_releases(
     """List releases and their versions. Names are as the source tells them; `show --keys` checks one."""
     opened = open_source(source)
     if name is not None:
-        repositories: tuple[str, ...] = (releases.repository_of(name),)
+        repositories = [releases.repository_of(name)]
     else:
-        repositories = tuple(each for each in opened.repositories() if each.startswith(releases.FOLDER))
-    rows: list[dict[str, object]] = []
-    for repository in repositories:
-        for tag in opened.tags(repository):
-            if not tag.startswith(releases.LOCATOR):
-                check_version(tag, f"{repository}:{tag}")
-                published = releases.read(opened, Reference(repository, tag, None), None)
-                release = published.release
-                rows.append(
-                    {"name": release.name, "version": tag, "release": str(release.digest), "counter": release.counter}
-                )
+        repositories = [each for each in opened.repositories() if each.startswith(releases.FOLDER)]
+    rows = [
+        {"name": release.name, "version": release.version, "release": str(release.digest), "counter": release.counter}
+        for repository in repositories
+        for release in _releases_in(opened, repository)
+    ]
     text = "\n".join(f"{row['name']}:{row['version']}  {row['release']}  counter {row['counter']}" for row in rows)
     result(rows, as_json, text or "no releases")
+
+
+def _releases_in(source: Source, repository: str) -> Iterator[Release]:
+    for tag in source.tags(repository):
+        if not tag.startswith(releases.LOCATOR):
+            check_version(tag, f"{repository}:{tag}")
+            yield releases.read(source, Reference(repository, tag, None), None).release
 
 
 @app.command()

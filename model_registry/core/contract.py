@@ -40,16 +40,10 @@ class Input:
     shape: tuple[int, ...]
 
     @classmethod
-    def read(cls, value: object, path: str) -> Input:
-        reader = Reader(value, path)
-        item = cls(
-            reader.text("name"),
-            reader.text("semantic", ("image", "lidar", "text")),
-            reader.text("dtype", ("float32", "int64")),
-            reader.items("shape", as_integer),
-        )
-        reader.done()
-        return item
+    def read(cls, reader: Reader) -> Input:
+        semantic = reader.text("semantic", ("image", "lidar", "text"))
+        dtype = reader.text("dtype", ("float32", "int64"))
+        return cls(reader.text("name"), semantic, dtype, reader.items("shape", as_integer))
 
 
 @dataclass(frozen=True)
@@ -62,11 +56,8 @@ class Dimension:
     max: float
 
     @classmethod
-    def read(cls, value: object, path: str) -> Dimension:
-        reader = Reader(value, path)
-        item = cls(reader.text("name"), reader.text("unit"), reader.number("min"), reader.number("max"))
-        reader.done()
-        return item
+    def read(cls, reader: Reader) -> Dimension:
+        return cls(reader.text("name"), reader.text("unit"), reader.number("min"), reader.number("max"))
 
 
 @dataclass(frozen=True)
@@ -77,11 +68,8 @@ class Golden:
     tolerance: dict[str, float]
 
     @classmethod
-    def read(cls, value: object, path: str) -> Golden:
-        reader = Reader(value, path)
-        item = cls(check_path(reader.text("path"), f"{path}.path"), reader.table("tolerance", as_number))
-        reader.done()
-        return item
+    def read(cls, reader: Reader) -> Golden:
+        return cls(_path(reader, "path"), reader.table("tolerance", as_number))
 
 
 @dataclass(frozen=True)
@@ -142,16 +130,46 @@ class Contract:
     def parse(cls, data: bytes) -> Contract:
         """Raises UsageError naming the field; an unknown required feature is refused."""
         reader = Reader(parse(data, FILE_NAME), FILE_NAME)
-        if (schema := reader.integer("schema", 1)) != 1:
-            raise UsageError(f"{FILE_NAME}.schema: {schema} is newer than this program knows (1); update Homeport here")
+        reader.schema()
         if unknown := sorted(set(reader.texts("requires")) - KNOWN_FEATURES):
             raise IncompatibleError(
                 f"{FILE_NAME}.requires: this program does not know {unknown[0]!r}; update Homeport here"
             )
-        contract = cls(**_identity(reader), **_tensors(reader), **_action(reader.child("action")))  # type: ignore[arg-type]
+        contract = cls._read(reader)
         reader.done()
         contract._check()
         return contract
+
+    @classmethod
+    def _read(cls, reader: Reader) -> Contract:
+        body, output, action = reader.child("embodiment"), reader.child("output"), reader.child("action")
+        preprocess, tokenizer = reader.child("preprocess"), reader.child("tokenizer")
+        lidar = preprocess.child("lidar")
+        output.text("dtype", ("float32",))
+        return cls(
+            name=check_name(reader.text("name"), f"{FILE_NAME}.name"),
+            version=check_version(reader.text("version"), f"{FILE_NAME}.version"),
+            embodiment=body.text("type"),
+            camera_roles=body.texts("camera_roles"),
+            graphs=dict(reader.objects("components", _component)),
+            inputs=reader.objects("inputs", Input.read),
+            output=output.text("name"),
+            output_shape=output.items("shape", as_integer),
+            image=ImageRecipe.read(preprocess.child("image")),
+            lidar_sectors=lidar.integer("sectors", 1),
+            lidar_max_range_m=lidar.number("max_range_m", 0.01),
+            tokenizer=_path(tokenizer, "path"),
+            token_length=tokenizer.integer("length", 1),
+            normalization=_path(reader.child("normalization"), "path"),
+            action_space=action.text("space", ("base_velocity", "joint_position", "joint_velocity")),
+            dims=action.objects("dims", Dimension.read),
+            horizon=action.integer("horizon", 1),
+            execute_steps=action.integer("execute_steps", 1),
+            control_hz=action.number("control_hz", 0.1, 1000.0),
+            goldens=reader.objects("goldens", Golden.read),
+            files=reader.table("files", Digest.parse),
+            licence=reader.text("licence"),
+        )
 
     def _check(self) -> None:
         width = len(self.dims)
@@ -177,13 +195,8 @@ class Contract:
             if not (model / path).is_file():
                 raise IntegrityError(f"{model}: {path} is missing; fetch the model again")
             digest.check_file(model / path, f"{model}: {path}")
-        known = {*self.files, FILE_NAME, "manifest.json"}
-        extra = sorted(
-            str(path.relative_to(model))
-            for path in model.rglob("*")
-            if path.is_file() and str(path.relative_to(model)) not in known
-        )
-        if extra:
+        present = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}
+        if extra := sorted(present - {*self.files, FILE_NAME, "manifest.json"}):
             raise IntegrityError(f"{model}: {extra[0]} is not listed in {FILE_NAME}; add it there or take it away")
 
     def check_fits(self, robot: Robot) -> None:
@@ -199,54 +212,10 @@ class Contract:
         return self.action_space == "base_velocity" and tuple(dim.name for dim in self.dims) == BASE_DIMENSIONS
 
 
-def _identity(reader: Reader) -> dict[str, object]:
-    body = reader.child("embodiment")
-    return {
-        "name": check_name(reader.text("name"), f"{FILE_NAME}.name"),
-        "version": check_version(reader.text("version"), f"{FILE_NAME}.version"),
-        "embodiment": body.text("type"),
-        "camera_roles": body.texts("camera_roles"),
-        "goldens": reader.items("goldens", Golden.read),
-        "files": reader.table("files", _file_digest),
-        "licence": reader.text("licence"),
-    }
+def _path(reader: Reader, key: str) -> str:
+    return check_path(reader.text(key), f"{reader.path}.{key}")
 
 
-def _tensors(reader: Reader) -> dict[str, object]:
-    output, preprocess, tokenizer = reader.child("output"), reader.child("preprocess"), reader.child("tokenizer")
-    output.text("dtype", ("float32",))
-    lidar = preprocess.child("lidar")
-    return {
-        "graphs": dict(reader.items("components", _component)),
-        "inputs": reader.items("inputs", Input.read),
-        "output": output.text("name"),
-        "output_shape": output.items("shape", as_integer),
-        "image": ImageRecipe.read(preprocess.child("image")),
-        "lidar_sectors": lidar.integer("sectors", 1),
-        "lidar_max_range_m": lidar.number("max_range_m", 0.01),
-        "tokenizer": check_path(tokenizer.text("path"), f"{FILE_NAME}.tokenizer.path"),
-        "token_length": tokenizer.integer("length", 1),
-        "normalization": check_path(reader.child("normalization").text("path"), f"{FILE_NAME}.normalization.path"),
-    }
-
-
-def _action(action: Reader) -> dict[str, object]:
-    return {
-        "action_space": action.text("space", ("base_velocity", "joint_position", "joint_velocity")),
-        "dims": action.items("dims", Dimension.read),
-        "horizon": action.integer("horizon", 1),
-        "execute_steps": action.integer("execute_steps", 1),
-        "control_hz": action.number("control_hz", 0.1, 1000.0),
-    }
-
-
-def _component(value: object, path: str) -> tuple[str, str]:
-    reader = Reader(value, path)
+def _component(reader: Reader) -> tuple[str, str]:
     reader.text("role")
-    item = (reader.text("id"), check_path(reader.text("graph"), f"{path}.graph"))
-    reader.done()
-    return item
-
-
-def _file_digest(value: object, path: str) -> Digest:
-    return Digest.parse(value, path)
+    return reader.text("id"), _path(reader, "graph")

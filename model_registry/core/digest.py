@@ -48,16 +48,14 @@ class Digest:
 
     def check(self, data: bytes, what: str) -> bytes:
         """Return `data` when it has this digest. Raises IntegrityError."""
-        actual = Digest.of(data)
-        if actual != self:
-            raise IntegrityError(
-                f"{what}: expected {self}, got {actual}; the copy is damaged or was replaced: fetch it again"
-            )
+        self._expect(Digest.of(data), what)
         return data
 
     def check_file(self, path: Path, what: str) -> None:
         """Raises IntegrityError when the file's bytes do not have this digest."""
-        actual = Digest.of_file(path)
+        self._expect(Digest.of_file(path), what)
+
+    def _expect(self, actual: Digest, what: str) -> None:
         if actual != self:
             raise IntegrityError(
                 f"{what}: expected {self}, got {actual}; the copy is damaged or was replaced: fetch it again"

@@ -82,11 +82,12 @@ class Reader:
             raise UsageError(f"{self.path}.{key}: missing")
         return self._value[key]
 
-    def _typed(self, key: str, kinds: tuple[type, ...], word: str) -> object:
-        value = self._raw(key)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise UsageError(f"{self.path}.{key}: expected {word}, got {value!r}"[:300])
-        return value
+    def _typed(self, key: str, kind: type[T], word: str) -> T:
+        return _expect(self._raw(key), f"{self.path}.{key}", kind, word)
+
+    def _adopt(self, value: object, path: str) -> Reader:
+        self._children.append(Reader(value, path))
+        return self._children[-1]
 
     def has(self, key: str) -> bool:
         """Whether an optional key is there and not null."""
@@ -94,55 +95,55 @@ class Reader:
         return self._value.get(key) is not None
 
     def text(self, key: str, allowed: Iterable[str] | None = None) -> str:
-        value = str(self._typed(key, (str,), "a string"))
+        value = self._typed(key, str, "a string")
         if allowed is not None and value not in (choices := sorted(allowed)):
             raise UsageError(f"{self.path}.{key}: expected one of {', '.join(choices)}, got {value!r}")
         return value
 
     def integer(self, key: str, minimum: int = 0) -> int:
-        value = self._typed(key, (int,), "a whole number")
-        assert isinstance(value, int)
+        value = self._typed(key, int, "a whole number")
         if value < minimum:
             raise UsageError(f"{self.path}.{key}: expected at least {minimum}, got {value}")
         return value
 
     def number(self, key: str, minimum: float = float("-inf"), maximum: float = float("inf")) -> float:
-        value = self._typed(key, (int, float), "a number")
-        assert isinstance(value, (int, float))
+        value = as_number(raw := self._raw(key), f"{self.path}.{key}")
         if not minimum <= value <= maximum:
-            raise UsageError(f"{self.path}.{key}: expected {minimum} to {maximum}, got {value}")
-        return _float(value, f"{self.path}.{key}")
+            raise UsageError(f"{self.path}.{key}: expected {minimum} to {maximum}, got {raw}")
+        return value
 
     def boolean(self, key: str) -> bool:
-        return bool(self._typed(key, (bool,), "true or false"))
+        return self._typed(key, bool, "true or false")
 
     def digest(self, key: str) -> Digest:
         return Digest.parse(self._raw(key), f"{self.path}.{key}")
 
     def child(self, key: str) -> Reader:
-        child = Reader(self._raw(key), f"{self.path}.{key}")
-        self._children.append(child)
-        return child
+        return self._adopt(self._raw(key), f"{self.path}.{key}")
 
     def mapping(self, key: str) -> dict[str, object]:
         """An object as it stands, for what another reader checks."""
-        value = self._typed(key, (Mapping,), "an object")
-        assert isinstance(value, Mapping)
-        return dict(value)
+        return dict(self._typed(key, dict, "an object"))
 
     def items(self, key: str, convert: Callable[[object, str], T]) -> tuple[T, ...]:
-        value = self._typed(key, (list,), "a list")
-        assert isinstance(value, list)
-        return tuple(convert(item, f"{self.path}.{key}[{index}]") for index, item in enumerate(value))
+        items = self._typed(key, list, "a list")
+        return tuple(convert(item, f"{self.path}.{key}[{index}]") for index, item in enumerate(items))
+
+    def objects(self, key: str, convert: Callable[[Reader], T]) -> tuple[T, ...]:
+        """A list of objects; `done()` checks them as well."""
+        return self.items(key, lambda item, path: convert(self._adopt(item, path)))
 
     def texts(self, key: str) -> tuple[str, ...]:
         return self.items(key, as_text)
 
     def table(self, key: str, convert: Callable[[object, str], T]) -> dict[str, T]:
         """An object whose keys are data."""
-        value = self._typed(key, (Mapping,), "an object")
-        assert isinstance(value, Mapping)
-        return {str(name): convert(item, f"{self.path}.{key}.{name}") for name, item in value.items()}
+        return {name: convert(item, f"{self.path}.{key}.{name}") for name, item in self.mapping(key).items()}
+
+    def schema(self) -> None:
+        """Refuse a document of another schema than 1, the only one there is. Raises UsageError."""
+        if (schema := self.integer("schema", 1)) != 1:
+            raise UsageError(f"{self.path}.schema: {schema} is newer than this program knows (1); update Homeport here")
 
     def done(self) -> None:
         """Refuse unknown keys, here and in every child. Raises UsageError."""
@@ -152,26 +153,25 @@ class Reader:
             raise UsageError(f"{self.path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(self._seen))}")
 
 
-def as_text(value: object, path: str) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{path}: expected a string, got {value!r}")
+def _expect(value: object, path: str, kind: type[T], word: str) -> T:
+    """`value` when it is a `kind`; True is not a number. Raises UsageError."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UsageError(f"{path}: expected {word}, got {value!r}"[:300])
     return value
 
 
-def as_number(value: object, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UsageError(f"{path}: expected a number, got {value!r}")
-    return _float(value, path)
-
-
-def _float(value: int | float, path: str) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise UsageError(f"{path}: too large a number") from error
+def as_text(value: object, path: str) -> str:
+    return _expect(value, path, str, "a string")
 
 
 def as_integer(value: object, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UsageError(f"{path}: expected a whole number, got {value!r}")
-    return value
+    return _expect(value, path, int, "a whole number")
+
+
+def as_number(value: object, path: str) -> float:
+    if isinstance(value, float):
+        return value
+    try:
+        return float(_expect(value, path, int, "a number"))
+    except OverflowError as error:
+        raise UsageError(f"{path}: too large a number") from error

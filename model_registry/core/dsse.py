@@ -1,6 +1,6 @@
 """Signed documents: a DSSE envelope with ECDSA P-256 signatures, verified with the machine's own openssl.
 
-`verify` returns the exact payload bytes that a known key signed; only those bytes may be parsed. Keys are PEM files named by the sha256 of their
+`verify` returns the exact payload bytes that a known key signed, and which key that was; only those bytes may be parsed. Keys are PEM files named by the sha256 of their
 SubjectPublicKeyInfo, so that a file cannot pose as another key.
 """
 
@@ -78,25 +78,14 @@ def _decode(text: str, what: str) -> bytes:
         raise UsageError(f"{what}: not base64 ({error})") from error
 
 
-def verify_argv(key: Path, signature_descriptor: int) -> list[str]:
-    """The openssl call that checks one signature over stdin."""
-    return [OPENSSL, "dgst", "-sha256", "-verify", str(key), "-signature", f"/dev/fd/{signature_descriptor}"]
-
-
 def _verified_by(key: Key, signature: bytes, signed: bytes) -> bool:
     reading, writing = os.pipe()
     try:
         os.write(writing, signature[:4096])
         os.close(writing)
+        argv = [OPENSSL, "dgst", "-sha256", "-verify", str(key.path), "-signature", f"/dev/fd/{reading}"]
         done = subprocess.run(
-            verify_argv(key.path, reading),
-            input=signed,
-            pass_fds=(reading,),
-            env={},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
+            argv, input=signed, pass_fds=(reading,), env={}, capture_output=True, timeout=10, check=False
         )
     finally:
         os.close(reading)
@@ -109,29 +98,24 @@ def read_payload(data: bytes, payload_type: str, what: str) -> tuple[bytes, list
     if (found := reader.text("payloadType")) != payload_type:
         raise UntrustedError(f"{what}: signed as {found}, not as {payload_type}")
     payload = _decode(reader.text("payload"), f"{what}.payload")
-
-    def signature(value: object, path: str) -> tuple[str, bytes]:
-        entry = Reader(value, path)
-        pair = entry.text("keyid"), _decode(entry.text("sig"), f"{path}.sig")
-        entry.done()
-        return pair
-
-    signatures = list(reader.items("signatures", signature))
+    signatures = list(
+        reader.objects("signatures", lambda each: (each.text("keyid"), _decode(each.text("sig"), f"{each.path}.sig")))
+    )
     reader.done()
     if not signatures or len(signatures) > 8:
         raise UntrustedError(f"{what}: carries {len(signatures)} signatures, expected 1 to 8")
     return payload, signatures
 
 
-def verify(data: bytes, payload_type: str, keys: Iterable[Key], what: str) -> bytes:
-    """Return the payload of an envelope that one of `keys` signed. Raises UntrustedError."""
+def verify(data: bytes, payload_type: str, keys: Iterable[Key], what: str) -> tuple[bytes, Digest]:
+    """Return the payload of an envelope and the id of the one of `keys` that signed it. Raises UntrustedError."""
     payload, signatures = read_payload(data, payload_type, what)
     signed = pae(payload_type, payload)
     known = {key.id.hex: key for key in keys}
     for identity, signature in signatures:
         key = known.get(identity)
         if key is not None and _verified_by(key, signature, signed):
-            return payload
+            return payload, key.id
     names = ", ".join(identity[:12] for identity, _ in signatures)
     raise UntrustedError(
         f"{what}: no valid signature by a key this machine trusts (signed by {names}); check who signed it, or install that key with the role `device`"

@@ -1,16 +1,5 @@
 """Every error that Homeport raises on purpose, and the exit code each one ends with.
 
-HomeportError            1  failed
-├── NotFoundError        1  a named thing does not exist
-├── UsageError           2  the call itself is wrong
-├── DriftError           3  not what was asked for, or not healthy
-├── PartialFleetError    4  some robots did it, some did not
-├── RefusedError         5  understood, and not done
-│   ├── IncompatibleError   does not fit this robot
-│   ├── UntrustedError      no signature by a key this machine knows
-│   └── IntegrityError      bytes are not those that were signed
-└── LockedError          6  somebody else is at it
-
 A message is one line: what failed, on what, why, and what to do next.
 """
 
@@ -71,11 +60,5 @@ class LockedError(HomeportError):
 
 def from_exit_code(code: int, message: str) -> HomeportError:
     """Rebuild the error that a process ended with, or a socket replied, from its exit code."""
-    kinds: dict[int, type[HomeportError]] = {
-        2: UsageError,
-        3: DriftError,
-        4: PartialFleetError,
-        5: RefusedError,
-        6: LockedError,
-    }
-    return kinds.get(code, HomeportError)(message)
+    kinds = (UsageError, DriftError, PartialFleetError, RefusedError, LockedError)
+    return next((kind for kind in kinds if kind.exit_code == code), HomeportError)(message)

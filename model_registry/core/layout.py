@@ -12,6 +12,17 @@ from model_registry.core.digest import Digest
 SLOTS = ("a", "b")
 
 
+class _Below:
+    """A fixed path below `root`, `etc` or `run` of a layout, as an attribute of it."""
+
+    def __init__(self, base: str, *parts: str) -> None:
+        self._base, self._parts = base, parts
+
+    def __get__(self, layout: Layout, owner: object = None) -> Path:
+        base: Path = getattr(layout, self._base)
+        return base.joinpath(*self._parts)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Paths below one root. `Layout.default()` is a real robot; `Layout.at(dir)` moves everything below `dir`."""
@@ -19,6 +30,26 @@ class Layout:
     root: Path
     etc: Path
     run: Path
+
+    current = _Below("root", "current")
+    previous = _Below("root", "previous")
+    fallback = _Below("root", "fallback")
+    journal = _Below("root", "journal.jsonl")
+    floor = _Below("root", "floor.json")
+    quarantine = _Below("root", "quarantine.json")
+    claim = _Below("root", "claim.lock")
+    serving = _Below("root", "serve.lock")
+    models = _Below("root", "models")
+    engines = _Below("root", "engines")
+    ingest = _Below("root", "ingest")
+    logs = _Below("root", "logs")
+    robot_toml = _Below("etc", "robot.toml")
+    agent_toml = _Below("etc", "agent.toml")
+    keys = _Below("etc", "keys")
+    dds_profile = _Below("etc", "dds.xml")
+    control_socket = _Below("run", "control", "control.sock")
+    operator_socket = _Below("run", "operator", "operator.sock")
+    agent_socket = _Below("run", "agent.sock")
 
     @classmethod
     def default(cls) -> Layout:
@@ -39,75 +70,11 @@ class Layout:
     def slot(self, slot: str) -> Path:
         return self.root / "slots" / slot
 
-    @property
-    def current(self) -> Path:
-        return self.root / "current"
-
-    @property
-    def previous(self) -> Path:
-        return self.root / "previous"
-
-    @property
-    def fallback(self) -> Path:
-        return self.root / "fallback"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.jsonl"
-
-    @property
-    def floor(self) -> Path:
-        return self.root / "floor.json"
-
-    @property
-    def quarantine(self) -> Path:
-        return self.root / "quarantine.json"
-
-    @property
-    def claim(self) -> Path:
-        return self.root / "claim.lock"
-
-    @property
-    def serving(self) -> Path:
-        return self.root / "serve.lock"
-
     def model(self, digest: Digest) -> Path:
-        return self.root / "models" / digest.hex
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
-    @property
-    def engines(self) -> Path:
-        return self.root / "engines"
-
-    @property
-    def ingest(self) -> Path:
-        return self.root / "ingest"
+        return self.models / digest.hex
 
     def environment(self, lock: Digest) -> Path:
         return self.root / "envs" / lock.hex
-
-    @property
-    def robot_toml(self) -> Path:
-        return self.etc / "robot.toml"
-
-    @property
-    def agent_toml(self) -> Path:
-        return self.etc / "agent.toml"
-
-    @property
-    def keys(self) -> Path:
-        return self.etc / "keys"
-
-    @property
-    def dds_profile(self) -> Path:
-        return self.etc / "dds.xml"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
 
     def slot_status(self, slot: str) -> Path:
         return self.run / f"slot-{slot}" / "status.json"
@@ -117,18 +84,6 @@ class Layout:
 
     def slot_log(self, slot: str) -> Path:
         return self.logs / f"slot-{slot}.log"
-
-    @property
-    def control_socket(self) -> Path:
-        return self.run / "control" / "control.sock"
-
-    @property
-    def operator_socket(self) -> Path:
-        return self.run / "operator" / "operator.sock"
-
-    @property
-    def agent_socket(self) -> Path:
-        return self.run / "agent.sock"
 
 
 def linked_release(path: Path) -> Digest | None:

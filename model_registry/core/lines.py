@@ -42,8 +42,10 @@ def call(
             connection.connect(str(path))
             connection.sendall(line)
             return _read_reply(connection, deadline, on_event)
-    except (OSError, ValueError) as error:
-        raise HomeportError(f"{path}: no answer ({error}); is the service that owns this socket running?") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HomeportError(
+            f"{path}: no usable answer ({error}); is the service that owns this socket running?"
+        ) from error
 
 
 def _read_reply(
@@ -64,10 +66,10 @@ def _read_reply(
         if "event" in message:
             if on_event is not None:
                 on_event(message["event"]["stage"], message["event"]["text"])
-            continue
-        if message.get("ok") is True:
+        elif message.get("ok") is True:
             result: dict[str, object] = message["result"]
             return result
-        error = from_exit_code(int(message["error"]["code"]), str(message["error"]["message"]))
-        error.result = message.get("result")  # type: ignore[attr-defined]
-        raise error
+        else:
+            error = from_exit_code(int(message["error"]["code"]), str(message["error"]["message"]))
+            error.result = message.get("result")  # type: ignore[attr-defined]
+            raise error

@@ -33,14 +33,12 @@ class Limits:
 
     @classmethod
     def read(cls, reader: Reader) -> Limits:
-        limits = cls(
+        return cls(
             reader.number("linear", 0.0, 20.0),
             reader.number("angular", 0.0, 20.0),
             reader.number("linear_acceleration", 0.01, 100.0),
             reader.number("angular_acceleration", 0.01, 100.0),
         )
-        reader.done()
-        return limits
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,7 @@ class Source:
     @classmethod
     def read(cls, reader: Reader) -> Source:
         present = reader.boolean("present")
-        source = cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0)
-        reader.done()
-        return source
+        return cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ A source is not trusted: whatever is named by a digest is hashed while it arrive
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -41,8 +42,6 @@ class Source(Protocol):
 
     def manifest(self, repository: str, digest: Digest) -> bytes:
         """A manifest's checked bytes. Raises NotFoundError or IntegrityError."""
-
-    def has_blob(self, repository: str, digest: Digest) -> bool: ...
 
     def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
         """A blob in pieces. The last step raises IntegrityError when size or digest differ: use nothing before the end."""
@@ -88,13 +87,19 @@ def read_blob(source: Source, repository: str, blob: Descriptor, max_bytes: int)
 
 def save_blob(source: Source, repository: str, blob: Descriptor, path: Path, progress: Progress = no_progress) -> None:
     """Write a blob to `path`, which appears only when every byte was checked."""
+    Files().write_pieces(path, _counted(source.stream(repository, blob), progress))
 
-    def counted() -> Iterator[bytes]:
-        for piece in source.stream(repository, blob):
-            progress(len(piece))
-            yield piece
 
-    Files().write_pieces(path, counted())
+def check_blobs(source: Source, repository: str, blobs: Iterable[Descriptor], progress: Progress = no_progress) -> None:
+    """Read blobs and drop them. Raises IntegrityError or NotFoundError for the first that is not what it should be."""
+    for blob in blobs:
+        deque(_counted(source.stream(repository, blob), progress), maxlen=0)
+
+
+def _counted(pieces: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+    for piece in pieces:
+        progress(len(piece))
+        yield piece
 
 
 def checked(pieces: Iterable[bytes], blob: Descriptor, what: str) -> Iterator[bytes]:
@@ -120,9 +125,11 @@ def file_pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def refuse_move(repository: str, tag: str, old: Digest, new: Digest) -> None:
-    """Versions never change. Raises RefusedError when `old` is not `new`."""
-    if old != new:
+def has_version(source: Source, repository: str, tag: str, digest: Digest) -> bool:
+    """Whether a tag already names this manifest. Versions never change: raises RefusedError when it names another one."""
+    old = source.find(repository, tag)
+    if old is not None and old != digest:
         raise RefusedError(
-            f"{repository}:{tag}: already names {old}, this is {new}; a version never changes: raise the version"
+            f"{repository}:{tag}: already names {old}, this is {digest}; a version never changes: raise the version"
         )
+    return old is not None

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import urllib3
@@ -27,6 +27,7 @@ _MAX_TOKEN_BYTES = 65_536
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Body = Callable[[], Iterable[bytes]]
 
@@ -38,21 +39,21 @@ class TransferError(HomeportError):
 class Client:
     """One registry host. Credentials: `HOMEPORT_REGISTRY_AUTH` (`user:password`); a private CA: `HOMEPORT_CA_FILE`."""
 
-    def __init__(self, url: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self._credentials = environment.get("HOMEPORT_REGISTRY_AUTH")
+        self._credentials = os.environ.get("HOMEPORT_REGISTRY_AUTH")
         self._tokens: dict[str, str] = {}
-        authorities = environment.get("HOMEPORT_CA_FILE") or environment.get("SSL_CERT_FILE")
+        authorities = os.environ.get("HOMEPORT_CA_FILE") or os.environ.get("SSL_CERT_FILE")
         self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, ca_certs=authorities)
 
-    def retry(self, action: Callable[[], T]) -> T:
+    def retry(self, action: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Run `action` again after a TransferError: 3 times, with growing pauses and jitter."""
         for attempt in range(TRIES - 1):
             try:
-                return action()
+                return action(*args, **named)
             except TransferError:
                 pause(attempt)
-        return action()
+        return action(*args, **named)
 
     @contextmanager
     def request(
@@ -76,13 +77,8 @@ class Client:
                 )
             if response.status in _TRANSIENT:
                 raise TransferError(f"{self.url}: {method} failed (HTTP {response.status}); try again later")
-            yield response
-        except SSLError as error:
-            raise _untrusted(self.url, error) from error
-        except (HTTPError, OSError) as error:
-            raise TransferError(
-                f"{self.url}: {method} broke off ({_reason(error)}); check that it runs, then try again"
-            ) from error
+            with self._translated(self.url, f"{method} broke off"):
+                yield response
         finally:
             response.close()
 
@@ -105,16 +101,22 @@ class Client:
     def _open(
         self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes] | None
     ) -> BaseHTTPResponse:
-        try:
+        with self._translated(target, f"{method} failed"):
             return self._pool.request(
                 method, target, headers=headers, body=body, redirect=False, preload_content=False, decode_content=False
             )
+
+    @contextmanager
+    def _translated(self, target: str, what: str) -> Iterator[None]:
+        """Network errors as ours."""
+        try:
+            yield
         except SSLError as error:
-            raise _untrusted(target, error) from error
-        except (HTTPError, OSError) as error:
-            raise TransferError(
-                f"{self.url}: {method} failed ({_reason(error)}); check that it runs, then try again"
+            raise UntrustedError(
+                f"{target}: its certificate is not trusted ({_reason(error)}); name its CA in HOMEPORT_CA_FILE"
             ) from error
+        except (HTTPError, OSError) as error:
+            raise TransferError(f"{self.url}: {what} ({_reason(error)}); check that it runs, then try again") from error
 
     def _check_target(self, target: str) -> None:
         parts = urlsplit(target)
@@ -126,9 +128,7 @@ class Client:
 
     def _authorize(self, challenge: str, scope: str) -> bool:
         """Answer a Basic or Bearer challenge; False when there is nothing to answer with."""
-        basic = None
-        if self._credentials is not None:
-            basic = urllib3.make_headers(basic_auth=self._credentials)["authorization"]
+        basic = self._credentials and urllib3.make_headers(basic_auth=self._credentials)["authorization"]
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "bearer":
             token = self._fetch_token(dict(_CHALLENGE.findall(rest)), basic)
@@ -144,14 +144,11 @@ class Client:
         self._check_target(realm)
         query = urlencode({key: challenge[key] for key in ("service", "scope") if key in challenge})
         headers = {} if basic is None else {"Authorization": basic}
-        response = self._open("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers, None)
         what = f"{urlsplit(realm).hostname}: token"
-        try:
+        with self._open("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers, None) as response:
             if response.status != 200:
                 raise RefusedError(f"{what} refused (HTTP {response.status}); check HOMEPORT_REGISTRY_AUTH")
             answer = parse(response.read(_MAX_TOKEN_BYTES + 1), what, _MAX_TOKEN_BYTES)
-        finally:
-            response.close()
         reader = Reader(answer, what)
         return "Bearer " + reader.text("token" if reader.has("token") else "access_token")
 
@@ -163,13 +160,10 @@ def pause(attempt: int) -> None:
 
 def read_capped(response: BaseHTTPResponse, max_bytes: int, what: str) -> bytes:
     """A whole body. Raises UsageError when it is longer than `max_bytes`."""
-    pieces, size = [], 0
-    for piece in response.stream(65_536, decode_content=False):
-        size += len(piece)
-        if size > max_bytes:
-            raise UsageError(f"{what}: more than {max_bytes} bytes; is this an OCI registry?")
-        pieces.append(piece)
-    return b"".join(pieces)
+    data = response.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise UsageError(f"{what}: more than {max_bytes} bytes; is this an OCI registry?")
+    return data
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -179,7 +173,3 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _reason(error: BaseException) -> str:
     return str(error).rpartition(": ")[2][:120] or type(error).__name__
-
-
-def _untrusted(url: str, error: BaseException) -> UntrustedError:
-    return UntrustedError(f"{url}: its certificate is not trusted ({_reason(error)}); name its CA in HOMEPORT_CA_FILE")

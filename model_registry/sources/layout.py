@@ -9,11 +9,10 @@ from pathlib import Path
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import NotFoundError, UsageError
-from model_registry.core.files import Files
-from model_registry.locks import held
+from model_registry.core.files import Files, held
 from model_registry.manifests import MANIFEST, MAX_MANIFEST_BYTES, Descriptor
 from model_registry.refs import Address, Reference
-from model_registry.sources import checked, file_pieces, refuse_move
+from model_registry.sources import checked, file_pieces, has_version
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
@@ -41,9 +40,8 @@ class LayoutSource:
         return tuple(sorted({name.rpartition(":")[0] for name in self._names()}))
 
     def tags(self, repository: str) -> tuple[str, ...]:
-        return tuple(
-            sorted(tag for name, _, tag in (key.rpartition(":") for key in self._names()) if name == repository)
-        )
+        prefix = f"{repository}:"
+        return tuple(sorted(name.removeprefix(prefix) for name in self._names() if name.startswith(prefix)))
 
     def find(self, repository: str, tag: str) -> Digest | None:
         return self._names().get(f"{repository}:{tag}")
@@ -59,9 +57,6 @@ class LayoutSource:
             raise NotFoundError(f"{what}: not there; push it to this source first") from error
         self.bytes_fetched += len(data)
         return digest.check(data, what)
-
-    def has_blob(self, repository: str, digest: Digest) -> bool:
-        return (self._blobs / digest.hex).is_file()
 
     def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
         what = f"{self.address}: {repository}"
@@ -80,11 +75,9 @@ class LayoutSource:
     def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
         manifest = Descriptor.of(MANIFEST, data, {_REF_NAME: f"{repository}:{tag}"})
         with held(self._folder / "index.json.lock", _LOCK_S, str(self.address)):
-            if (old := self._names().get(f"{repository}:{tag}")) is not None:
-                refuse_move(repository, tag, old, manifest.digest)
-                return
-            self._files.write(self._blobs / manifest.digest.hex, data)
-            self._files.write(self._folder / "index.json", _index([*self._entries(), manifest.fields()]))
+            if not has_version(self, repository, tag, manifest.digest):
+                self._files.write(self._blobs / manifest.digest.hex, data)
+                self._files.write(self._folder / "index.json", _index([*self._entries(), manifest.fields()]))
 
     def _create(self) -> None:
         self._files.make_folder(self._blobs)
@@ -113,9 +106,8 @@ class LayoutSource:
         for value in self._entries():
             with suppress(UsageError):
                 entry = Reader(value, "entry")
-                name = entry.child("annotations").text(_REF_NAME)
-                Reference.parse(name)
-                names[name] = entry.digest("digest")
+                name = Reference.parse(entry.child("annotations").text(_REF_NAME))
+                names[str(name)] = entry.digest("digest")
         return names
 
 

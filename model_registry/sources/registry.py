@@ -13,7 +13,7 @@ from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, NotFoundError
 from model_registry.manifests import MANIFEST, MAX_MANIFEST_BYTES, Descriptor
 from model_registry.refs import Address
-from model_registry.sources import checked, refuse_move
+from model_registry.sources import checked, has_version
 from model_registry.sources.http import TRIES, Client, TransferError, pause, read_capped
 
 _PIECE_BYTES = 1 << 18
@@ -36,45 +36,36 @@ class RegistrySource:
         return self._list(f"/v2/{repository}/tags/list?n=1000", "tags", _pull(repository))
 
     def find(self, repository: str, tag: str) -> Digest | None:
-        data = self._client.retry(lambda: self._get_manifest(repository, tag))
+        data = self._client.retry(self._get_manifest, repository, tag)
         return None if data is None else Digest.of(data)
 
     def manifest(self, repository: str, digest: Digest) -> bytes:
         what = f"{self.address}: {repository}@{digest}"
-        data = self._client.retry(lambda: self._get_manifest(repository, str(digest)))
+        data = self._client.retry(self._get_manifest, repository, str(digest))
         if data is None:
             raise NotFoundError(f"{what}: not there; push it to this source first")
         return digest.check(data, what)
-
-    def has_blob(self, repository: str, digest: Digest) -> bool:
-        def ask() -> bool:
-            with self._client.request("HEAD", _blob(repository, digest), scope=_pull(repository)) as response:
-                return response.status == 200
-
-        return self._client.retry(ask)
 
     def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
         return checked(self._pieces(repository, blob), blob, f"{self.address}: {repository}")
 
     def put_blob(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
-        if not self.has_blob(repository, blob.digest):
-            self._client.retry(lambda: self._upload(repository, blob, pieces))
+        if not self._client.retry(self._has_blob, repository, blob.digest):
+            self._client.retry(self._upload, repository, blob, pieces)
 
     def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
-        digest = Digest.of(data)
-        if (old := self.find(repository, tag)) is not None:
-            refuse_move(repository, tag, old, digest)
-            return
+        if not has_version(self, repository, tag, Digest.of(data)):
+            self._client.retry(self._put_manifest, repository, data, tag)
+
+    def _has_blob(self, repository: str, digest: Digest) -> bool:
+        with self._client.request("HEAD", _blob(repository, digest), scope=_pull(repository)) as response:
+            return response.status == 200
+
+    def _put_manifest(self, repository: str, data: bytes, tag: str) -> None:
+        path, scope = f"/v2/{repository}/manifests/{tag}", _push(repository)
         headers = {"Content-Type": MANIFEST, "Content-Length": str(len(data))}
-
-        def send() -> None:
-            path = f"/v2/{repository}/manifests/{tag}"
-            with self._client.request(
-                "PUT", path, headers=headers, body=lambda: (data,), scope=_push(repository)
-            ) as response:
-                _expect(response, (201,), f"{self.address}: PUT {repository}:{tag}")
-
-        self._client.retry(send)
+        with self._client.request("PUT", path, headers=headers, body=lambda: (data,), scope=scope) as response:
+            _expect(response, f"{self.address}: PUT {repository}:{tag}", 201)
 
     def _get_manifest(self, repository: str, name: str) -> bytes | None:
         what = f"{self.address}: {repository} {name}"
@@ -82,7 +73,7 @@ class RegistrySource:
         with self._client.request("GET", path, headers={"Accept": MANIFEST}, scope=_pull(repository)) as response:
             if response.status == 404:
                 return None
-            _expect(response, (200,), what)
+            _expect(response, what, 200)
             data = read_capped(response, MAX_MANIFEST_BYTES, what)
         self.bytes_fetched += len(data)
         return data
@@ -110,7 +101,7 @@ class RegistrySource:
         with self._client.request("GET", path, headers=headers, scope=_pull(repository)) as response:
             if response.status == 404:
                 raise NotFoundError(f"{self.address}: {repository} has no blob {blob.digest}; push it again")
-            _expect(response, (200, 206), f"{self.address}: GET {blob.digest}")
+            _expect(response, f"{self.address}: GET {blob.digest}", 200, 206)
             skip = offset if response.status == 200 else 0
             if not skip and offset and not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
                 raise HomeportError(f"{self.address}: answered another range than it was asked for; check the registry")
@@ -124,7 +115,7 @@ class RegistrySource:
         what, start = f"{self.address}: push to {repository}", f"/v2/{repository}/blobs/uploads/"
         scope = _push(repository)
         with self._client.request("POST", start, headers={"Content-Length": "0"}, scope=scope) as response:
-            _expect(response, (202,), what)
+            _expect(response, what, 202)
             location = urljoin(urljoin(str(self.address), start), response.headers.get("Location", ""))
         parts = urlsplit(location)
         query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("digest", str(blob.digest))])
@@ -135,12 +126,12 @@ class RegistrySource:
             return checked(pieces(), blob, f"{repository}: read to be pushed")
 
         with self._client.request("PUT", target, headers=headers, body=body, scope=scope) as response:
-            _expect(response, (201,), what)
+            _expect(response, what, 201)
 
     def _list(self, path: str, key: str, scope: str) -> tuple[str, ...]:
         names: set[str] = set()
         for _ in range(_MAX_PAGES):
-            page, following = self._client.retry(lambda at=path: self._page(at, key, scope))  # type: ignore[misc]
+            page, following = self._client.retry(self._page, path, key, scope)
             names.update(page)
             if following is None:
                 return tuple(sorted(names))
@@ -154,7 +145,7 @@ class RegistrySource:
         with self._client.request("GET", path, scope=scope) as response:
             if response.status == 404:
                 return (), None
-            _expect(response, (200,), what)
+            _expect(response, what, 200)
             reader = Reader(parse(read_capped(response, MAX_MANIFEST_BYTES, what), what, MAX_MANIFEST_BYTES), what)
             link = _NEXT.search(response.headers.get("Link", ""))
         following = None if link is None else urljoin(urljoin(str(self.address), path), link.group(1))
@@ -173,7 +164,7 @@ def _push(repository: str) -> str:
     return f"repository:{repository}:pull,push"
 
 
-def _expect(response: BaseHTTPResponse, statuses: tuple[int, ...], what: str) -> None:
+def _expect(response: BaseHTTPResponse, what: str, *statuses: int) -> None:
     if response.status not in statuses:
         raise HomeportError(
             f"{what}: unexpected answer HTTP {response.status}; is this an OCI registry, and up to date?"

@@ -1,15 +1,32 @@
-"""Whether a release may run on this robot at all: pure rules, each with its own sentence."""
+"""Whether a release may run on this robot at all: signed by a key it trusts, made for it, complete, and able to drive it."""
 
 from __future__ import annotations
 
-from model_registry.core.errors import IncompatibleError, RefusedError
-from model_registry.core.release import Release, version_key
-from model_registry.core.robot import Robot
-from stack.agent.store import Floor
+from pathlib import Path
+
+from model_registry.core import dsse
+from model_registry.core.contract import Contract
+from model_registry.core.digest import Digest
+from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError
+from model_registry.core.release import PAYLOAD_TYPE, Release, version_key
+from model_registry.core.version import version
+from stack.agent.host import Host
 
 
-def check_fits(release: Release, robot: Robot, floor: Floor, agent_version: str, protocol: int | None) -> None:
-    """Raises IncompatibleError or RefusedError. `protocol` is the running supervisor's, None when it does not answer."""
+def verify_folder(host: Host, folder: Path, digest: Digest) -> Release:
+    """Check the signature of a release folder again, with this robot's keys. Raises UntrustedError or IntegrityError."""
+    what = f"release {digest.short}"
+    try:
+        data = (folder / "release.dsse.json").read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{what}: no signed document in {folder} ({error.strerror}); stage it again") from error
+    payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(host.layout.keys), what)
+    return Release.parse(digest.check(payload, what))
+
+
+def check_here(host: Host, release: Release) -> None:
+    """Whether a verified release fits this robot, its supervisor and its runtime. Raises IncompatibleError or RefusedError."""
+    robot, view = host.robot(), host.supervisor.try_view()
     fit, name = release.compatibility, f"release {release.name} {release.version}"
     if robot.row not in fit.rows or robot.row_arch not in release.images:
         raise IncompatibleError(f"{name}: made for {', '.join(fit.rows)}, and {robot.name} is {robot.row_arch}")
@@ -21,15 +38,35 @@ def check_fits(release: Release, robot: Robot, floor: Floor, agent_version: str,
         raise IncompatibleError(
             f"{name}: made for {fit.embodiment}, and {robot.name} is a {robot.embodiment}; deploy it to robots it fits"
         )
-    if protocol is not None and fit.supervisor_protocol != protocol:
+    if view is not None and fit.supervisor_protocol != view.protocol:
         raise IncompatibleError(
-            f"{name}: speaks supervisor protocol {fit.supervisor_protocol}, here is {protocol}; apply the role `device`"
+            f"{name}: speaks supervisor protocol {fit.supervisor_protocol}, here is {view.protocol}; apply the role `device`"
         )
-    if version_key(agent_version) < version_key(fit.minimum_agent):
+    if version_key(version()) < version_key(fit.minimum_agent):
         raise IncompatibleError(
-            f"{name}: needs agent {fit.minimum_agent}, here is {agent_version}; apply the role `device`"
+            f"{name}: needs agent {fit.minimum_agent}, here is {version()}; apply the role `device`"
         )
-    if release.counter < floor.minimum_counter:
+    if release.counter < (least := host.store.floor().minimum_counter):
         raise RefusedError(
-            f"{name}: its counter {release.counter} is below this robot's floor of {floor.minimum_counter}; create a newer release"
+            f"{name}: its counter {release.counter} is below this robot's floor of {least}; create a newer release"
         )
+    host.runtime.check(release)
+
+
+def switchable(host: Host, digest: Digest) -> Release:
+    """A staged release that may drive this robot. Raises NotFoundError or RefusedError."""
+    missing = host.store.missing(digest)
+    if "release.json" in missing:
+        raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first")
+    if missing:
+        raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
+    if (why := host.store.quarantined().get(digest)) is not None:
+        raise RefusedError(f"{digest}: failed here before ({why}); stage it with --retry to try it again")
+    release = verify_folder(host, host.layout.release(digest), digest)
+    check_here(host, release)
+    contract = Contract.load(host.layout.release(digest) / "model")
+    if not contract.drives_a_base:
+        raise IncompatibleError(
+            f"model {contract.name}: {contract.action_space} has no output path in this version; it can be staged and shadowed"
+        )
+    return release

@@ -1,24 +1,27 @@
-"""Builds an engine once per key. Its folder appears by rename when every byte of it is on the disk; damaged ones are put aside."""
+"""Builds an engine once per key, proves it on this device and records the verdict beside it: `gate.json`, then `ready`.
+
+Its folder appears by rename when every byte of it is on the disk; damaged ones are put aside.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import HomeportError, IntegrityError, LockedError, NotFoundError
-from model_registry.core.files import Files, sync_tree
+from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError
+from model_registry.core.files import Files, held, sync_tree
 from model_registry.core.release import Release
-from stack.engine.backends import Choice, Identity, choose
+from stack.engine import gates
+from stack.engine.backends import Choice, choose
+from stack.engine.gates import Check, Result
 from stack.engine.key import document, engine_key
+from stack.engine.normalization import Normalization
 
 KEY_FILE = "key.json"
 GATE_FILE = "gate.json"
@@ -27,18 +30,14 @@ READY_FILE = "ready"
 
 @dataclass(frozen=True)
 class Plan:
-    """Which engine a release needs on this device: the model, the backend and the key."""
+    """Which engine a release needs on this device: the model, the backend, and the key with the document it is made from."""
 
     release: Release
     contract: Contract
     model: Path
     choice: Choice
-    identity: Identity
     fields: dict[str, object]
-
-    @property
-    def key(self) -> str:
-        return engine_key(self.fields)
+    key: str
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,11 @@ class Built:
 def plan(folder: Path) -> Plan:
     """Read a release folder. Raises NotFoundError, UsageError or IncompatibleError."""
     try:
-        payload = (folder / "release.json").read_bytes()
+        release = Release.parse((folder / "release.json").read_bytes())
     except OSError as error:
         raise NotFoundError(
             f"{folder}: no readable release.json ({error.strerror}); give a folder below releases/"
         ) from error
-    release = Release.parse(payload)
     model = (folder / "model").resolve()
     if model.name != release.model.hex:
         raise IntegrityError(
@@ -68,24 +66,26 @@ def plan(folder: Path) -> Plan:
         )
     contract = Contract.load(model)
     choice = choose(release.recipe.backends)
-    backend = choice.kind.open(release.recipe.precision)
-    return Plan(release, contract, model, choice, backend.identity, document(contract, release, backend.identity))
+    fields = document(contract, release, choice.kind(release.recipe.precision).identity)
+    return Plan(release, contract, model, choice, fields, engine_key(fields))
 
 
-def check(folder: Path, key: str) -> int:
-    """Return an engine's size in bytes after checking each of them. Raises IntegrityError."""
+def check(folder: Path, key: str) -> Built:
+    """Return the engine that is there after checking each of its bytes. Raises NotFoundError or IntegrityError."""
+    if not folder.exists():
+        raise NotFoundError(f"{folder}: no such engine; build it first")
     try:
         reader = Reader(parse((folder / KEY_FILE).read_bytes(), KEY_FILE), KEY_FILE)
         name, digest, size = reader.text("file"), reader.digest("digest"), reader.integer("bytes")
         reader.integer("schema", 1)
-        fields = reader.table("key", lambda value, path: value)
+        fields = reader.mapping("key")
         reader.done()
         if engine_key(fields) != key or folder.name != key:
             raise IntegrityError(f"{folder}: this engine was built for another model, recipe or device; build it again")
         digest.check_file(folder / name, f"{folder}: {name}")
     except OSError as error:
         raise IntegrityError(f"{folder}: {error.filename} cannot be read ({error.strerror}); build it again") from error
-    return size
+    return Built(key, folder, False, 0.0, size)
 
 
 def build(what: Plan, engines: Path, files: Files) -> Built:
@@ -93,55 +93,59 @@ def build(what: Plan, engines: Path, files: Files) -> Built:
     folder = engines / what.key
     if folder.exists():
         try:
-            return Built(what.key, folder, False, 0.0, check(folder, what.key))
+            return check(folder, what.key)
         except HomeportError:
-            quarantine(folder, files)
+            aside = folder.with_name(f"{folder.name}.bad")  # the newest damaged one is kept, for whoever asks why
+            shutil.rmtree(aside, ignore_errors=True)
+            files.rename(folder, aside)
     start = time.monotonic()
     what.contract.check_files(what.model)
     temporary = engines / f".{what.key}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     files.make_folder(temporary)
     what.choice.kind.build(what.model, what.contract, what.release.overrides, temporary)
-    engine = temporary / what.choice.kind.file
-    size = engine.stat().st_size
-    record = {
-        "schema": 1,
-        "key": what.fields,
-        "file": engine.name,
-        "digest": str(Digest.of_file(engine)),
-        "bytes": size,
-    }
+    engine = temporary / what.choice.kind.FILE
+    size, digest = engine.stat().st_size, str(Digest.of_file(engine))
+    record = {"schema": 1, "key": what.fields, "file": engine.name, "digest": digest, "bytes": size}
     files.write(temporary / KEY_FILE, dump(record))
     sync_tree(temporary)
     files.rename(temporary, folder)
     return Built(what.key, folder, True, time.monotonic() - start, size)
 
 
-def quarantine(folder: Path, files: Files) -> Path:
-    """Put a damaged engine aside as `<key>.bad`, in place of an older one. Returns where it is."""
-    aside = folder.with_name(f"{folder.name}.bad")
-    shutil.rmtree(aside, ignore_errors=True)
-    files.rename(folder, aside)
-    return aside
-
-
-@contextmanager
-def lock(engines: Path, timeout_s: float = 600.0) -> Iterator[None]:
+def lock(engines: Path, timeout_s: float = 600.0) -> AbstractContextManager[None]:
     """Let one process at a time change the engines. Raises LockedError after `timeout_s` seconds."""
     Files().make_folder(engines)
-    descriptor = os.open(engines / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + timeout_s
+    return held(engines / ".lock", timeout_s, f"{engines}: another build is running")
+
+
+def prove(what: Plan, folder: Path, files: Files) -> Result:
+    """Run the gate and write its result. `ready` comes last, and only when healthy.
+
+    An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop that robot.
+    """
+    result = _run(what, folder)
+    if result.healthy or not (folder / READY_FILE).exists():
+        files.write(folder / GATE_FILE, dump(result.to_dict()))
+    if result.healthy:
+        files.write(folder / READY_FILE, b"")
+    return result
+
+
+def _run(what: Plan, folder: Path) -> Result:
+    recipe = what.release.recipe
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise LockedError(
-                        f"{engines}: another build holds the lock for {timeout_s:.0f} s; wait for it or end it"
-                    ) from error
-            time.sleep(0.1)
-        yield
-    finally:
-        os.close(descriptor)
+        what.contract.check_files(what.model)
+        samples = gates.read_goldens(what.model, what.contract, recipe.precision)
+        units = Normalization.load(what.model, what.contract)
+        backend = what.choice.kind(recipe.precision)
+        backend.load(folder, what.contract)
+        return gates.prove(backend, samples, what.contract, units, recipe)
+    except HomeportError as error:  # an engine that cannot even be tried
+        return Result((Check("loads", None, None, False, str(error)),))
+
+
+def link(folder: Path, built: Built, result: Result, files: Files) -> None:
+    """Point the release folder at its engine, and leave the verdict there."""
+    files.link(folder / "engine", f"../../engines/{built.key}")
+    files.write(folder / "prove.json", dump(result.to_dict()))

@@ -5,6 +5,7 @@ Everything that could change what an engine computes, or how fast, is in one doc
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ from stack.engine.backends import Identity
 
 _WEIGHTS = frozenset({".data", ".safetensors"})
 _CPU_INFO = Path("/proc/cpuinfo")
-_POWER_MODE = Path("/var/lib/nvpmodel/status")
+_POWER_MODE = Path("/var/lib/nvpmodel/status")  # Jetson only
 # Only flags that choose code: a kernel update adds others, and must not make every engine foreign.
 _COMPUTING = ("sse", "ssse", "avx", "amx", "fma", "f16c", "bmi", "popcnt", "fp", "asimd", "sve", "sme", "i8mm", "bf16")
 
@@ -29,30 +30,19 @@ def cpu_identity(cpu_info: Path = _CPU_INFO) -> dict[str, str]:
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
     model = fields.get("model name") or f"{fields.get('CPU implementer', '?')}/{fields.get('CPU part', '?')}"
-    flags = sorted(
-        flag for flag in (fields.get("flags") or fields.get("Features") or "").split() if flag.startswith(_COMPUTING)
-    )
+    instructions = (fields.get("flags") or fields.get("Features") or "").split()
+    flags = sorted(flag for flag in instructions if flag.startswith(_COMPUTING))
     return {"arch": platform.machine(), "model": model, "flags": Digest.of(" ".join(flags).encode()).hex}
-
-
-def power_mode() -> str | None:
-    """Jetson's power mode; None on a machine without one."""
-    try:
-        return _POWER_MODE.read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
 
 
 def document(contract: Contract, release: Release, identity: Identity) -> dict[str, object]:
     """Everything an engine depends on. The budget is in it too: `ready` is a promise about that budget."""
-    graphs = set(contract.graphs.values())
-    components = {
-        path: str(digest)
-        for path, digest in contract.files.items()
-        if path in graphs or PurePosixPath(path).suffix in _WEIGHTS
-    }
+    graphs, recipe = set(contract.graphs.values()), release.recipe
+    heavy = [path for path in contract.files if path in graphs or PurePosixPath(path).suffix in _WEIGHTS]
+    power_mode = _POWER_MODE.read_text(encoding="utf-8").strip() if os.access(_POWER_MODE, os.R_OK) else None
+    options = {name: value for name, value in release.overrides.items() if name.startswith(f"{identity.name}_")}
     return {
-        "components": components,
+        "components": {path: str(contract.files[path]) for path in heavy},
         "preprocessing": {
             "image": asdict(contract.image),
             "lidar": {"sectors": contract.lidar_sectors, "max_range_m": contract.lidar_max_range_m},
@@ -64,15 +54,13 @@ def document(contract: Contract, release: Release, identity: Identity) -> dict[s
             "output": {"name": contract.output, "shape": list(contract.output_shape)},
         },
         "recipe": {
-            "precision": release.recipe.precision,
-            "inference_p99_ms": release.recipe.inference_p99_ms,
-            "peak_memory_bytes": release.recipe.peak_memory_bytes,
-            "options": {
-                name: value for name, value in release.overrides.items() if name.startswith(f"{identity.name}_")
-            },
+            "precision": recipe.precision,
+            "inference_p99_ms": recipe.inference_p99_ms,
+            "peak_memory_bytes": recipe.peak_memory_bytes,
+            "options": options,
         },
-        "backend": {"name": identity.name, "precision": identity.precision, "versions": identity.versions},
-        "device": {"cpu": cpu_identity(), "driver": None, "power_mode": power_mode()},
+        "backend": asdict(identity),
+        "device": {"cpu": cpu_identity(), "driver": None, "power_mode": power_mode},
     }
 
 

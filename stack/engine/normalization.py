@@ -22,19 +22,13 @@ class Normalization:
     @classmethod
     def load(cls, model: Path, contract: Contract) -> Normalization:
         """Raises UsageError when a dimension of the contract is missing."""
-        reader = Reader(
-            parse((model / contract.normalization).read_bytes(), contract.normalization), contract.normalization
-        )
+        name = contract.normalization
+        reader = Reader(parse((model / name).read_bytes(), name), name)
         action = reader.child("action")
-        means, stds = [], []
-        for dim in contract.dims:
-            item = action.child(dim.name)
-            means.append(item.number("mean"))
-            stds.append(item.number("std"))
-            item.done()
-        action.done()
+        dims = [action.child(dim.name) for dim in contract.dims]
+        mean, std = (np.asarray([dim.number(key) for dim in dims], dtype=np.float32) for key in ("mean", "std"))
         reader.done()
-        return cls(np.asarray(means, dtype=np.float32), np.asarray(stds, dtype=np.float32))
+        return cls(mean, std)
 
     def actions(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         """[1, horizon, dims] -> [horizon, dims] in units; may hold values that are not finite."""

@@ -8,15 +8,23 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.errors import HomeportError
 
+_MAX_PIXELS = 1 << 25
+_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+
 
 class MalformedMessageError(HomeportError):
     """A message's bytes do not hold what its type says."""
+
+
+class UnsupportedImageError(HomeportError):
+    """A frame that cannot be shown to the network."""
 
 
 @dataclass(frozen=True)
@@ -53,32 +61,28 @@ class _Cursor:
         self._body = memoryview(data)[4:]
         self._at = 0
 
-    def take(self, code: str) -> tuple[int | float, ...]:
-        """Fields of one size: `code` is a struct code such as `II`."""
-        size = struct.calcsize(f"={code[0]}")
-        self._at += -self._at % size
-        layout = struct.Struct(self.order + code)
-        if self._at + layout.size > len(self._body):
+    def _next(self, size: int, alignment: int) -> memoryview:
+        start = self._at + -self._at % alignment
+        self._at = start + size
+        if self._at > len(self._body):
             raise MalformedMessageError(f"message: ends after {len(self._body)} bytes; check its publisher")
-        values = layout.unpack_from(self._body, self._at)
-        self._at += layout.size
-        return values
+        return self._body[start : self._at]
+
+    def take(self, code: str) -> tuple[Any, ...]:
+        """Fields of one size: `code` is a struct code such as `II`."""
+        layout = struct.Struct(self.order + code)
+        return layout.unpack(self._next(layout.size, struct.calcsize(f"={code[0]}")))
 
     def block(self, item_bytes: int = 1) -> memoryview:
         """A sequence: its bytes."""
-        size = int(self.take("I")[0]) * item_bytes
-        if self._at + size > len(self._body):
-            raise MalformedMessageError(f"message: ends after {len(self._body)} bytes; check its publisher")
-        view = self._body[self._at : self._at + size]
-        self._at += size
-        return view
+        return self._next(self.take("I")[0] * item_bytes, 1)
 
     def text(self) -> str:
         return bytes(self.block()).rstrip(b"\0").decode("ascii", "replace")
 
     def stamp_ns(self) -> int:
         seconds, nanoseconds = self.take("iI")
-        return int(seconds) * 1_000_000_000 + int(nanoseconds)
+        return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def parse_image(data: bytes) -> Image:
@@ -90,7 +94,7 @@ def parse_image(data: bytes) -> Image:
     encoding = cursor.text()
     cursor.take("B")
     (step,) = cursor.take("I")
-    return Image(stamp_ns, int(height), int(width), encoding, int(step), cursor.block())
+    return Image(stamp_ns, height, width, encoding, step, cursor.block())
 
 
 def parse_scan(data: bytes) -> Scan:
@@ -103,3 +107,26 @@ def parse_scan(data: bytes) -> Scan:
         raise MalformedMessageError("message: a scan whose angles or limits are not numbers; check the laser's driver")
     ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4").astype(np.float32, copy=False)
     return Scan(stamp_ns, angle_min, increment, range_min, range_max, ranges)
+
+
+def rgb(image: Image) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3], a view of the frame for rgb8, bgr8, rgba8, bgra8 and mono8. Raises UnsupportedImageError.
+
+    Rows may be longer than their pixels (`step`); what is behind them is left out.
+    """
+    channels = _CHANNELS.get(image.encoding)
+    if channels is None:
+        raise UnsupportedImageError(
+            f"camera: encoding {image.encoding[:40]!r} is not supported; publish one of {', '.join(_CHANNELS)}"
+        )
+    height, width, step = image.height, image.width, image.step
+    if not 0 < height * width <= _MAX_PIXELS:
+        raise UnsupportedImageError(f"camera: {width}x{height} is no usable size; check the driver's settings")
+    if step < width * channels or len(image.data) < step * (height - 1) + width * channels:
+        raise UnsupportedImageError(
+            f"camera: {len(image.data)} bytes with step {step} do not hold {width}x{height} {image.encoding}; check the driver"
+        )
+    pixels = np.ndarray((height, width, channels), np.uint8, image.data, strides=(step, channels, 1))
+    if channels == 1:
+        return np.broadcast_to(pixels, (height, width, 3))
+    return pixels[:, :, 2::-1] if image.encoding.startswith("bgr") else pixels[:, :, :3]

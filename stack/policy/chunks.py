@@ -6,7 +6,6 @@ Pure: every time is given in monotonic seconds.
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,35 +26,29 @@ class Chunk:
 
 
 class Chunks:
-    """Keeps the newest chunk. `put` and `rest` are called from different threads."""
+    """Keeps the newest chunk. One thread calls `put`, others `rest`: the chunk is replaced in one step."""
 
     def __init__(self, step_s: float, execute_steps: int, low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
         self._step_s, self._steps = step_s, execute_steps
         self._low, self._high = low, high
-        self._lock = threading.Lock()
         self._chunk: Chunk | None = None
         self.non_finite = 0
         self.clamped = 0
 
     def put(self, chunk: Chunk) -> None:
         """Take a new chunk, clamped to the contract's range. One that is not finite is counted and replaces the older one by nothing."""
-        finite = bool(np.isfinite(chunk.actions).all())
-        actions = np.clip(chunk.actions[: self._steps], self._low, self._high) if finite else chunk.actions
-        with self._lock:
-            if not finite:
-                self.non_finite += 1
-                self._chunk = None
-                return
-            self.clamped += int(not np.array_equal(actions, chunk.actions[: self._steps]))
-            self._chunk = replace(chunk, actions=actions)
+        if not np.isfinite(chunk.actions).all():
+            self.non_finite += 1
+            self._chunk = None
+            return
+        actions = np.clip(chunk.actions[: self._steps], self._low, self._high)
+        self.clamped += int(not np.array_equal(actions, chunk.actions[: self._steps]))
+        self._chunk = replace(chunk, actions=actions)
 
     def rest(self, now: float, generation: int) -> Chunk | None:
         """The steps still to be executed at `now`, first one first; None when there are none, or they were for an older generation."""
-        with self._lock:
-            chunk = self._chunk
+        chunk = self._chunk
         if chunk is None or chunk.generation != generation:
             return None
         passed = max(0, math.floor((now - chunk.observed_at) / self._step_s))
-        if passed >= len(chunk.actions):
-            return None
-        return replace(chunk, actions=chunk.actions[passed:])
+        return replace(chunk, actions=chunk.actions[passed:]) if passed < len(chunk.actions) else None

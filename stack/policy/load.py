@@ -5,45 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
-from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, RefusedError
+from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, RefusedError
 from model_registry.core.layout import Layout, linked_release
 from model_registry.core.release import Release
-from model_registry.core.robot import TOPICS, Robot
+from model_registry.core.robot import Robot
 from stack.engine import builder
-from stack.engine.backends import Backend, Identity
 from stack.engine.gates import longest_inference_ms
 from stack.policy.inference import Inference
-from stack.policy.profile import Profile, profile
+from stack.policy.profile import profile
+from stack.policy.slot import Slot
 
 
 @dataclass(frozen=True)
 class Found:
-    """A slot's release, before anything is opened."""
+    """A slot's release and the robot it is on, before anything is opened."""
 
     folder: Path
     release: Release
-    profile: Profile
-    image: Digest | None
-    topics: dict[str, str]
     robot: Robot | None
 
-
-@dataclass(frozen=True)
-class Loaded:
-    """A warm policy."""
-
-    contract: Contract
-    engine: str
-    identity: Identity
-    degraded: bool
-    inference: Inference
+    @property
+    def image(self) -> Digest | None:
+        image = self.release.images.get(self.robot.row_arch) if self.robot else None
+        return image.digest if image else None
 
 
 def find(layout: Layout, slot: str) -> Found:
-    """Read the release in a slot. Raises NotFoundError, IntegrityError or IncompatibleError."""
+    """Read the release in a slot. Raises NotFoundError or IntegrityError."""
     digest = linked_release(layout.slot(slot))
     if digest is None:
         raise NotFoundError(f"{layout.slot(slot)}: no release in slot {slot}; stage one")
@@ -53,20 +43,17 @@ def find(layout: Layout, slot: str) -> Found:
     except OSError as error:
         raise NotFoundError(f"{folder}: no readable release.json ({error.strerror}); stage it again") from error
     release = Release.parse(digest.check(payload, f"{folder}: release.json"))
-    robot = Robot.load(layout.robot_toml) if layout.robot_toml.exists() else None
-    image = release.images.get(robot.row_arch) if robot else None
-    topics = robot.topics if robot else dict(TOPICS)
-    return Found(folder, release, profile(release.profile), image.digest if image else None, topics, robot)
+    return Found(folder, release, Robot.load(layout.robot_toml) if layout.robot_toml.exists() else None)
 
 
-def load(found: Found) -> Loaded:
+def load(found: Found) -> tuple[builder.Plan, Slot]:
     """Open and warm up the proved engine. Raises RefusedError when there is none for this model, recipe and device."""
-    what = builder.plan(found.folder)
+    settings, what = profile(found.release.profile), builder.plan(found.folder)
     if found.robot is not None:
         what.contract.check_fits(found.robot)
     engine = proved_engine(found.folder, what.key)
     _check_small_files(what)
-    backend: Backend = what.choice.kind.open(what.release.recipe.precision)
+    backend = what.choice.kind(what.release.recipe.precision)
     backend.load(engine, what.contract)
     inference = Inference(what.model, what.contract, backend)
     p99_ms, longest_ms = inference.warm_up(), longest_inference_ms(what.contract)
@@ -75,7 +62,7 @@ def load(found: Found) -> Loaded:
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole between action chunks;"
             " choose a smaller model or more execute_steps"
         )
-    return Loaded(what.contract, what.key, backend.identity, what.choice.degraded, inference)
+    return what, Slot(what.contract, settings, inference)
 
 
 def proved_engine(folder: Path, key: str) -> Path:
@@ -104,7 +91,3 @@ def _check_small_files(what: builder.Plan) -> None:
             raise IntegrityError(
                 f"{what.model}: {path} cannot be read ({error.strerror}); fetch the model again"
             ) from error
-
-
-def exit_code(error: BaseException) -> int:
-    return error.exit_code if isinstance(error, HomeportError) else 1

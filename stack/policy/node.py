@@ -14,9 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import psutil
 import rclpy
@@ -31,11 +29,12 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS, Layout
-from stack.policy.load import Found, exit_code, find, load
-from stack.policy.profile import Usage, resource_status
-from stack.policy.slot import Action, Slot
+from model_registry.core.robot import TOPICS
+from stack.policy.load import Found, find, load
+from stack.policy.profile import resource_status
+from stack.policy.slot import Action
+from stack.policy.sources import selects
 from stack.policy.status import Status
-from stack.policy.ticks import Ticks, prefer_this_thread
 
 _STATUS_PERIOD_S = 0.25
 _NEWS_TIMEOUT_S = 0.1
@@ -56,10 +55,9 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self.failure: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self._halt = threading.Event()
-        self._active = False
         self._selected = False
         self._seq = 0
-        self._last: dict[str, float] = {}
+        self._last: Action | None = None
         self._due: dict[str, float] = {}
 
     # Lifecycle
@@ -71,39 +69,38 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         return TransitionCallbackReturn.FAILURE if self.failure else TransitionCallbackReturn.SUCCESS
 
     def _load(self) -> None:
-        loaded = load(self._found)
-        self._contract = loaded.contract
-        self._slot = Slot(loaded.contract, self._found.profile, loaded.inference)
-        self._ticks = Ticks(1.0 / loaded.contract.control_hz)
-        self._status.loaded, self._status.running, self._status.ticks = loaded, self._slot, self._ticks
-        profile = self._found.profile
+        plan, self._slot = load(self._found)
+        status, profile = self._status, self._slot.profile
+        status.engine, status.degraded, status.running = plan.key, plan.choice.degraded, self._slot
+        self._dims = [dim.name for dim in plan.contract.dims]
         self._actions = self.create_lifecycle_publisher(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)
         self._resource = self.create_lifecycle_publisher(String, profile.status_topic, _COMPATIBLE)
         self._memory = self.create_lifecycle_publisher(Float32, profile.memory_topic, _COMPATIBLE)
         self._subscribe()
 
     def _subscribe(self) -> None:
-        topics, slot = self._found.topics, self._slot
-        for kind, topic, take in (
-            (Image, topics["camera"], slot.on_camera),
-            (LaserScan, topics["scan"], slot.on_scan),
-        ):
-            keep = partial(_with_time, take)
-            self.create_subscription(kind, topic, keep, _SENSOR, raw=True)
-        self.create_subscription(String, "/command", self._on_command, _LATCHED)
-        self.create_subscription(String, "/safety/state", self._on_state, _LATCHED)
+        slot, release = self._slot, str(self._found.release.digest)
+        topics = self._found.robot.topics if self._found.robot else TOPICS
+
+        def on_state(message: String) -> None:
+            self._selected = selects(message.data, self._name, release)
+
+        now, subscribe = time.monotonic, self.create_subscription
+        subscribe(Image, topics["camera"], lambda data: slot.on_camera(data, now()), _SENSOR, raw=True)
+        subscribe(LaserScan, topics["scan"], lambda data: slot.on_scan(data, now()), _SENSOR, raw=True)
+        subscribe(String, "/command", lambda message: slot.on_command(message.data, now()), _LATCHED)
+        subscribe(String, "/safety/state", on_state, _LATCHED)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start inference and control."""
         result = super().on_activate(state)
         self._halt.clear()
         self._threads = [
-            threading.Thread(target=self.guard, args=(run,), name=run.__name__, daemon=True)
-            for run in (self._infer, self._control)
+            threading.Thread(target=self.guard, args=(run,), daemon=True) for run in (self._infer, self._control)
         ]
         for thread in self._threads:
             thread.start()
-        self._status.state, self._active = "ready", True
+        self._status.state = "ready"
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -111,7 +108,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._halt.set()
         for thread in self._threads:
             thread.join(_JOIN_S)
-        self._active = False
+        self._threads = []
         if self._status.state == "ready":
             self._status.state = "warming"
         return super().on_deactivate(state)
@@ -123,14 +120,11 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         try:
             run()
         except Exception as error:
-            self.fail(error)
-
-    def fail(self, error: BaseException) -> None:
-        self.failure = self.failure or error
-        self._status.state = "failed"
-        self._status.error = str(error) if isinstance(error, HomeportError) else f"{type(error).__name__}: {error}"
-        self._halt.set()
-        self.stop.set()
+            self.failure = self.failure or error
+            self._status.state = "failed"
+            self._status.error = str(error) if isinstance(error, HomeportError) else f"{type(error).__name__}: {error}"
+            self._halt.set()
+            self.stop.set()
 
     def start(self) -> None:
         """Configure and activate, once, in a thread of its own: loading may take long and the status must not stand still."""
@@ -141,7 +135,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def end(self) -> None:
         """Deactivate when active."""
-        if self._active:
+        if self._threads:
             self.trigger_deactivate()
 
     def _infer(self) -> None:
@@ -150,42 +144,24 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self._slot.infer(time.monotonic(), time.time_ns())
 
     def _control(self) -> None:
-        prefer_this_thread()
-        self._ticks.run(self._halt, self._tick)
+        self._slot.ticks.run(self._halt, self._tick)
 
     def _tick(self) -> None:
-        action = self._slot.action(time.monotonic(), time.time_ns())
+        action = self._last = self._slot.action(time.monotonic(), time.time_ns())
         self._actions.publish(self._message(action))
-        steps = action.steps
-        self._last = {
-            dim.name: 0.0 if steps is None else float(steps[0, index]) for index, dim in enumerate(self._contract.dims)
-        }
         self._status.void_reason = action.void_reason
-        self._status.actions += int(steps is not None)
+        self._status.actions += int(action.steps is not None)
 
     def _message(self, action: Action) -> JointTrajectory:
         self._seq += 1
-        message = JointTrajectory(joint_names=[dim.name for dim in self._contract.dims])
+        message = JointTrajectory(joint_names=self._dims)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(action.stamp_ns, 1_000_000_000)
         message.header.frame_id = f"{self._found.release.digest.short}/{self._status.epoch}/{self._seq}"
         for number, step in enumerate(() if action.steps is None else action.steps.tolist()):
-            seconds, nanoseconds = divmod(round(number * 1e9 / self._contract.control_hz), 1_000_000_000)
+            seconds, nanoseconds = divmod(round(number * 1e9 / self._slot.contract.control_hz), 1_000_000_000)
             when = Duration(sec=seconds, nanosec=nanoseconds)
             message.points.append(JointTrajectoryPoint(velocities=step, time_from_start=when))
         return message
-
-    # Executor thread
-
-    def _on_command(self, message: String) -> None:
-        self._slot.on_command(message.data, time.monotonic())
-
-    def _on_state(self, message: String) -> None:
-        try:
-            selected = json.loads(message.data)["selected"]
-            mine = {"slot": self._name, "release": str(self._found.release.digest)}
-            self._selected = selected is not None and all(selected[name] == mine[name] for name in mine)
-        except (ValueError, KeyError, TypeError):
-            self._selected = False
 
     # Main thread
 
@@ -197,38 +173,31 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def publish_compatibility(self, now: float) -> None:
         """The seed's status topics, while this slot is the one that drives."""
-        profile = self._found.profile
-        if self._status.state != "ready" or not self._selected:
+        last = self._last
+        if self._status.state != "ready" or not self._selected or last is None:
             return
-        usage = Usage(psutil.cpu_percent(None), psutil.virtual_memory().percent)
+        profile, words = self._slot.profile, self._slot.inference.tokenizer
+        cpu, memory = psutil.cpu_percent(None), psutil.virtual_memory().percent
         if self._is_due(profile.memory_topic, profile.memory_period_s, now):
-            self._memory.publish(Float32(data=usage.memory / 100.0))
-        if self._is_due(profile.status_topic, profile.status_period_s, now) and self._last:
-            words = self._slot.inference.tokenizer
-            body = resource_status(usage, words.hits, words.misses, self._last, time.time())
+            self._memory.publish(Float32(data=memory / 100.0))
+        if self._is_due(profile.status_topic, profile.status_period_s, now):
+            values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
+            action = dict(zip(self._dims, values, strict=True))
+            body = resource_status(cpu, memory, words.hits, words.misses, action, time.time())
             self._resource.publish(String(data=json.dumps(body)))
 
     def _is_due(self, topic: str, period_s: float, now: float) -> bool:
-        if now < self._due.get(topic, 0.0):
-            return False
-        self._due[topic] = now + period_s
-        return True
-
-
-def _with_time(take: Callable[[bytes, float], None], data: bytes) -> None:
-    take(data, time.monotonic())
+        if due := now >= self._due.get(topic, 0.0):
+            self._due[topic] = now + period_s
+        return due
 
 
 def run(slot: str, layout: Layout) -> int:
     """Run a slot until SIGTERM or a failure. Returns the exit code."""
     epoch = time.monotonic_ns()
     stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stop.set())
     found = find(layout, slot)
     status = Status(layout.slot_status(slot), slot, epoch, found)
     status.write()
@@ -249,12 +218,19 @@ def run(slot: str, layout: Layout) -> int:
     if node.failure is None:
         status.state = "stopping"
     status.write()
-    code = 0 if node.failure is None else exit_code(node.failure)
+    code = _report(node.failure, status.error)
     _close(node, threads, done)
     if threading.active_count() > 1:
         # A thread that still loads or computes must not hold up the end, nor meet a half-closed interpreter.
         os._exit(code)
     return code
+
+
+def _report(failure: BaseException | None, message: str | None) -> int:
+    if failure is None:
+        return 0
+    sys.stderr.write(f"error: {' '.join(str(message).split())}\n")
+    return failure.exit_code if isinstance(failure, HomeportError) else 1
 
 
 def _close(node: PolicyNode, threads: list[threading.Thread], done: threading.Event) -> None:
@@ -275,6 +251,5 @@ def main() -> None:
     try:
         code = run(arguments.slot, Layout.at(arguments.root))
     except HomeportError as error:
-        sys.stderr.write(f"error: {error}\n")
-        code = error.exit_code
+        code = _report(error, str(error))
     sys.exit(code)

@@ -12,7 +12,6 @@ from model_registry.core.errors import IncompatibleError
 class Profile:
     """How old inputs may be (s), how often the compatibility topics go out (s), and what they are called."""
 
-    name: str
     camera_max_age_s: float
     scan_max_age_s: float
     status_topic: str
@@ -23,7 +22,6 @@ class Profile:
 
 PROFILES = {
     "resource_optimized": Profile(
-        name="resource_optimized",
         camera_max_age_s=0.3,
         scan_max_age_s=0.5,
         status_topic="/resource_optimization_status",
@@ -43,25 +41,16 @@ def profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-@dataclass(frozen=True)
-class Usage:
-    """A sample of the machine: percent, percent, and a fraction (0 without a GPU)."""
-
-    cpu: float
-    memory: float
-    gpu_memory: float = 0.0
-
-
 def resource_status(
-    usage: Usage, hits: int, misses: int, action: Mapping[str, float], timestamp: float
+    cpu: float, memory: float, hits: int, misses: int, action: Mapping[str, float], timestamp: float
 ) -> dict[str, object]:
-    """The payload of `/resource_optimization_status`. What is cached today are the tokens of a command."""
+    """The payload of `/resource_optimization_status`; `cpu` and `memory` in percent. What is cached today are the tokens of a command."""
     total = hits + misses
     return {
         "timestamp": timestamp,
-        "cpu_usage": usage.cpu,
-        "memory_usage": usage.memory,
-        "gpu_memory_usage": usage.gpu_memory,
+        "cpu_usage": cpu,
+        "memory_usage": memory,
+        "gpu_memory_usage": 0.0,  # without a GPU
         "cache_stats": {"hits": hits, "misses": misses, "hit_rate": hits / total if total else 0.0},
         "action": dict(action),
     }

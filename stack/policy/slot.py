@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
-from stack.policy.cdr import Scan, parse_image, parse_scan
+from stack.policy.cdr import Scan, parse_image, parse_scan, rgb
 from stack.policy.chunks import Chunk, Chunks
-from stack.policy.images import rgb
 from stack.policy.inference import Inference
 from stack.policy.profile import Profile
-from stack.policy.sources import Arrived, Command, Latest
+from stack.policy.sources import Command, Latest
+from stack.policy.ticks import Ticks
 
 LARGEST_ACTION = 1.0  # m/s and rad/s: what every profile of the seed clamps to, whatever a contract allows
 
@@ -45,18 +45,14 @@ class Slot:
     """Inputs, chunks and the decisions of one slot."""
 
     def __init__(self, contract: Contract, profile: Profile, inference: Inference) -> None:
-        low = [max(dim.min, -LARGEST_ACTION) for dim in contract.dims]
-        high = [min(dim.max, LARGEST_ACTION) for dim in contract.dims]
+        low = np.asarray([max(dim.min, -LARGEST_ACTION) for dim in contract.dims], dtype=np.float32)
+        high = np.asarray([min(dim.max, LARGEST_ACTION) for dim in contract.dims], dtype=np.float32)
+        self.contract, self.profile, self.inference = contract, profile, inference
         self.camera: Latest[NDArray[np.uint8]] = Latest(profile.camera_max_age_s)
         self.scan: Latest[Scan] = Latest(profile.scan_max_age_s)
-        self.command: Latest[Order] = Latest(None)
-        self.chunks = Chunks(
-            1.0 / contract.control_hz,
-            contract.execute_steps,
-            np.asarray(low, dtype=np.float32),
-            np.asarray(high, dtype=np.float32),
-        )
-        self.inference = inference
+        self.command: Latest[Order] = Latest()
+        self.ticks = Ticks(1.0 / contract.control_hz)
+        self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
         self._news = threading.Event()
         self._done: tuple[int, int] | None = None
 
@@ -65,19 +61,17 @@ class Slot:
         try:
             image = parse_image(data)
             self.camera.put(rgb(image), now, image.stamp_ns)
+            self._news.set()
         except HomeportError as error:
             self.camera.reject(error)
-            return
-        self._news.set()
 
     def on_scan(self, data: bytes, now: float) -> None:
         """Take the bytes of a sensor_msgs/LaserScan."""
         try:
             scan = parse_scan(data)
+            self.scan.put(scan, now, scan.stamp_ns)
         except HomeportError as error:
             self.scan.reject(error)
-            return
-        self.scan.put(scan, now, scan.stamp_ns)
 
     def on_command(self, data: str, now: float) -> None:
         """Take a message on `/command`. One that cannot be read means no command: what it meant may have been stop."""
@@ -85,7 +79,7 @@ class Slot:
             command = Command.parse(data, now)
         except HomeportError as error:
             self.command.reject(error)
-            command = Command("", 0, None)
+            command = Command("", None)
         tokens = self.inference.tokenizer(command.text)
         before = self.command.get()
         stood = before is None or before.value.tokens is None or not before.value.command.holds(now)
@@ -107,7 +101,8 @@ class Slot:
             return False
         actions = self.inference(frame.value, scan.value if scan else None, order.value.tokens)
         self._done = (frame.number, order.number)
-        self.chunks.put(Chunk(actions, frame.at, _oldest(frame, scan), order.value.generation))
+        oldest_ns = min(frame.stamp_ns, scan.stamp_ns) if scan else frame.stamp_ns
+        self.chunks.put(Chunk(actions, frame.at, oldest_ns, order.value.generation))
         return True
 
     def action(self, now: float, ros_now_ns: int) -> Action:
@@ -121,11 +116,7 @@ class Slot:
 
     def sources(self, now: float) -> dict[str, object]:
         """The inputs in the slot status."""
-        return {
-            "camera": self.camera.to_dict(now),
-            "scan": self.scan.to_dict(now),
-            "command": self.command.to_dict(now),
-        }
+        return {name: getattr(self, name).to_dict(now) for name in ("camera", "scan", "command")}
 
     def _fault(self, now: float, ros_now_ns: int) -> str | None:
         order = self.command.get()
@@ -140,7 +131,3 @@ class Slot:
         if self.inference.needs_scan and (fault := self.scan.fault(now, ros_now_ns)):
             return f"scan_{fault}"
         return None
-
-
-def _oldest(frame: Arrived[NDArray[np.uint8]], scan: Arrived[Scan] | None) -> int:
-    return frame.stamp_ns if scan is None else min(frame.stamp_ns, scan.stamp_ns)

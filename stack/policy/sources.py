@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import json
+import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,38 +26,32 @@ class Arrived(Generic[T]):
 
 
 class Latest(Generic[T]):
-    """Keeps the newest value of one source; written by the executor thread, read by the others."""
+    """Keeps the newest value of one source. One thread writes; others `get` what it replaces in one step."""
 
-    def __init__(self, max_age_s: float | None) -> None:
+    def __init__(self, max_age_s: float = math.inf) -> None:
         self._max_age_s = max_age_s
-        self._lock = threading.Lock()
         self._newest: Arrived[T] | None = None
         self.received = 0
         self.rejected = 0
         self.error: str | None = None
 
     def put(self, value: T, now: float, stamp_ns: int) -> None:
-        with self._lock:
-            self.received += 1
-            self._newest = Arrived(value, now, stamp_ns, self.received)
+        self.received += 1
+        self._newest = Arrived(value, now, stamp_ns, self.received)
 
     def reject(self, error: HomeportError) -> None:
         """Count a message that cannot be used and remember why."""
-        with self._lock:
-            self.rejected += 1
-            self.error = str(error)
+        self.rejected += 1
+        self.error = str(error)
 
     def get(self) -> Arrived[T] | None:
-        with self._lock:
-            return self._newest
+        return self._newest
 
     def fault(self, now: float, ros_now_ns: int) -> str | None:
         """Why the newest value must not be used: `missing`, `stale`, `stale_stamp` or `future_stamp`; None when it may."""
         newest = self.get()
         if newest is None:
             return "missing"
-        if self._max_age_s is None:
-            return None
         if now - newest.at > self._max_age_s:
             return "stale"
         age_s = (ros_now_ns - newest.stamp_ns) / 1e9
@@ -76,7 +71,6 @@ class Command:
     """The accepted voice command. `ends_at` (monotonic s) is None when it holds until it is replaced."""
 
     text: str
-    seq: int
     ends_at: float | None
 
     @classmethod
@@ -84,9 +78,19 @@ class Command:
         """Read a message on `/command`. Raises UsageError naming the field."""
         reader = Reader(parse(data.encode(), "command", 4096), "command")
         left_s = reader.number("remaining_s", 0.0) if reader.has("remaining_s") else None
-        command = cls(reader.text("text"), reader.integer("seq"), None if left_s is None else now + left_s)
+        reader.integer("seq")
+        command = cls(reader.text("text"), None if left_s is None else now + left_s)
         reader.done()
         return command
 
     def holds(self, now: float) -> bool:
         return self.ends_at is None or now < self.ends_at
+
+
+def selects(state: str, slot: str, release: str) -> bool:
+    """Whether a message on `/safety/state` says that this slot drives, with this release. Unknown keys are for others."""
+    try:
+        selected = json.loads(state)["selected"]
+        return selected is not None and (selected["slot"], selected["release"]) == (slot, release)
+    except (ValueError, KeyError, TypeError):
+        return False

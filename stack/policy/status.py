@@ -7,25 +7,20 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from model_registry.core.documents import dump
 from model_registry.core.files import write_volatile
-from stack.policy.load import Found, Loaded
+from stack.policy.load import Found
 from stack.policy.slot import Slot
-from stack.policy.ticks import Ticks
 
 _ERROR_LENGTH = 500
 
 
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot: with the pid it names the process for good."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+def start_ticks() -> int:
+    """When this process started, in clock ticks since boot: with the pid it names the process for good."""
+    fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     return int(fields[19])
-
-
-def memory_bytes() -> int:
-    """Resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
@@ -38,46 +33,46 @@ class Status:
     found: Found
     state: str = "starting"
     error: str | None = None
-    loaded: Loaded | None = None
+    engine: str | None = None
+    degraded: bool = False
     running: Slot | None = None
-    ticks: Ticks | None = None
     actions: int = 0
     void_reason: str | None = None
-    pid: int = field(default_factory=os.getpid)
-    start_ticks: int = field(default_factory=lambda: start_ticks(os.getpid()))
+    start_ticks: int = field(default_factory=start_ticks)
 
     def to_dict(self, now: float) -> dict[str, object]:
         """The document; `now` is monotonic seconds."""
-        release, loaded, running, ticks = self.found.release, self.loaded, self.running, self.ticks
-        times = loaded.inference.percentiles() if loaded else None
+        release, running, image = self.found.release, self.running, self.found.image
+        identity = running.inference.identity if running else None
+        p50_ms, p99_ms = running.inference.percentiles() if running else (None, None)
         return {
             "schema": 1,
             "slot": self.slot,
-            "pid": self.pid,
+            "pid": os.getpid(),
             "start_ticks": self.start_ticks,
             "epoch": self.epoch,
             "release": str(release.digest),
             "model": str(release.model),
-            "image": str(self.found.image) if self.found.image else None,
-            "engine": loaded.engine if loaded else None,
+            "image": str(image) if image else None,
+            "engine": self.engine,
             "state": self.state,
             "error": self.error[:_ERROR_LENGTH] if self.error else None,
             "profile": release.profile,
-            "backend": loaded.identity.name if loaded else None,
-            "precision": loaded.identity.precision if loaded else None,
-            "degraded": loaded.degraded if loaded else False,
-            "control_hz": loaded.contract.control_hz if loaded else 0.0,
+            "backend": identity.name if identity else None,
+            "precision": identity.precision if identity else None,
+            "degraded": self.degraded,
+            "control_hz": running.contract.control_hz if running else 0.0,
             "actions": self.actions,
-            "inferences": loaded.inference.count if loaded else 0,
-            "inference_p50_ms": times[0] if times else None,
-            "inference_p99_ms": times[1] if times else None,
-            "missed": ticks.missed if ticks else 0,
-            "late": ticks.late if ticks else 0,
+            "inferences": running.inference.count if running else 0,
+            "inference_p50_ms": p50_ms,
+            "inference_p99_ms": p99_ms,
+            "missed": running.ticks.missed if running else 0,
+            "late": running.ticks.late if running else 0,
             "non_finite": running.chunks.non_finite if running else 0,
             "clamped": running.chunks.clamped if running else 0,
             "void_reason": self.void_reason,
             "sources": running.sources(now) if running else {},
-            "memory_bytes": memory_bytes(),
+            "memory_bytes": psutil.Process().memory_info().rss,
             "monotonic_ns": int(now * 1e9),
         }
 

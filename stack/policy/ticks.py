@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -20,7 +21,9 @@ class Ticks:
         self.missed = 0
 
     def run(self, stop: threading.Event, tick: Callable[[], None]) -> None:
-        """Tick until `stop` is set."""
+        """Tick until `stop` is set, with real-time scheduling of this thread where this process may have it."""
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
         deadline = time.monotonic() + self._period_s
         while not stop.wait(max(0.0, deadline - time.monotonic())):
             deadline = self.next_deadline(deadline, time.monotonic())
@@ -33,12 +36,3 @@ class Ticks:
         skipped = max(0, int(delay // self._period_s))
         self.missed += skipped
         return deadline + (skipped + 1) * self._period_s
-
-
-def prefer_this_thread() -> bool:
-    """Ask for real-time scheduling of the calling thread. Returns whether this process may have it."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-    except OSError:
-        return False
-    return True

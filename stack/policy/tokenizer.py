@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +20,25 @@ class CommandTokenizer:
     def __init__(self, path: Path, length: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
         self._length = length
-        self._known: dict[str, NDArray[np.int64] | None] = {}
-        self.hits = 0
-        self.misses = 0
+        self._kept = lru_cache(_KEPT)(self._encode)
 
     def __call__(self, command: str) -> NDArray[np.int64] | None:
         """The tokens of a command, or None when it must not move the robot: empty, a stop word, or no known word in it."""
-        if command in self._known:
-            self.hits += 1
-            return self._known[command]
-        self.misses += 1
-        if len(self._known) >= _KEPT:
-            self._known.pop(next(iter(self._known)))
-        self._known[command] = self._encode(command)
-        return self._known[command]
+        return self._kept(command)
+
+    @property
+    def hits(self) -> int:
+        return self._kept.cache_info().hits
+
+    @property
+    def misses(self) -> int:
+        return self._kept.cache_info().misses
 
     def _encode(self, command: str) -> NDArray[np.int64] | None:
         if STOP_WORDS & set(command.lower().split()):
             return None
         numbers = self._tokenizer.encode(command[:1000]).ids[: self._length]
-        if not any(number not in (PAD, UNKNOWN) for number in numbers):
+        if not set(numbers) - {PAD, UNKNOWN}:
             return None
         tokens = np.full((1, self._length), PAD, dtype=np.int64)
         tokens[0, : len(numbers)] = numbers

@@ -12,7 +12,7 @@ from model_registry.core.documents import dump
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.release import payload
-from stack.engine import builder, prove
+from stack.engine import builder
 from stack.engine.gates import Result
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -73,8 +73,8 @@ def build_engine(root: Path, folder: Path) -> Result:
     what = builder.plan(folder)
     with builder.lock(engines):
         built = builder.build(what, engines, files)
-        result = prove.prove_engine(what, built.folder, files)
-        prove.link(what, folder, built, result, files)
+        result = builder.prove(what, built.folder, files)
+        builder.link(folder, built, result, files)
     return result
 
 

@@ -146,7 +146,7 @@ def test_a_slot_drives_from_camera_scan_and_command_until_the_camera_stops(
     digest = make_release(root, REFERENCE)
     slot = start()
     wait_until(lambda: world.heard, WAIT_S, "a void heartbeat")
-    assert slot.status()["void_reason"] == "no_command"
+    wait_until(lambda: slot.status().get("void_reason") == "no_command", WAIT_S, "the reason in the status")
 
     world.command("go to the red pillar")
     wait_until(lambda: sum(map(bool, points(world.newest()))) > 40, WAIT_S, "actions")
@@ -272,6 +272,7 @@ def test_a_slot_refuses_an_engine_that_was_not_proved(root: Path, start: Callabl
     assert slot.wait(WAIT_S) == 5
     status = slot.status()
     assert status["state"] == "failed" and "engine prove" in str(status["error"])
+    assert slot.text == f"error: {status['error']}\n"
 
 
 def test_a_slot_refuses_an_engine_of_another_release(root: Path, start: Callable[[], SlotProcess]) -> None:
@@ -294,4 +295,6 @@ def test_a_profile_this_version_does_not_have_is_refused(root: Path, start: Call
     fields["config"]["profile"] = "optimized"
     folder = stage(root, fields, name)
     put_in_slot(root, Digest(folder.name), "a")
-    assert start().wait(WAIT_S) == 5
+    slot = start()
+    assert slot.wait(WAIT_S) == 5
+    assert slot.status()["state"] == "failed" and slot.text.startswith("error: profile optimized")

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from model_registry import keys, releases, releasing
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UntrustedError
-from model_registry.drafts import Draft
 from model_registry.manifests import Manifest
 from model_registry.packing import copy, pack
 from model_registry.refs import Reference
+from model_registry.releasing import Draft
 from model_registry.sources import open_source
 from model_registry.sources.http import TransferError
 from model_registry.store import PullResult, check_model, pull_model

@@ -93,13 +93,12 @@ class Demo:
 
     def prepare(self) -> None:
         self.story.say("Preparing three robots with the role `device`, then switching them on.")
-        verify = [str(Path(sys.executable)), "-m", "stack.cli", "release", "verify"]
         self.fleet.write_inventory(
             self.published,
             build_agent(self.scratch / "homeport-agent"),
             homeport_gate="moving",
             homeport_probation_s=PROBATION_S,
-            homeport_verify_command=[*verify, "--source", self.published.source, "--keys", str(self.published.keys)],
+            homeport_controller_keys=str(self.published.keys),
         )
         self.playbook("bootstrap")
         self.fleet.power_on()

@@ -1,15 +1,15 @@
 """One protocol for everything that can run a model, and the choice among what a release allows and this machine has.
 
-A backend imports its library only when it is opened, so that a machine without that library can still run the others.
+A backend's library is imported only when it is chosen, so that a machine without that library can still run the others.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,57 +31,55 @@ class Identity:
 
 
 class Backend(Protocol):
-    """Runs one engine. `infer` takes the contract's inputs by name and returns float32 [1, horizon, dims], not yet in units."""
+    """Runs one engine, the file `FILE` in a folder of its own. One thread calls it at a time."""
 
-    @property
-    def identity(self) -> Identity: ...
+    FILE: ClassVar[str]
+    identity: Identity
+
+    def __init__(self, precision: str) -> None: ...
+
+    @staticmethod
+    def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
+        """Turn a model into the engine in the folder `target`. Raises HomeportError."""
 
     def load(self, engine: Path, contract: Contract) -> None:
         """Open a built engine. Raises HomeportError when its inputs or output are not those of the contract."""
 
-    def warm_up(self, inputs: Mapping[str, Tensor], runs: int) -> None:
-        """Run `runs` times, so that first-run costs are paid before the robot depends on the time."""
-
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of backend: how to open it, how to turn a model into its engine, and the engine's file name."""
-
-    open: Callable[[str], Backend]
-    build: Callable[[Path, Contract, Options, Path], None]
-    file: str
+    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        """The contract's inputs by name -> float32 [1, horizon, dims], not yet in units."""
+        ...
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The backend that will run. `degraded` when the release's first choice is not available here; `skipped` says why."""
+    """The backend that will run, and why those before it in the release cannot."""
 
     name: str
-    kind: Kind
-    degraded: bool
+    kind: type[Backend]
     skipped: tuple[str, ...]
 
+    @property
+    def degraded(self) -> bool:
+        """Whether the release's first choice is not available here."""
+        return bool(self.skipped)
 
-_MODULES = {"onnxruntime": "stack.engine.backends.onnxruntime", "null": "stack.engine.backends.null"}
+
+_CLASSES = {"onnxruntime": "OnnxRuntime", "null": "Null"}
 
 
 def choose(names: tuple[str, ...]) -> Choice:
     """Take the first of `names` that is available here. Raises IncompatibleError when none is."""
     skipped: list[str] = []
     for name in names:
-        if name not in _MODULES:
+        if name not in _CLASSES:
             skipped.append(f"{name}: this version has no such backend")
             continue
         try:
-            kind: Kind = importlib.import_module(_MODULES[name]).KIND
+            kind = getattr(importlib.import_module(f"{__name__}.{name}"), _CLASSES[name])
         except ImportError as error:
             skipped.append(f"{name}: {error}")
             continue
-        return Choice(name, kind, bool(skipped), tuple(skipped))
+        return Choice(name, kind, tuple(skipped))
     raise IncompatibleError(
         f"no backend of the release runs here ({'; '.join(skipped)}); add one that does to engine.backends"
     )

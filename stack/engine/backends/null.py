@@ -9,43 +9,36 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
-from stack.engine.backends import Backend, Identity, Kind, Options, Tensor
-
-FILE = "engine.json"
-
-
-def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
-    """Write how long an inference takes."""
-    note = {"ms": float(options.get("null_ms", 0.0)), "busy": bool(options.get("null_busy", False))}
-    (target / FILE).write_bytes(dump(note))
+from stack.engine.backends import Identity, Options, Tensor
 
 
 class Null:
     """Sleeps, or keeps a core busy, for `ms` milliseconds."""
 
-    def __init__(self, ms: float = 0.0, busy: bool = False) -> None:
+    FILE: ClassVar[str] = "engine.json"
+
+    def __init__(self, precision: str = "fp32", ms: float = 0.0, busy: bool = False) -> None:
+        self.identity = Identity("null", {}, "fp32")
         self._seconds, self._busy = ms / 1e3, busy
         self._output: NDArray[np.float32] = np.zeros((1, 1, 1), dtype=np.float32)
 
-    @property
-    def identity(self) -> Identity:
-        return Identity("null", {}, "fp32")
+    @staticmethod
+    def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
+        note = {"ms": float(options.get("null_ms", 0.0)), "busy": bool(options.get("null_busy", False))}
+        (target / Null.FILE).write_bytes(dump(note))
 
     def load(self, engine: Path, contract: Contract) -> None:
-        reader = Reader(parse((engine / FILE).read_bytes(), FILE), FILE)
+        reader = Reader(parse((engine / self.FILE).read_bytes(), self.FILE), self.FILE)
         self._seconds, self._busy = reader.number("ms", 0.0) / 1e3, reader.boolean("busy")
         reader.done()
         self._output = np.zeros(contract.output_shape, dtype=np.float32)
-
-    def warm_up(self, inputs: Mapping[str, Tensor], runs: int) -> None:
-        for _ in range(runs):
-            self.infer(inputs)
 
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         end = time.monotonic() + self._seconds
@@ -54,13 +47,3 @@ class Null:
         while time.monotonic() < end:
             pass
         return self._output.copy()
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def _open(precision: str) -> Backend:
-    return Null()
-
-
-KIND = Kind(open=_open, build=build, file=FILE)

@@ -11,7 +11,7 @@ import pytest
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
 from stack.engine.backends.null import Null
-from stack.engine.backends.onnxruntime import OnnxRuntime, available_cores, build
+from stack.engine.backends.onnxruntime import OnnxRuntime, available_cores
 from tests.fakes.tiny import STEPS, make_tiny_model
 
 
@@ -26,14 +26,13 @@ def inputs(contract: Contract) -> dict[str, np.ndarray]:
 
 def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Path) -> None:
     contract = Contract.load(model)
-    build(model, contract, {}, tmp_path)
+    OnnxRuntime.build(model, contract, {}, tmp_path)
     backend = OnnxRuntime("fp32")
     backend.load(tmp_path, contract)
     first, second = backend.infer(inputs(contract)), backend.infer(inputs(contract))
     assert first.shape == (1, STEPS, 2) and first.dtype == np.float32
     assert np.array_equal(first, second)
     assert set(backend.identity.versions) == {"onnxruntime"}
-    backend.close()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Pa
 )
 def test_a_graph_that_is_not_what_its_contract_says_is_refused(model: Path, tmp_path: Path, change) -> None:
     contract = Contract.load(model)
-    build(model, contract, {}, tmp_path)
+    OnnxRuntime.build(model, contract, {}, tmp_path)
     with pytest.raises(IncompatibleError, match=r"vla\.json says"):
         OnnxRuntime("fp32").load(tmp_path, change(contract))
 
@@ -56,14 +55,16 @@ def test_a_graph_that_is_not_what_its_contract_says_is_refused(model: Path, tmp_
 def test_a_graph_that_is_no_graph_is_one_clear_error(model: Path, tmp_path: Path) -> None:
     (model / "policy.onnx").write_bytes(b"not a graph")
     with pytest.raises(HomeportError, match="export the model again") as error:
-        build(model, Contract.load(model), {}, tmp_path)
+        OnnxRuntime.build(model, Contract.load(model), {}, tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_a_model_of_several_graphs_is_refused(model: Path, tmp_path: Path) -> None:
     contract = Contract.load(model)
     with pytest.raises(IncompatibleError, match="one graph"):
-        build(model, replace(contract, graphs={"vision": "policy.onnx", "head": "policy.onnx"}), {}, tmp_path)
+        OnnxRuntime.build(
+            model, replace(contract, graphs={"vision": "policy.onnx", "head": "policy.onnx"}), {}, tmp_path
+        )
 
 
 def test_at_least_one_core_is_available() -> None:

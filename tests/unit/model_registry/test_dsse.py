@@ -32,7 +32,18 @@ def signed(folder: Path, name: str = "good", kind: str = TYPE, payload: bytes = 
 
 
 def verify(data: bytes, folder: Path) -> bytes:
-    return dsse.verify(data, TYPE, dsse.trusted_keys(folder), "release")
+    payload, _ = dsse.verify(data, TYPE, dsse.trusted_keys(folder), "release")
+    return payload
+
+
+def test_an_appended_key_id_is_not_taken_for_the_one_that_signed(folder: Path) -> None:
+    stranger = {"keyid": "0" * 64, "sig": ""}
+    data = signed(folder)
+    data = edited(data, signatures=[stranger, *json.loads(data)["signatures"]])
+
+    _, key = dsse.verify(data, TYPE, dsse.trusted_keys(folder), "release")
+
+    assert [key] == [trusted.id for trusted in dsse.trusted_keys(folder)]
 
 
 def edited(data: bytes, **changes: object) -> bytes:

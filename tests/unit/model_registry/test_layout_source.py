@@ -10,7 +10,7 @@ import pytest
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IntegrityError, LockedError, NotFoundError, RefusedError, UsageError
-from model_registry.locks import held
+from model_registry.core.files import held
 from model_registry.manifests import EMPTY, EMPTY_BYTES, Descriptor, Manifest
 from model_registry.packing import pack
 from model_registry.refs import Reference

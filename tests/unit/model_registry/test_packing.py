@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
-from model_registry.goldens import check_npz
-from model_registry.packing import check_folder, copy, pack
+from model_registry.packing import check_folder, check_npz, copy, pack
 from model_registry.sources import open_source
 from tests.fakes.model import NAME, contract, make_model, write_contract
 

@@ -19,10 +19,10 @@ from model_registry.core.errors import (
     UsageError,
 )
 from model_registry.core.release import PAYLOAD_TYPE, Release
-from model_registry.drafts import Draft
 from model_registry.manifests import EMPTY, Descriptor, Manifest
 from model_registry.packing import pack
 from model_registry.refs import Reference
+from model_registry.releasing import Draft
 from model_registry.sources import Source, open_source
 from tests.fakes.model import make_model
 from tests.fakes.recipe import make_key, make_recipe

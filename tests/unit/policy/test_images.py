@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stack.policy.cdr import Image
-from stack.policy.images import UnsupportedImageError, rgb
+from stack.policy.cdr import Image, UnsupportedImageError, rgb
 from stack.policy.inputs import ImagePreprocessor
 
 ORDER = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0), "mono8": (0, 0, 0)}

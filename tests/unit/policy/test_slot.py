@@ -15,7 +15,7 @@ from model_registry.core.release import Release, payload
 from stack.engine.backends.null import Null
 from stack.policy.inference import Inference
 from stack.policy.load import Found
-from stack.policy.profile import PROFILES, Usage, resource_status
+from stack.policy.profile import PROFILES, resource_status
 from stack.policy.slot import Slot
 from stack.policy.status import Status
 from tests.fakes.cdr import Writer
@@ -183,7 +183,7 @@ def test_a_wild_network_is_clamped_to_1(slot: Slot, backend: Constant) -> None:
 
 def test_the_status_follows_its_schema_before_and_after_loading(slot: Slot, tmp_path: Path) -> None:
     fields = release_fields(Digest.of(b"model"))
-    found = Found(tmp_path, Release.parse(payload(fields)), PROFILES["resource_optimized"], None, {}, None)
+    found = Found(tmp_path, Release.parse(payload(fields)), None)
     status = Status(tmp_path / "run" / "status.json", "a", 7, found)
     check(status.to_dict(1.0), "slot-status")
     drive(slot)
@@ -196,7 +196,7 @@ def test_the_status_follows_its_schema_before_and_after_loading(slot: Slot, tmp_
 
 
 def test_the_profile_keeps_the_keys_of_the_seed() -> None:
-    body = resource_status(Usage(12.0, 34.0), 3, 1, {"linear_x": 0.1, "angular_z": 0.2}, 5.0)
+    body = resource_status(12.0, 34.0, 3, 1, {"linear_x": 0.1, "angular_z": 0.2}, 5.0)
     assert body == {
         "timestamp": 5.0,
         "cpu_usage": 12.0,

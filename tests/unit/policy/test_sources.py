@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from model_registry.core.digest import Digest
 from model_registry.core.errors import UsageError
-from stack.policy.sources import Command, Latest
+from stack.policy.sources import Command, Latest, selects
+from tests.fakes.schemas import check
 
 SECOND = 1_000_000_000
 
@@ -46,3 +50,30 @@ def test_a_command_with_a_life_ends_with_it() -> None:
 def test_a_command_that_cannot_be_read_is_refused(data: str) -> None:
     with pytest.raises(UsageError, match=r"^command"):
         Command.parse(data, 0.0)
+
+
+MINE = str(Digest.of(b"release"))
+
+
+@pytest.mark.parametrize(
+    ("selected", "mine"),
+    [
+        ({"slot": "a", "release": MINE, "epoch": 7}, True),
+        ({"slot": "a", "release": MINE, "epoch": None}, True),
+        ({"slot": "b", "release": MINE, "epoch": 7}, False),
+        ({"slot": "a", "release": str(Digest.of(b"other")), "epoch": 7}, False),
+        (None, False),
+    ],
+)
+def test_a_slot_knows_from_the_supervisors_state_whether_it_drives(selected: object, mine: bool) -> None:
+    state = {
+        **{"schema": 1, "protocol": 1, "seq": 3, "monotonic_ns": 5, "state": "RUN", "armed": True, "held": False},
+        **{"reasons": [], "latched": [], "blocking": [], "probation": None, "reverted": None, "selected": selected},
+    }
+    check(state, "supervisor-state")
+    assert selects(json.dumps(state), "a", MINE) is mine
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", "{}", '{"selected": {"slot": "a"}}', '{"selected": "a"}'])
+def test_a_state_that_cannot_be_read_selects_nobody(state: str) -> None:
+    assert not selects(state, "a", MINE)
