@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 from model_registry.core import lines
 from model_registry.core.digest import Digest
@@ -17,7 +18,7 @@ from model_registry.core.layout import Layout
 from model_registry.core.version import version
 from stack.agent.config import Config
 from stack.agent.host import Host
-from stack.agent.render import status_lines, summary
+from stack.agent.robot_gate import GATES
 from stack.agent.server import serve
 
 _STAGE_S = 7200.0
@@ -44,23 +45,26 @@ def parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, parents=[shared])
 
+    release: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
+    gate: dict[str, Any] = {"choices": GATES, "default": "idle"}
+    seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     verb("serve", "be the agent of this robot")
     stage = verb("stage", "fetch, verify, build and prove a release beside what drives")
-    stage.add_argument("release", help="sha256:<64 hex>")
+    stage.add_argument("release", **release)
     stage.add_argument("--source", help="where from, such as oci:/srv/registry")
     stage.add_argument("--repository", help="such as releases/pilot")
     stage.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     stage.add_argument("--retry", action="store_true", help="take a release out of quarantine")
     switch = verb("switch", "let a staged release drive, on probation, then commit it")
-    switch.add_argument("release", help="sha256:<64 hex>")
+    switch.add_argument("release", **release)
     switch.add_argument("--commit", choices=("auto", "wait"), default="auto")
-    switch.add_argument("--deadline", type=float, default=120.0, metavar="S", help="to wait for the robot, the commit")
-    switch.add_argument("--probation", type=float, metavar="S", help="seconds it drives before the commit")
-    switch.add_argument("--gate", choices=("idle", "moving"), default="idle")
-    verb("commit", "make the release on probation permanent").add_argument("release", help="sha256:<64 hex>")
+    switch.add_argument("--deadline", dest="deadline_s", default=120.0, help="wait for robot and commit", **seconds)
+    switch.add_argument("--probation", dest="probation_s", help="seconds it drives before the commit", **seconds)
+    switch.add_argument("--gate", **gate)
+    verb("commit", "make the release on probation permanent").add_argument("release", **release)
     rollback = verb("rollback", "bring back a release that this robot committed before")
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
-    rollback.add_argument("--gate", choices=("idle", "moving"), default="idle")
+    rollback.add_argument("--gate", **gate)
     verb("status", "what runs here, and whether it is healthy (exit 3 when not)")
     verb("hold", "command zero speed").add_argument("--reason", default="asked by an operator")
     verb("unhold", "give back what hold took")
@@ -70,28 +74,46 @@ def parser() -> argparse.ArgumentParser:
 
 
 def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float]:
-    """The request line of a verb, and how long its answer may take (s)."""
-    verb = arguments.verb
-    if verb in ("stage", "switch", "commit"):
-        release = str(Digest.parse(arguments.release, "release"))
-    if verb == "stage":
-        repository = arguments.repository or Config.load(layout.agent_toml).repository
-        options = {"dry_run": arguments.dry_run, "retry": arguments.retry, "source": arguments.source}
-        return lines.request(verb, release=release, repository=repository, **options), _STAGE_S
-    if verb == "switch":
-        probation = arguments.probation
-        if probation is None:
-            probation = Config.load(layout.agent_toml).gate.probation_s
-        options = {"commit": arguments.commit, "deadline_s": arguments.deadline, "gate": arguments.gate}
-        return (
-            lines.request(verb, release=release, probation_s=probation, **options),
-            arguments.deadline + probation + _CHANGE_S,
-        )
-    if verb == "commit":
-        return lines.request(verb, release=release), _CHANGE_S
-    if verb == "rollback":
-        return lines.request(verb, to=arguments.to, gate=arguments.gate), _CHANGE_S
-    return (lines.request(verb, reason=arguments.reason) if verb == "hold" else lines.request(verb)), _QUICK_S
+    """The request line of a verb, whose fields are its options, and how long its answer may take (s)."""
+    fields = {key: value for key, value in vars(arguments).items() if key not in ("verb", "root", "json")}
+    timeout_s = {"stage": _STAGE_S, "commit": _CHANGE_S, "rollback": _CHANGE_S}.get(arguments.verb, _QUICK_S)
+    if arguments.verb == "stage":
+        fields["repository"] = arguments.repository or Config.load(layout.agent_toml).repository
+    if arguments.verb == "switch":
+        if arguments.probation_s is None:
+            fields["probation_s"] = Config.load(layout.agent_toml).gate.probation_s
+        timeout_s = fields["deadline_s"] + fields["probation_s"] + _CHANGE_S
+    return lines.request(arguments.verb, **fields), timeout_s
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """One sentence about a verb's result."""
+    what = f"{result['verb']} {result['version']}" if result["version"] else result["verb"]
+    if (plan := result["plan"]) is not None:
+        steps = ", ".join(plan["steps"]) or "nothing to do"
+        return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}"
+    if not result["changed"]:
+        return f"{what}: nothing to change"
+    if result["verb"] in ("hold", "unhold", "arm", "reset"):
+        return f"{what}: done"
+    fetched, built = result["bytes_fetched"], result["engines_built"]
+    return f"{what}: {result['stage']} after {result['seconds']} s, {fetched} bytes fetched, {built} engines built"
+
+
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """A small table of what runs here."""
+    rows = [f"{status['name']}: {'healthy' if status['healthy'] else 'NOT HEALTHY'}, {status['stage']}"]
+    for key in ("running", "current", "previous", "fallback"):
+        release = status[key]
+        text = f"{release['name']} {release['version']} ({release['digest'][7:19]})" if release else "-"
+        rows.append(f"  {key:9} {text}")
+    for name, slot in status["slots"].items():
+        text = f"{slot['release'][7:19]} {slot['state']} pid {slot['pid'] or '-'}" if slot else "-"
+        rows.append(f"  slot {name}    {text}")
+    rows.append(f"  supervisor {status['supervisor'] or 'silent'}")
+    if failure := status["failure"]:
+        rows.append(f"  failure   {failure['stage']} {failure['metric']}: {failure['message']}")
+    return rows
 
 
 def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int:
@@ -100,16 +122,14 @@ def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int
         raise HomeportError(
             f"{layout.agent_socket}: no agent serves here; start it (systemctl start homeport-agent) or check --root"
         )
-    result = lines.call(layout.agent_socket, line, timeout_s, lambda _, text: _say(text))
+    result: dict[str, Any] = lines.call(layout.agent_socket, line, timeout_s, lambda _, text: _say(text))
     status = arguments.verb == "status"
     if as_json:
         _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True))
     else:
         _print("\n".join(status_lines(result)) if status else summary(result))
     if status and result["healthy"] is not True:
-        problems = result["problems"]
-        assert isinstance(problems, list)
-        _say(f"not healthy: {'; '.join(str(problem) for problem in problems)}")
+        _say(f"not healthy: {'; '.join(result['problems'])}")
         return DriftError.exit_code
     return 0
 
@@ -130,14 +150,14 @@ def _fail(error: HomeportError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _print(text: str, stream: TextIO | None = None) -> None:
+    stream = stream or sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    _print(text, sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from model_registry.core.files import Files
 from model_registry.core.version import version
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
@@ -32,7 +33,7 @@ def members() -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(_TOP)), path.read_bytes()
     # Python 3.10 has no tomllib; the same code runs there under the name it had before it became part of Python.
     spec = importlib.util.find_spec("tomllib") or importlib.util.find_spec("tomli")
-    for folder_name in spec.submodule_search_locations or () if spec else ():
+    for folder_name in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder_name).glob("*.py")):
             yield f"tomli/{path.name}", path.read_bytes()
 
@@ -55,10 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Pack homeport-agent as one file.")
     parser.add_argument("--out", type=Path, required=True)
     out: Path = parser.parse_args(argv).out
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_bytes(archive())
-    temporary.chmod(0o755)
-    temporary.replace(out)
+    Files().write(out, archive(), 0o755)
     sys.stdout.write(f"{out}\n")
     return 0
 

@@ -5,15 +5,14 @@ Up to `commit` nothing durable changes but the link of the free slot, so that an
 
 from __future__ import annotations
 
-from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import Release
-from stack.agent.deployment import Deployment
-from stack.agent.gates import Expected, Sample, faulty_sources, observe
-from stack.agent.host import Host
-from stack.agent.reports import Failure, GateResult
+from stack.agent.gates import Expected, Patience, Watch, faulty_sources
+from stack.agent.host import Host, Progress
+from stack.agent.journal import Deployment
+from stack.agent.reports import FailedError, Failure, GateFailed, GateResult, Result
+from stack.agent.slots import Sample, observe
 from stack.agent.supervisor import OWNER
-from stack.agent.watch import Patience, Watch, watch
 
 GRACE_S = 2.0
 RESTORE_S = 15.0
@@ -26,16 +25,30 @@ class CalledOff(HomeportError):
 
 
 class Change:
-    """One candidate in the free slot, beside what `current` names."""
+    """One candidate in the free slot, beside what `current` names. `verb` is what asked for it."""
 
-    def __init__(self, host: Host, deployment: Deployment, release: Release) -> None:
-        self.host, self.deployment, self.release = host, deployment, release
+    def __init__(self, host: Host, release: Release, verb: str, progress: Progress) -> None:
+        host.abort.clear()
+        self.host, self.release, self.verb = host, release, verb
+        self.deployment = Deployment(host, release.digest, progress)
         self.slot = host.store.free_slot()
-        self.old_slot = host.store.current_slot()
-        self.old: Digest | None = host.store.current()
+        self.old_slot, self.old = host.store.current_slot(), host.store.current()
         self.baseline: frozenset[str] = frozenset()
         self.gates: list[GateResult] = []
         self.switched_ns: int | None = None
+
+    def result(self, stage: str, failure: Failure | None = None) -> Result:
+        """Where this change has come to."""
+        digest, version, gates = self.release.digest, self.release.version, tuple(self.gates)
+        return Result(self.verb, failure is None, digest, version, stage, gates=gates, failure=failure)
+
+    def failed(self, failure: Failure, exit_code: int = 1) -> FailedError:
+        return FailedError(failure.message, self.result("FAILED", failure), exit_code)
+
+    def failure(self, error: Exception) -> Failure:
+        if isinstance(error, GateFailed):
+            return error.failure
+        return Failure(self.release.digest, self.deployment.stage, str(error))
 
     def sample(self) -> Sample:
         return observe(self.host, self.slot)
@@ -49,17 +62,20 @@ class Change:
         self.host.runtime.start(self.slot, self.release)
         self.deployment.say(f"{self.release.name} {self.release.version} warms up in slot {self.slot}.")
 
-    def expected(self, gate: str) -> Expected:
+    def watch(self, gate: str, patience: Patience) -> Watch:
+        """A gate on the candidate that begins now."""
         engine = self.host.store.engine_key(self.release.digest)
-        return Expected.of(gate, self.slot, self.release, engine, self.switched_ns)
+        expected = Expected(gate, self.slot, self.release, engine, self.switched_ns)
+        return Watch(expected, patience, self.baseline, self.sample())
 
     def pass_gate(self, gate: str, patience: Patience) -> GateResult:
-        """Poll a gate on the candidate. Raises CalledOff when a rollback was asked for."""
-        polled = Watch(self.expected(gate), patience, self.baseline, self.sample())
-        result = watch(polled, self.sample, self.host.abort)
+        """Poll a gate on the candidate. Raises GateFailed, or CalledOff when a rollback was asked for."""
+        result = self.watch(gate, patience).poll(self.sample, self.host.abort)
         if result is None:
             raise CalledOff("called off by a rollback; what ran before keeps running")
         self.gates.append(result)
+        if not result.passed:
+            raise GateFailed(self.release.digest, self.deployment.stage, result)
         return result
 
     def select(self, probation_s: float) -> None:
@@ -71,7 +87,25 @@ class Change:
             )
             done["monotonic_ns"] = self.switched_ns
 
-    def commit(self) -> None:
+    def commit(self) -> Result:
+        """COMMIT, or the way back when the supervisor does not play along. Raises FailedError."""
+        try:
+            self._commit()
+        except (HomeportError, OSError) as error:
+            if self.host.store.current() == self.release.digest:
+                raise
+            failure = self.failure(error)
+            self.go_back(failure)
+            raise self.failed(failure) from error
+        try:
+            self.host.supervisor.unhold(OWNER)
+            if self.old_slot is not None:
+                self.host.runtime.stop(self.old_slot)
+        except HomeportError as error:
+            self.deployment.say(f"{error} (the commit stands)")
+        return self.result("COMMIT")
+
+    def _commit(self) -> None:
         """Make it what this robot runs, also after a power cut. Raises HomeportError before anything durable changed."""
         host, left = self.host, self.old
         self.deployment.begin("COMMIT", slot=self.slot, left=None if left is None else str(left))
@@ -82,45 +116,42 @@ class Change:
         host.store.settle(self.release, left)
         self.deployment.finish(slot=self.slot)
 
-    def retire(self) -> None:
-        """After COMMIT: end the old slot and give back any hold of ours."""
-        try:
-            self.host.supervisor.drop_hold()
-            if self.old_slot is not None:
-                self.host.runtime.stop(self.old_slot)
-        except HomeportError as error:
-            self.deployment.say(f"{error} (the commit stands)")
+    def give_back(self) -> Result:
+        """Back to the old release because somebody asked. Raises FailedError when it does not come back healthy."""
+        if (restore := self.go_back(None)) is not None:
+            raise self.failed(restore)
+        old = self.host.store.find(self.old)
+        version = None if old is None else old.version
+        return Result(self.verb, True, self.old, version, "VERIFY_ROLLBACK", gates=tuple(self.gates))
 
-    def abandon(self, failure: Failure, quarantine: bool) -> None:
-        """Before SWITCH: stop the candidate; nothing else was touched."""
+    def go_back(self, failure: Failure | None, quarantine: bool = False) -> Failure | None:
+        """Stop the candidate; after SWITCH the old slot drives again first. Returns why that did not work, if it did not."""
         log = self.host.runtime.log_tail(self.slot, _LOG_LINES)
-        self.host.runtime.stop(self.slot)
-        if quarantine:
-            self.host.store.quarantine(failure)
-        self.deployment.fail(failure, log=log)
-
-    def go_back(self, failure: Failure | None, quarantine: bool) -> Failure | None:
-        """After SWITCH: the old slot drives again; returns why that did not work, if it did not."""
-        log = self.host.runtime.log_tail(self.slot, _LOG_LINES)
-        document = None if failure is None else failure.document()
-        self.deployment.begin("ROLLBACK", failure=document, quarantine=quarantine)
-        restore = None
-        try:
-            self._select_old()
-            self.deployment.finish(slot=self.old_slot)
-            restore = self._verify_old()
-        except HomeportError as error:
-            restore = self._restore_failure("error", str(error))
-        if restore is not None:
-            self._hold(restore.message)
+        restore = None if self.deployment.stage == "WAIT" else self._restore(failure, quarantine)
         self.host.runtime.stop(self.slot)
         if quarantine and failure is not None:
             self.host.store.quarantine(failure)
         self.deployment.fail(failure, restore, log)
         return restore
 
-    def _restore_failure(self, metric: str, message: str) -> Failure:
-        return Failure(self.old or self.release.digest, "VERIFY_ROLLBACK", metric, None, None, message)
+    def _restore(self, failure: Failure | None, quarantine: bool) -> Failure | None:
+        """Let the old slot drive, whatever the supervisor did meanwhile; where that fails, command zero until a person or the next commit."""
+        self.deployment.begin("ROLLBACK", failure=failure and failure.document(), quarantine=quarantine)
+        try:
+            self._select_old()
+            self.deployment.finish(slot=self.old_slot)
+            restore = self._verify_old()
+        except GateFailed as error:
+            restore = error.failure
+        except HomeportError as error:
+            restore = Failure(self.old or self.release.digest, "VERIFY_ROLLBACK", str(error))
+        if restore is None:
+            return None
+        try:
+            self.host.supervisor.hold(OWNER, f"rollback failed: {restore.message}")
+        except HomeportError as error:  # without a supervisor there is no motion to stop
+            self.deployment.say(str(error))
+        return restore
 
     def _select_old(self) -> None:
         if self.old_slot is None or self.old is None:
@@ -130,22 +161,8 @@ class Change:
             return
         if self.host.runtime.alive(self.old_slot) is None:
             self.host.runtime.start(self.old_slot, self.host.store.load(self.old))
-            result = self._old_gate(self.host.config.gate.ready_s)
-            if not result.passed:
-                raise HomeportError(Failure.of_gate(self.old, "ROLLBACK", result).message)
+            self._old_gate(self.host.config.gate.ready_s)
         self.host.supervisor.select(self.old_slot, self.old, 0.0, None)
-
-    def _old_gate(self, deadline_s: float) -> GateResult:
-        assert self.old_slot is not None and self.old is not None
-        slot = self.old_slot
-        release = self.host.store.load(self.old)
-        expected = Expected.of("restore", slot, release, self.host.store.engine_key(self.old))
-        polled = Watch(expected, Patience(0.3, deadline_s), frozenset(), observe(self.host, slot))
-        result = watch(polled, lambda: observe(self.host, slot), self.host.stopping)
-        if result is None:
-            raise HomeportError("the agent stops")
-        self.gates.append(result)
-        return result
 
     def _verify_old(self) -> Failure | None:
         """The minimal gate on what was restored."""
@@ -154,17 +171,21 @@ class Change:
             self.deployment.finish()
             return None
         result = self._old_gate(RESTORE_S)
-        view = self.host.supervisor.view()
-        if not result.passed:
-            return Failure.of_gate(self.old, "VERIFY_ROLLBACK", result)
-        if not view.drives(self.old_slot, self.old):
-            return self._restore_failure("selected", f"slot {self.old_slot} does not drive after the rollback")
+        if not self.host.supervisor.view().drives(self.old_slot, self.old):
+            text = f"slot {self.old_slot} does not drive after the rollback"
+            return Failure(self.old, "VERIFY_ROLLBACK", text, "selected")
         self.deployment.finish(gate=result.document())
         return None
 
-    def _hold(self, reason: str) -> None:
-        """Zero speed until a person or the next commit; without a supervisor there is no motion to stop."""
-        try:
-            self.host.supervisor.hold(OWNER, f"rollback failed: {reason}"[:200])
-        except HomeportError as error:
-            self.deployment.say(str(error))
+    def _old_gate(self, deadline_s: float) -> GateResult:
+        host, slot, old = self.host, self.old_slot, self.old
+        assert slot is not None and old is not None
+        expected = Expected("restore", slot, host.store.load(old), host.store.engine_key(old))
+        watch = Watch(expected, Patience(0.3, deadline_s), frozenset(), observe(host, slot))
+        result = watch.poll(lambda: observe(host, slot), host.stopping)
+        if result is None:
+            raise HomeportError("the agent stops")
+        self.gates.append(result)
+        if not result.passed:
+            raise GateFailed(old, self.deployment.stage, result)
+        return result

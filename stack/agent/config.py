@@ -16,14 +16,12 @@ ready_s = 60.0
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model_registry.core.documents import Reader, as_text
 from model_registry.core.release import check_name
 from model_registry.core.toml import read_toml
-
-RUNTIMES = ("process",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +35,8 @@ class GateSettings:
 
     @classmethod
     def read(cls, reader: Reader) -> GateSettings:
-        def number(key: str, default: float, maximum: float = 86_400.0) -> float:
-            return reader.number(key, 0.0, maximum) if reader.has(key) else default
-
-        default = cls()
-        settings = cls(
-            number("battery_min", default.battery_min, 1.0),
-            number("shadow_s", default.shadow_s),
-            number("probation_s", default.probation_s),
-            number("ready_s", default.ready_s),
-        )
-        reader.done()
-        return settings
+        most = {field.name: 86_400.0 for field in fields(cls)} | {"battery_min": 1.0}
+        return cls(**{key: reader.number(key, 0.0, maximum) for key, maximum in most.items() if reader.has(key)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +48,16 @@ class Config:
     repository: str
     domain_id: int
     device_python: Path
-    device_path: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    gate: GateSettings = field(default_factory=GateSettings)
+    device_path: tuple[str, ...]
+    environment: dict[str, str]
+    gate: GateSettings
 
     @classmethod
     def load(cls, path: Path) -> Config:
         """Raises NotFoundError or UsageError naming the key."""
         reader = read_toml(path)
         config = cls(
-            runtime=reader.text("runtime", RUNTIMES),
+            runtime=reader.text("runtime", ("process",)),
             source=reader.text("source"),
             repository=check_name(reader.text("repository"), f"{path.name}.repository"),
             domain_id=reader.integer("domain_id"),

@@ -7,18 +7,17 @@ A source that was faulty before the switch is the robot's fault, not the release
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from model_registry.core.digest import Digest
 from model_registry.core.release import Release
-from stack.agent.host import Host
 from stack.agent.reports import Check, GateResult
-from stack.agent.runtime import Identity
-from stack.agent.slots import FRESH_S, SlotStatus, read_status
-from stack.agent.supervisor import SlotView, View
+from stack.agent.slots import FRESH_S, Sample, SlotStatus
+from stack.agent.supervisor import View
 
+POLL_S = 0.1
+SETTLE_S = 15.0
 RUN = 20
 MISSED_RATE = 0.1
 LIMITED_RATE = 0.25
@@ -30,38 +29,13 @@ _MIN_PERIODS = 10
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must be found in a slot: digests, and the budgets of the release (ms, bytes)."""
+    """What must be found in a slot. `switched_ns` is when it was selected, None while it only shadows."""
 
     gate: str
     slot: str
-    release: Digest
-    model: Digest
+    release: Release
     engine: str | None
-    p99_ms: float
-    memory_bytes: int
     switched_ns: int | None = None
-    """When it was selected; None while it only shadows."""
-
-    @classmethod
-    def of(cls, gate: str, slot: str, release: Release, engine: str | None, switched_ns: int | None = None) -> Expected:
-        budget = release.recipe
-        return cls(
-            *(gate, slot, release.digest, release.model, engine),
-            *(budget.inference_p99_ms, budget.peak_memory_bytes, switched_ns),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Everything known about one slot at one moment; None is what could not be read."""
-
-    at_s: float
-    process: Identity | None
-    status: SlotStatus | None
-    view: View | None
-
-    def slot(self, name: str) -> SlotView | None:
-        return None if self.view is None else self.view.slots[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +44,6 @@ class Judgement:
 
     result: GateResult
     fatal: bool
-
-
-def observe(host: Host, slot: str) -> Sample:
-    """Read process, status file and supervisor once. A status that the live process did not write is no status."""
-    process = host.runtime.alive(slot)
-    status = read_status(host.layout.slot_status(slot))
-    own = status if status is not None and status.belongs_to(process) else None
-    return Sample(time.monotonic(), process, own, host.supervisor.try_view())
 
 
 def faulty_sources(sample: Sample) -> frozenset[str]:
@@ -102,7 +68,7 @@ def judge(expected: Expected, first: Sample, now: Sample, baseline: frozenset[st
     elif now.process is None or now.status is None or now.view is None:
         verdict = "unreachable"
     else:
-        verdict = "unhealthy" if now.status.state == "ready" else "starting"
+        verdict = "unhealthy" if now.ready else "starting"
     ordered = (*failing, *(check for check in checks if check not in failing))
     return Judgement(GateResult(expected.gate, verdict, ordered), False)
 
@@ -115,7 +81,7 @@ def _fatal_checks(expected: Expected, first: Sample, now: Sample) -> Iterator[Ch
         count = now.status.non_finite
         yield Check("non_finite", float(count), 0.0, count == 0, f"{count} actions were not finite")
     view, before = now.slot(expected.slot), first.slot(expected.slot)
-    if view is not None and view.carries(expected.release):
+    if view is not None and view.carries(expected.release.digest):
         same = before is not None and before.epoch == view.epoch
         count = view.non_finite - (before.non_finite if before is not None and same else 0)
         yield Check("non_finite", float(count), 0.0, count <= 0, f"the supervisor received {count} non-finite actions")
@@ -128,20 +94,17 @@ def _identity(expected: Expected, status: SlotStatus) -> Iterator[Check]:
     yield Check("state", None, None, not failed, f"the policy failed: {status.error}" if failed else status.state)
     if status.state != "ready":
         return
-    pairs = (
-        ("release", status.release, str(expected.release)),
-        ("model", status.model, str(expected.model)),
-        ("engine", status.engine, expected.engine),
-    )
-    for name, found, wanted in pairs:
+    release = expected.release
+    pairs = {"release": (status.release, str(release.digest)), "model": (status.model, str(release.model))}
+    for name, (found, wanted) in {**pairs, "engine": (status.engine, expected.engine)}.items():
         yield Check(name, None, None, found == wanted, f"runs {name} {found}, expected {wanted}")
 
 
 def _driver(expected: Expected, switched_ns: int, view: View) -> Iterator[Check]:
     back = view.reverted
-    if back is not None and back.monotonic_ns >= switched_ns and back.release == str(expected.release):
+    if back is not None and back.monotonic_ns >= switched_ns and back.release == str(expected.release.digest):
         yield Check(back.metric, back.value, back.threshold, False, f"the supervisor went back: {back.reason}")
-    drives = view.drives(expected.slot, expected.release)
+    drives = view.drives(expected.slot, expected.release.digest)
     text = f"slot {view.selected_slot} with {view.selected_release} drives, expected slot {expected.slot}"
     yield Check("selected", None, None, drives, text)
 
@@ -151,13 +114,14 @@ def _presence(expected: Expected, now: Sample) -> Iterator[Check]:
     fresh = now.status is not None
     words = "reports" if fresh else "reported nothing"
     yield Check("status", float(fresh), 1.0, fresh, f"the process {words} (within {FRESH_S:.0f} s)")
-    ready = now.status is not None and now.status.state == "ready"
-    yield Check("ready", float(ready), 1.0, ready, f"the policy is {now.status.state if now.status else 'silent'}")
+    yield Check(
+        "ready", float(now.ready), 1.0, now.ready, f"the policy is {now.status.state if now.status else 'silent'}"
+    )
     view = now.slot(expected.slot)
     if view is None:
         yield Check("supervisor", 0.0, 1.0, False, "the supervisor does not answer")
         return
-    selectable = view.selectable and view.carries(expected.release)
+    selectable = view.selectable and view.carries(expected.release.digest)
     reason = view.refusal or f"its actions carry {view.release}"
     text = "the supervisor would select it" if selectable else f"the supervisor would not select it: {reason}"
     yield Check("selectable", float(view.run), float(RUN), selectable, text)
@@ -167,17 +131,16 @@ def _performance(expected: Expected, first: Sample, now: Sample) -> Iterator[Che
     status = now.status
     if status is None:
         return
-    budget = expected.p99_ms
-    p99_ok = status.p99_ms is not None and status.p99_ms <= budget
-    yield Check(
-        "inference_p99_ms", status.p99_ms, budget, p99_ok, f"inference p99 {status.p99_ms} ms, budget {budget} ms"
-    )
-    fits = status.memory_bytes <= expected.memory_bytes
-    text = f"{status.memory_bytes >> 20} MiB used, budget {expected.memory_bytes >> 20} MiB"
-    yield Check("memory_bytes", float(status.memory_bytes), float(expected.memory_bytes), fits, text)
+    p99, budget = status.p99_ms, expected.release.recipe.inference_p99_ms
+    text = f"inference p99 {p99} ms, budget {budget} ms"
+    yield Check("inference_p99_ms", p99, budget, p99 is not None and p99 <= budget, text)
+    used, most = status.memory_bytes, expected.release.recipe.peak_memory_bytes
+    text = f"{used >> 20} MiB used, budget {most >> 20} MiB"
+    yield Check("memory_bytes", float(used), float(most), used <= most, text)
     for name in _AGED_SOURCES:
         age = status.source_ages_ms.get(name)
-        yield Check(f"source_{name}", age, SOURCE_AGE_MS, _source_ok(age), f"{name} is {_age_text(age)} old")
+        words = "never heard, so infinitely" if age is None else f"{age:.0f} ms"
+        yield Check(f"source_{name}", age, SOURCE_AGE_MS, _source_ok(age), f"{name} is {words} old")
     before = first.status
     if before is not None and before.pid == status.pid:
         periods = (status.monotonic_ns - before.monotonic_ns) / 1e9 * status.control_hz
@@ -200,5 +163,56 @@ def _source_ok(age_ms: float | None) -> bool:
     return age_ms is not None and age_ms <= SOURCE_AGE_MS
 
 
-def _age_text(age_ms: float | None) -> str:
-    return "never heard, so infinitely" if age_ms is None else f"{age_ms:.0f} ms"
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Healthy for `sustain_s` in a row within `deadline_s`, and within 15 s more than that once the policy is ready.
+
+    Lapses up to `grace_s` do not count; a longer one fails if `strict`, else the row starts anew.
+    """
+
+    sustain_s: float
+    deadline_s: float
+    grace_s: float = 0.0
+    strict: bool = False
+
+
+class Watch:
+    """The state of one gate between two samples. One for the candidate, the release on probation and what was restored."""
+
+    def __init__(self, expected: Expected, patience: Patience, baseline: frozenset[str], first: Sample) -> None:
+        self._expected, self._patience, self._baseline, self._start = expected, patience, baseline, first
+        self._deadline = first.at_s + patience.deadline_s
+        self._good_since: float | None = None
+        self._bad_since: float | None = None
+        self._settling = False
+
+    def feed(self, sample: Sample) -> GateResult | None:
+        """The final result, or None while it is open."""
+        judgement = judge(self._expected, self._start, sample, self._baseline)
+        result, now = judgement.result, sample.at_s
+        if judgement.fatal:
+            return result
+        if sample.ready and not self._settling:
+            self._settling = True
+            self._deadline = min(self._deadline, now + self._patience.sustain_s + SETTLE_S)
+        if result.passed:
+            self._bad_since = None
+            self._good_since = now if self._good_since is None else self._good_since
+            return result if now - self._good_since >= self._patience.sustain_s else None
+        return result if self._lapsed(sample) or now >= self._deadline else None
+
+    def _lapsed(self, sample: Sample) -> bool:
+        """Whether this failing sample ends the gate; the rates are taken anew when the run was broken."""
+        self._bad_since = sample.at_s if self._bad_since is None else self._bad_since
+        if sample.at_s - self._bad_since < self._patience.grace_s:
+            return False
+        if not self._patience.strict:
+            self._good_since, self._start = None, sample
+        return self._patience.strict
+
+    def poll(self, sample: Callable[[], Sample], stop: threading.Event) -> GateResult | None:
+        """Feed samples until the gate is decided; None when `stop` was set."""
+        while not stop.wait(POLL_S):
+            if (result := self.feed(sample())) is not None:
+                return result
+        return None

@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_registry.core.errors import LockedError
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
-from stack.agent.claim import Claim
 from stack.agent.config import Config
-from stack.agent.journal import Journal
+from stack.agent.journal import Deployment, Journal
 from stack.agent.runtime import Runtime
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from stack.agent.deployment import Deployment
-    from stack.agent.trial import Trial
+    from stack.agent.switch import Trial
 
 Progress = Callable[[str, str], None]
+
+
+class Claim:
+    """One change at a time: a lock file that is held from `take` to `drop`, dies with its holder and names who holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self, owner: str, verb: str) -> None:
+        """Raises LockedError naming the holder and since when."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 4096, 0)
+            os.close(descriptor)
+            raise LockedError(f"{verb}: {_describe(holder)}; wait for it, or roll it back") from None
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"owner": owner, "verb": verb, "since": since}).encode(), 0)
+        self._descriptor = descriptor
+
+    def drop(self) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _describe(data: bytes) -> str:
+    try:
+        holder = json.loads(data)
+        return f"{holder['verb']} by {holder['owner']} is running since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another change is running"
 
 
 @dataclass(slots=True)
@@ -47,9 +87,9 @@ class Host:
     """What keeps the current release from running, as the keeper last saw it."""
 
     @classmethod
-    def open(cls, layout: Layout, files: Files | None = None) -> Host:
+    def open(cls, layout: Layout) -> Host:
         """Read the settings and the journal. Raises NotFoundError or UsageError when the robot is not set up."""
-        files = files or Files()
+        files = Files()
         config = Config.load(layout.agent_toml)
         Robot.load(layout.robot_toml)
         store = Store(layout, files)

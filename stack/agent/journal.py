@@ -5,23 +5,42 @@ A torn last line is what a power cut leaves behind: it is dropped. A damaged lin
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.files import Files
+from stack.agent.reports import Failure, fill
+
+if TYPE_CHECKING:
+    from stack.agent.host import Host, Progress
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-STAGES = (
-    *("CLAIM", "PREFLIGHT", "FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY", "WAIT"),
-    *("SWITCH", "PROBATION", "COMMIT", "ROLLBACK", "VERIFY_ROLLBACK", "FAILED"),
-)
+STAGES = {
+    "CLAIM": "Taking the robot's lock",
+    "PREFLIGHT": "Looking whether the robot is ready",
+    "FETCH": "Fetching the release",
+    "VERIFY": "Checking signature and fit",
+    "STAGE": "Laying out code and model",
+    "BUILD": "Building the engine",
+    "PROVE": "Proving the engine on this device",
+    "READY": "Ready to switch",
+    "WAIT": "Waiting for the robot and the warm candidate",
+    "SWITCH": "Switching",
+    "PROBATION": "Driving on probation",
+    "COMMIT": "Committing",
+    "ROLLBACK": "Rolling back",
+    "VERIFY_ROLLBACK": "Checking what was restored",
+    "FAILED": "Failed",
+}
 
 
 def boot_id() -> str:
@@ -41,27 +60,19 @@ class Record:
     detail: dict[str, object]
 
 
-def encode(fields: dict[str, object]) -> bytes:
-    """One journal line with its CRC-32."""
-    return dump({**fields, "crc": f"{zlib.crc32(dump(fields)):08x}"}) + b"\n"
+def _crc(fields: dict[str, object]) -> str:
+    return f"{zlib.crc32(dump(fields)):08x}"
 
 
 def decode(line: bytes) -> Record:
     """Raises HomeportError when the line is not a whole record."""
-    value = parse(line, "journal")
-    reader = Reader(value, "journal")
-    crc = reader.text("crc")
-    assert isinstance(value, dict)
-    if f"{zlib.crc32(dump({key: item for key, item in value.items() if key != 'crc'})):08x}" != crc:
+    reader = Reader({"line": parse(line, "journal")}, "journal")
+    fields = reader.mapping("line")
+    if fields.pop("crc", None) != _crc(fields):
         raise HomeportError("journal: wrong CRC")
-    return Record(
-        reader.integer("seq", 1),
-        reader.text("deployment"),
-        reader.text("stage", STAGES),
-        reader.text("phase", ("intent", "done")),
-        reader.digest("release") if reader.has("release") else None,
-        dict(reader.table("detail", lambda item, _: item)),
-    )
+    reader = Reader(fields, "journal")
+    phase = reader.text("phase", ("intent", "done"))
+    return fill(Record, reader, stage=reader.text("stage", STAGES), phase=phase, detail=reader.mapping("detail"))
 
 
 class Journal:
@@ -90,23 +101,20 @@ class Journal:
         self, deployment: str, stage: str, phase: str, release: Digest | None, detail: dict[str, object]
     ) -> None:
         """Write one record; it is on disk when this returns."""
-        plain: dict[str, object] = json.loads(dump(detail))
-        record = Record(self.next_seq, deployment, stage, phase, release, plain)
-        line = encode(
-            {
-                "seq": record.seq,
-                "boot": boot_id(),
-                "monotonic_ns": time.monotonic_ns(),
-                "wall": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                "deployment": deployment,
-                "stage": stage,
-                "phase": phase,
-                "release": None if release is None else str(release),
-                "detail": plain,
-            }
-        )
-        self._files.append(self._path, line)
-        self.records.append(record)
+        fields: dict[str, object] = {
+            "seq": self.next_seq,
+            "boot": boot_id(),
+            "monotonic_ns": time.monotonic_ns(),
+            "wall": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "deployment": deployment,
+            "stage": stage,
+            "phase": phase,
+            "release": None if release is None else str(release),
+            "detail": detail,
+        }
+        line = dump({**fields, "crc": _crc(fields)})
+        self._files.append(self._path, line + b"\n")
+        self.records.append(decode(line))
 
     @property
     def next_seq(self) -> int:
@@ -119,3 +127,39 @@ class Journal:
         last = self.records[-1]
         closed = last.phase == "done" and last.stage in ("READY", "COMMIT", "FAILED")
         return None if closed else last
+
+
+class Deployment:
+    """One change of this robot from CLAIM to its end: a step is announced here before it is taken; `progress` hears a sentence about it."""
+
+    def __init__(self, host: Host, release: Digest, progress: Progress) -> None:
+        self.host, self.release, self.progress = host, release, progress
+        self.identity = f"{release.short}-{host.journal.next_seq}"
+        self.stage = "CLAIM"
+        host.active = self
+
+    def say(self, text: str) -> None:
+        self.progress(self.stage, text)
+
+    @contextmanager
+    def step(self, stage: str, **intent: object) -> Iterator[dict[str, object]]:
+        """Write the intent, do the work, write what was done; the body fills the yielded detail."""
+        self.begin(stage, **intent)
+        done: dict[str, object] = {}
+        yield done
+        self.finish(**done)
+
+    def begin(self, stage: str, **intent: object) -> None:
+        self.stage = stage
+        self.host.journal.append(self.identity, stage, "intent", self.release, intent)
+        self.say(f"{STAGES[stage]}.")
+
+    def finish(self, **done: object) -> None:
+        self.host.journal.append(self.identity, self.stage, "done", self.release, done)
+
+    def fail(self, failure: Failure | None, restore: Failure | None = None, log: Iterable[str] = ()) -> None:
+        """Close the deployment as FAILED; both failures are kept apart."""
+        self.stage = "FAILED"
+        restored = restore and restore.document()
+        self.finish(failure=failure and failure.document(), restore_failure=restored, log=list(log))
+        self.say(failure.message if failure else "Rolled back on request.")

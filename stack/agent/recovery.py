@@ -12,7 +12,7 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError
 from stack.agent.host import Host
 from stack.agent.journal import Record
-from stack.agent.reports import Failure
+from stack.agent.reports import Failure, fill
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -30,9 +30,9 @@ def close_open(host: Host) -> str | None:
         host.journal.append(record.deployment, "COMMIT", "done", release, {"recovered": True})
         return f"{release.short} was being committed and is now"
     failure, guilty = _failure_of(host, record)
-    document = None if failure is None else failure.document()
     if failure is not None and guilty:
         host.store.quarantine(failure)
+    document = failure and failure.document()
     detail: dict[str, object] = {"failure": document, "restore_failure": None, "log": [], "recovered": True}
     host.journal.append(record.deployment, "FAILED", "done", release, detail)
     return f"a deployment was interrupted in {record.stage}; the robot stays on what it had committed"
@@ -40,17 +40,14 @@ def close_open(host: Host) -> str | None:
 
 def _failure_of(host: Host, record: Record) -> tuple[Failure | None, bool]:
     """The failure that an unfinished rollback was about, or the interruption itself; and whether it belongs in quarantine."""
-    for earlier in reversed(host.journal.records):
-        if earlier.deployment != record.deployment:
-            break
+    for earlier in host.journal.records:
         known = earlier.detail.get("failure")
-        if earlier.stage == "ROLLBACK" and known is not None:
-            reader = Reader(known, "journal.failure")
-            return Failure.read(reader), earlier.detail.get("quarantine") is True
+        if earlier.deployment == record.deployment and earlier.stage == "ROLLBACK" and known is not None:
+            return fill(Failure, Reader(known, "journal.failure")), earlier.detail.get("quarantine") is True
     if record.release is None:
         return None, False
     text = f"the agent was interrupted in {record.stage}"
-    return Failure(record.release, record.stage, "interrupted", None, None, text), False
+    return Failure(record.release, record.stage, text, "interrupted"), False
 
 
 class Keeper:

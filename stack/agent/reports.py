@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import TypeVar
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError
 
 PASSING = ("healthy", "degraded-hw")
+T = TypeVar("T")
+_TAKE: dict[str, Callable[[Reader, str], object]] = {
+    "str": Reader.text,
+    "int": Reader.integer,
+    "float": Reader.number,
+    "bool": Reader.boolean,
+    "Digest": Reader.digest,
+    "tuple[str, ...]": Reader.texts,
+}
+
+
+def fill(kind: Callable[..., T], reader: Reader, **given: object) -> T:
+    """A dataclass from the keys named like its fields, read as annotated; `X | None` is optional. `given` are the fields that need more."""
+    values = dict(given)
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name not in given:
+            word, _, optional = str(field.type).partition(" | ")
+            absent = optional and not reader.has(field.name)
+            values[field.name] = None if absent else _TAKE[word](reader, field.name)
+    return kind(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +52,16 @@ class GateResult:
     verdict: str
     checks: tuple[Check, ...]
 
+    @classmethod
+    def read(cls, reader: Reader) -> GateResult:
+        return fill(cls, reader, checks=reader.objects("checks", lambda each: fill(Check, each)))
+
     @property
     def passed(self) -> bool:
         return self.verdict in PASSING
 
     def document(self) -> dict[str, object]:
-        return {
-            "schema": 1,
-            "gate": self.gate,
-            "verdict": self.verdict,
-            "checks": [asdict(check) for check in self.checks],
-        }
+        return {"schema": 1, **asdict(self), "checks": [asdict(check) for check in self.checks]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +70,10 @@ class Failure:
 
     release: Digest
     stage: str
-    metric: str
-    value: float | None
-    threshold: float | None
     message: str
+    metric: str = "error"
+    value: float | None = None
+    threshold: float | None = None
 
     @classmethod
     def of_gate(cls, release: Digest, stage: str, result: GateResult) -> Failure:
@@ -60,19 +81,8 @@ class Failure:
         for check in result.checks:
             if not check.ok:
                 message = f"{result.gate} gate {result.verdict}: {check.text}"
-                return cls(release, stage, check.metric, check.value, check.threshold, message)
-        return cls(release, stage, "verdict", None, None, f"{result.gate} gate: {result.verdict}")
-
-    @classmethod
-    def read(cls, reader: Reader) -> Failure:
-        return cls(
-            reader.digest("release"),
-            reader.text("stage"),
-            reader.text("metric"),
-            reader.number("value") if reader.has("value") else None,
-            reader.number("threshold") if reader.has("threshold") else None,
-            reader.text("message"),
-        )
+                return cls(release, stage, message, check.metric, check.value, check.threshold)
+        return cls(release, stage, f"{result.gate} gate: {result.verdict}", "verdict")
 
     def document(self) -> dict[str, object]:
         return {**asdict(self), "release": str(self.release)}
@@ -87,9 +97,9 @@ class Plan:
     steps: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """The outcome of a verb; `seconds` is filled in where the verb was called."""
+    """The outcome of a verb, filled in while it runs."""
 
     verb: str
     changed: bool
@@ -98,22 +108,16 @@ class Result:
     stage: str = "IDLE"
     bytes_fetched: int = 0
     engines_built: int = 0
+    seconds: float = 0.0
     plan: Plan | None = None
     gates: tuple[GateResult, ...] = ()
     failure: Failure | None = None
 
-    def document(self, seconds: float) -> dict[str, object]:
+    def document(self) -> dict[str, object]:
         return {
+            **asdict(self),
             "schema": 1,
-            "verb": self.verb,
-            "changed": self.changed,
             "release": None if self.release is None else str(self.release),
-            "version": self.version,
-            "stage": self.stage,
-            "bytes_fetched": self.bytes_fetched,
-            "engines_built": self.engines_built,
-            "seconds": round(seconds, 3),
-            "plan": None if self.plan is None else {**asdict(self.plan), "steps": list(self.plan.steps)},
             "gates": [gate.document() for gate in self.gates],
             "failure": None if self.failure is None else self.failure.document(),
         }
@@ -124,5 +128,12 @@ class FailedError(HomeportError):
 
     def __init__(self, message: str, result: Result, exit_code: int = 1) -> None:
         super().__init__(message)
-        self.result = result
-        self.exit_code = exit_code
+        self.result, self.exit_code = result, exit_code
+
+
+class GateFailed(HomeportError):
+    """A gate said no."""
+
+    def __init__(self, release: Digest, stage: str, gate: GateResult) -> None:
+        self.gate, self.failure = gate, Failure.of_gate(release, stage, gate)
+        super().__init__(self.failure.message)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from model_registry.core.errors import HomeportError, RefusedError
+from stack.agent.gates import POLL_S
 from stack.agent.host import Host
 from stack.agent.supervisor import View
-from stack.agent.watch import POLL_S
 
 GATES = ("idle", "moving")
 ZERO_LINEAR = 0.01

@@ -18,10 +18,10 @@ from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.files import umask
 from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
 from model_registry.core.version import version
-from stack.agent.claim import Claim
-from stack.agent.host import Host
+from stack.agent.host import Claim, Host
 from stack.agent.recovery import Keeper, close_open
-from stack.agent.verbs import VerbError, answer
+from stack.agent.reports import FailedError
+from stack.agent.verbs import answer
 
 log = logging.getLogger(__name__)
 MAX_LINE_BYTES = 65_536
@@ -51,15 +51,12 @@ def serve(host: Host) -> None:
     claim.drop()
 
 
-def own_folder(folder: Path) -> None:
-    """Create the folder of the sockets. Raises RefusedError when somebody else made it first."""
+def _listen(path: Path) -> socket.socket:
+    """Open the socket. Raises RefusedError when somebody else made its folder first."""
+    folder = path.parent
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid not in (0, os.getuid()):
         raise RefusedError(f"{folder}: belongs to somebody else; remove it")
-
-
-def _listen(path: Path) -> socket.socket:
-    own_folder(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with umask(0o117):
@@ -123,9 +120,9 @@ def _reply(host: Host, line: bytes, owner: str, connection: socket.socket) -> by
     """One reply line; the request's events go out before it. A client that left does not stop its verb."""
     try:
         return reply_ok(answer(host, _parse(line), owner, _events(connection)))
-    except VerbError as error:
+    except FailedError as error:
         fields = {"code": error.exit_code, "message": str(error)}
-        return dump({"v": PROTOCOL, "ok": False, "error": fields, "result": error.result}) + b"\n"
+        return dump({"v": PROTOCOL, "ok": False, "error": fields, "result": error.result.document()}) + b"\n"
     except HomeportError as error:
         return reply_error(error)
     except Exception as error:  # the root of this thread: a fault of ours is reported, not swallowed

@@ -1,4 +1,4 @@
-"""What a slot says about itself, and whether that is what runs: only a live process may vouch for a release."""
+"""What is seen of a slot at one moment, and whether it is what should run: only a live process may vouch for a release."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError
+from stack.agent.host import Host
+from stack.agent.reports import fill
 from stack.agent.runtime import Identity
+from stack.agent.supervisor import SlotView, View
 
 FRESH_S = 2.0
 
@@ -25,7 +29,6 @@ class SlotStatus:
     state: str
     error: str | None
     control_hz: float
-    actions: int
     p99_ms: float | None
     missed: int
     inferences: int
@@ -36,45 +39,52 @@ class SlotStatus:
     monotonic_ns: int
 
     @classmethod
-    def parse(cls, data: bytes) -> SlotStatus:
-        """Keys that only a newer release writes are let pass. Raises UsageError."""
-        reader = Reader(parse(data, "status.json"), "status.json")
-        sources = reader.table("sources", Reader)
-        return cls(
-            pid=reader.integer("pid"),
-            start_ticks=reader.integer("start_ticks"),
-            release=reader.text("release"),
-            model=reader.text("model"),
-            engine=reader.text("engine") if reader.has("engine") else None,
-            state=reader.text("state"),
-            error=reader.text("error") if reader.has("error") else None,
-            control_hz=reader.number("control_hz"),
-            actions=reader.integer("actions"),
-            p99_ms=reader.number("inference_p99_ms") if reader.has("inference_p99_ms") else None,
-            missed=reader.integer("missed"),
-            inferences=reader.integer("inferences"),
-            clamped=reader.integer("clamped"),
-            non_finite=reader.integer("non_finite"),
-            source_ages_ms={
-                name: source.number("age_ms") if source.has("age_ms") else None for name, source in sources.items()
-            },
-            memory_bytes=reader.integer("memory_bytes"),
-            monotonic_ns=reader.integer("monotonic_ns"),
-        )
-
-    @property
-    def age_s(self) -> float:
-        return (time.monotonic_ns() - self.monotonic_ns) / 1e9
+    def load(cls, path: Path) -> SlotStatus | None:
+        """None when there is no readable status; keys that only a newer release writes are let pass."""
+        try:
+            reader = Reader(parse(path.read_bytes(), path.name), path.name)
+            sources = reader.table("sources", Reader)
+            ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
+            p99_ms = reader.number("inference_p99_ms") if reader.has("inference_p99_ms") else None
+            return fill(cls, reader, source_ages_ms=ages, p99_ms=p99_ms)
+        except (OSError, HomeportError):
+            return None
 
     def belongs_to(self, identity: Identity | None) -> bool:
         """Whether the live process wrote this, and lately."""
         own = identity is not None and (self.pid, self.start_ticks) == (identity.pid, identity.start_ticks)
-        return own and self.age_s < FRESH_S
+        return own and time.monotonic_ns() - self.monotonic_ns < FRESH_S * 1e9
 
 
-def read_status(path: Path) -> SlotStatus | None:
-    """None when there is no readable status."""
-    try:
-        return SlotStatus.parse(path.read_bytes())
-    except (OSError, HomeportError):
-        return None
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Everything known about one slot at one moment; None is what could not be read."""
+
+    at_s: float
+    process: Identity | None
+    status: SlotStatus | None
+    view: View | None
+
+    @property
+    def ready(self) -> bool:
+        return self.status is not None and self.status.state == "ready"
+
+    def slot(self, name: str) -> SlotView | None:
+        return None if self.view is None else self.view.slots[name]
+
+
+def observe(host: Host, slot: str) -> Sample:
+    """Read process, status file and supervisor once. A status that the live process did not write is no status."""
+    process = host.runtime.alive(slot)
+    status = SlotStatus.load(host.layout.slot_status(slot))
+    own = status if status is not None and status.belongs_to(process) else None
+    return Sample(time.monotonic(), process, own, host.supervisor.try_view())
+
+
+def verified(host: Host, digest: Digest, sample: Sample) -> bool:
+    """Whether a live process says that it runs exactly this release, its model and its engine, and is ready."""
+    status, release = sample.status, host.store.find(digest)
+    if status is None or release is None or not sample.ready:
+        return False
+    found = (status.release, status.model, status.engine)
+    return found == (str(digest), str(release.model), host.store.engine_key(digest))

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from model_registry.core.digest import Digest
-from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
-from model_registry.core.release import Release
 from model_registry.core.version import version
-from stack.agent.gates import Sample, observe
 from stack.agent.host import Host
-from stack.agent.slots import SlotStatus
-
-
-def slot_verified(host: Host, release: Release, status: SlotStatus | None) -> bool:
-    """Whether a live process says that it runs exactly this release, model and engine, and is ready. `status` must be its own."""
-    if status is None or status.state != "ready":
-        return False
-    found = (status.release, status.model, status.engine)
-    return found == (str(release.digest), str(release.model), host.store.engine_key(release.digest))
+from stack.agent.slots import Sample, observe, verified
 
 
 def status_document(host: Host) -> dict[str, object]:
     """The document of `homeport-agent status` (schema agent, status)."""
     robot, store = host.robot(), host.store
     samples = {slot: observe(host, slot) for slot in SLOTS}
-    slots = {slot: _slot(host, slot, samples[slot]) for slot in SLOTS}
     failure, restore_failure = last_failure(host)
     view = samples["a"].view
     active, trial = host.active, host.trial
@@ -42,7 +30,7 @@ def status_document(host: Host) -> dict[str, object]:
         "previous": _release(host, store.previous()),
         "fallback": _release(host, store.fallback()),
         "staged": [str(digest) for digest in store.staged()],
-        "slots": slots,
+        "slots": {slot: _slot(host, slot, samples[slot]) for slot in SLOTS},
         "healthy": not problems,
         "problems": problems,
         "supervisor": view.version if view else None,
@@ -61,18 +49,11 @@ def last_failure(host: Host) -> tuple[object, object]:
 
 
 def _release(host: Host, digest: Digest | None) -> dict[str, object] | None:
-    try:
-        release = None if digest is None else host.store.load(digest)
-    except HomeportError:
-        return None
+    release = host.store.find(digest)
     if release is None:
         return None
-    return {
-        "digest": str(release.digest),
-        "name": release.name,
-        "version": release.version,
-        "counter": release.counter,
-    }
+    fields = {"name": release.name, "version": release.version, "counter": release.counter}
+    return {"digest": str(release.digest), **fields}
 
 
 def _slot(host: Host, slot: str, sample: Sample) -> dict[str, object] | None:
@@ -80,19 +61,8 @@ def _slot(host: Host, slot: str, sample: Sample) -> dict[str, object] | None:
     if digest is None:
         return None
     state = "stopped" if sample.process is None else sample.status.state if sample.status else "starting"
-    return {
-        "release": str(digest),
-        "pid": sample.process.pid if sample.process else None,
-        "state": state,
-        "verified": _is_verified(host, digest, sample),
-    }
-
-
-def _is_verified(host: Host, digest: Digest, sample: Sample) -> bool:
-    try:
-        return slot_verified(host, host.store.load(digest), sample.status)
-    except HomeportError:
-        return False
+    pid = sample.process.pid if sample.process else None
+    return {"release": str(digest), "pid": pid, "state": state, "verified": verified(host, digest, sample)}
 
 
 def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None:
@@ -103,7 +73,7 @@ def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None
     digest = host.store.slot_release(view.selected_slot)
     if digest is None or view.selected_release != str(digest):
         return None
-    return _release(host, digest) if _is_verified(host, digest, samples[view.selected_slot]) else None
+    return _release(host, digest) if verified(host, digest, samples[view.selected_slot]) else None
 
 
 def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
@@ -115,14 +85,14 @@ def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
         problems.append("the supervisor does not answer")
     if slot is None or current is None:
         return [*problems, "no release was committed yet"]
-    if store.missing(current):
-        problems.append(f"current release is not complete: {', '.join(store.missing(current))} missing")
+    if missing := store.missing(current):
+        problems.append(f"current release is not complete: {', '.join(missing)} missing")
     if host.trial is not None or (host.active is not None and host.active.stage == "PROBATION"):
         slot = store.free_slot()
         current = store.slot_release(slot) or current
     if samples[slot].process is None:
         problems.append(f"slot {slot}: no process runs")
-    elif not _is_verified(host, current, samples[slot]):
+    elif not verified(host, current, samples[slot]):
         problems.append(f"slot {slot}: does not run {current.short} verified")
     if view is not None and not view.drives(slot, current):
         problems.append(f"slot {slot} is not selected by the supervisor")

@@ -51,6 +51,13 @@ class Store:
             raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first") from None
         return Release.parse(digest.check(data, str(path)))
 
+    def find(self, digest: Digest | None) -> Release | None:
+        """The same for reports: None when it cannot be read."""
+        try:
+            return None if digest is None else self.load(digest)
+        except HomeportError:
+            return None
+
     def engine_key(self, digest: Digest) -> str | None:
         """The key of the engine that was built for a release, when it is complete."""
         link = self.layout.release(digest) / "engine"
@@ -140,14 +147,6 @@ def _proved(path: Path) -> bool:
         return Reader(parse(path.read_bytes(), PROVED), PROVED).text("verdict") in PASSING
     except (OSError, HomeportError):
         return False
-
-
-def release_version(store: Store, digest: Digest | None) -> str | None:
-    """The version of a release on disk, for reports; None when it cannot be read."""
-    try:
-        return None if digest is None else store.load(digest).version
-    except HomeportError:
-        return None
 
 
 def resolve(store: Store, name: str) -> Digest:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
-from model_registry.core.errors import HomeportError, IncompatibleError, NotFoundError, RefusedError
+from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.release import Release
 from stack.agent.change import GRACE_S, CalledOff, Change
-from stack.agent.deployment import Deployment
-from stack.agent.gates import observe
+from stack.agent.fit import switchable
+from stack.agent.gates import POLL_S, Patience, Watch
 from stack.agent.host import Host, Progress
-from stack.agent.reports import FailedError, Failure, GateResult, Result
+from stack.agent.reports import Failure, GateFailed, Result
 from stack.agent.robot_gate import wait_for_robot
-from stack.agent.stages import check_here, verify_folder
-from stack.agent.status import slot_verified
-from stack.agent.trial import Trial, commit_or_go_back, failed_result, go_back_on_request
-from stack.agent.watch import Patience
+from stack.agent.slots import observe, verified
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,55 +35,35 @@ class SwitchRequest:
     gate: str
 
 
-class GateFailed(HomeportError):
-    """A gate said no."""
-
-    def __init__(self, result: GateResult, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.gate, self.failure = result, failure
-
-
 def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
     """Raises RefusedError when nothing was tried, FailedError when the candidate was tried and the old release is back."""
     release = switchable(host, request.release)
     if runs_current(host, release):
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("switch", False, release.digest, release.version, "COMMIT")
-    host.abort.clear()
-    change = Change(host, Deployment(host, release.digest, progress), release)
-    _warm_up(change, request)
+    change = Change(host, release, "switch", progress)
+    wait = request.commit == "wait"
     try:
-        change.select(request.probation_s + (request.deadline_s if request.commit == "wait" else 0.0))
-        _probation(change, request)
-    except CalledOff:
-        go_back_on_request("switch", change)
-        raise FailedError("rolled back on request", failed_result("switch", change, _asked(change))) from None
+        _warm_up(change, request)
+        change.select(request.probation_s + (request.deadline_s if wait else 0.0))
+        with change.deployment.step("PROBATION", seconds=request.probation_s) as done:
+            patience = Patience(request.probation_s, request.probation_s + GRACE_S + 5.0, GRACE_S, strict=True)
+            done["gate"] = change.pass_gate("probation", patience).document()
     except (HomeportError, OSError) as error:
-        raise _went_back(change, error) from error
-    if request.commit == "wait":
+        code = error.exit_code if isinstance(error, HomeportError) else 1
+        if isinstance(error, CalledOff) and change.switched_ns is not None:
+            change.give_back()
+            failure = Failure(release.digest, "PROBATION", "rolled back on request", "request")
+        else:
+            failure = change.failure(error)
+            # A release is put in quarantine for what it did, not for a silent supervisor or a broken sensor.
+            guilty = isinstance(error, GateFailed) and error.gate.verdict != "unreachable" and not change.baseline
+            change.go_back(failure, guilty)
+        raise change.failed(failure, code) from error
+    if wait:
         Trial(change, request.deadline_s).start()
-        return Result("switch", True, release.digest, release.version, "PROBATION", gates=tuple(change.gates))
-    commit_or_go_back("switch", change)
-    return Result("switch", True, release.digest, release.version, "COMMIT", gates=tuple(change.gates))
-
-
-def switchable(host: Host, digest: Digest) -> Release:
-    """A staged release that may drive this robot. Raises NotFoundError or RefusedError."""
-    missing = host.store.missing(digest)
-    if "release.json" in missing:
-        raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first")
-    if missing:
-        raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
-    if (why := host.store.quarantined().get(digest)) is not None:
-        raise RefusedError(f"{digest}: failed here before ({why}); stage it with --retry to try it again")
-    release = verify_folder(host, host.layout.release(digest), digest)
-    check_here(host, release)
-    contract = Contract.load(host.layout.release(digest) / "model")
-    if not contract.drives_a_base:
-        raise IncompatibleError(
-            f"model {contract.name}: {contract.action_space} has no output path in this version; it can be staged and shadowed"
-        )
-    return release
+        return change.result("PROBATION")
+    return change.commit()
 
 
 def runs_current(host: Host, release: Release) -> bool:
@@ -90,57 +73,75 @@ def runs_current(host: Host, release: Release) -> bool:
         return False
     sample = observe(host, slot)
     drives = sample.view is not None and sample.view.drives(slot, release.digest)
-    return drives and slot_verified(host, release, sample.status)
+    return drives and verified(host, release.digest, sample)
 
 
 def _warm_up(change: Change, request: SwitchRequest) -> None:
-    """WAIT: robot, candidate, robot again. Raises FailedError; the old release was never touched."""
+    """WAIT: robot, candidate, robot again; the old release is not touched."""
     host, settings = change.host, change.host.config.gate
     deadline = time.monotonic() + request.deadline_s
-    try:
-        with change.deployment.step("WAIT", gate=request.gate) as done:
-            wait_for_robot(host, request.gate, deadline)
-            change.start()
-            result = change.pass_gate("shadow", Patience(settings.shadow_s, settings.ready_s + settings.shadow_s))
-            done["gate"] = result.document()
-            if not result.passed:
-                raise GateFailed(result, Failure.of_gate(change.release.digest, "WAIT", result))
-            wait_for_robot(host, request.gate, max(deadline, time.monotonic() + 1.0))
-    except (HomeportError, OSError) as error:
-        failure = _failure(change, "WAIT", error)
-        change.abandon(failure, _is_to_blame(change, error))
-        code = error.exit_code if isinstance(error, HomeportError) else 1
-        raise FailedError(str(error), failed_result("switch", change, failure), code) from error
-
-
-def _probation(change: Change, request: SwitchRequest) -> None:
-    """PROBATION: the candidate drives. Raises GateFailed."""
-    with change.deployment.step("PROBATION", seconds=request.probation_s) as done:
-        patience = Patience(request.probation_s, request.probation_s + GRACE_S + 5.0, GRACE_S, strict=True)
-        result = change.pass_gate("probation", patience)
+    with change.deployment.step("WAIT", gate=request.gate) as done:
+        wait_for_robot(host, request.gate, deadline)
+        change.start()
+        result = change.pass_gate("shadow", Patience(settings.shadow_s, settings.ready_s + settings.shadow_s))
         done["gate"] = result.document()
-        if not result.passed:
-            raise GateFailed(result, Failure.of_gate(change.release.digest, "PROBATION", result))
+        wait_for_robot(host, request.gate, max(deadline, time.monotonic() + 1.0))
 
 
-def _went_back(change: Change, error: HomeportError | OSError) -> FailedError:
-    """A failure at or after SWITCH: the old slot is selected again, whatever the supervisor did meanwhile."""
-    failure = _failure(change, change.deployment.stage, error)
-    change.go_back(failure, _is_to_blame(change, error))
-    refused = isinstance(error, RefusedError)
-    return FailedError(failure.message, failed_result("switch", change, failure), 5 if refused else 1)
+class Trial:
+    """A release that drove well on probation and waits for its commit; no commit before the deadline means rollback.
 
+    Watched by a thread of its own until `commit`, `roll_back`, a failing gate or the deadline decides; only one of them does.
+    """
 
-def _failure(change: Change, stage: str, error: HomeportError | OSError) -> Failure:
-    if isinstance(error, GateFailed):
-        return error.failure
-    return Failure(change.release.digest, stage, "error", None, None, str(error))
+    def __init__(self, change: Change, deadline_s: float) -> None:
+        self.change, self._deadline_s = change, deadline_s
+        self._ends = time.monotonic() + deadline_s
+        self._lock = threading.Lock()
+        self._decided = threading.Event()
 
+    def start(self) -> None:
+        """From now on the host's claim belongs to this trial."""
+        self.change.host.trial = self
+        threading.Thread(target=self._watch, name="trial", daemon=True).start()
 
-def _is_to_blame(change: Change, error: HomeportError | OSError) -> bool:
-    """A release is put in quarantine for what it did, not for a silent supervisor or a broken sensor."""
-    return isinstance(error, GateFailed) and error.gate.verdict != "unreachable" and not change.baseline
+    def commit(self) -> Result:
+        """Raises FailedError when the release could not be committed and was rolled back, RefusedError when that is decided already."""
+        return self._decide("commit", self.change.commit)
 
+    def roll_back(self) -> Result:
+        """The hot way back, on request: the old slot is warm."""
+        return self._decide("rollback", self.change.give_back)
 
-def _asked(change: Change) -> Failure:
-    return Failure(change.release.digest, "PROBATION", "request", None, None, "rolled back on request")
+    def _decide(self, verb: str, act: Callable[[], T]) -> T:
+        with self._lock:
+            if self._decided.is_set():
+                raise RefusedError(f"{self.change.release.version}: its trial has ended; ask for the status")
+            self._decided.set()
+            self.change.verb = verb
+            try:
+                return act()
+            finally:
+                host = self.change.host
+                host.active, host.trial = None, None
+                host.claim.drop()
+
+    def _watch(self) -> None:
+        change = self.change
+        gate = change.watch("probation", Patience(float("inf"), float("inf"), GRACE_S, strict=True))
+        while not self._decided.wait(POLL_S):
+            if (failure := self._failure(gate)) is not None:
+                with suppress(RefusedError):  # somebody else decided first
+                    self._decide("switch", partial(change.go_back, failure, quarantine=failure.metric != "commit"))
+                return
+
+    def _failure(self, gate: Watch) -> Failure | None:
+        change = self.change
+        result = gate.feed(change.sample())
+        if result is not None and not result.passed:
+            change.gates.append(result)
+            return Failure.of_gate(change.release.digest, "PROBATION", result)
+        if time.monotonic() < self._ends:
+            return None
+        text = f"no commit within {self._deadline_s:.0f} s"
+        return Failure(change.release.digest, "PROBATION", text, "commit", self._deadline_s, self._deadline_s)

@@ -9,7 +9,7 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
 from stack.agent.host import Host, Progress
-from stack.agent.reports import FailedError, Result
+from stack.agent.reports import FailedError, Result, fill
 from stack.agent.robot_gate import GATES
 from stack.agent.rollback import call_off, roll_back
 from stack.agent.stages import StageRequest, plan, stage
@@ -20,14 +20,6 @@ from stack.agent.switch import SwitchRequest, runs_current, switch
 
 _OPERATOR = "homeport-agent hold"
 Verb = Callable[[Host, Reader, str, Progress], Result]
-
-
-class VerbError(HomeportError):
-    """An error with the result document that goes with it."""
-
-    def __init__(self, message: str, exit_code: int, result: dict[str, object]) -> None:
-        super().__init__(message)
-        self.exit_code, self.result = exit_code, result
 
 
 def answer(host: Host, value: object, owner: str, progress: Progress) -> dict[str, object]:
@@ -43,22 +35,20 @@ def answer(host: Host, value: object, owner: str, progress: Progress) -> dict[st
     try:
         result = VERBS[verb](host, reader, owner, progress)
     except FailedError as error:
-        raise VerbError(str(error), error.exit_code, error.result.document(time.monotonic() - began)) from error
+        error.result.seconds = round(time.monotonic() - began, 3)
+        raise
     except OSError as error:
         raise HomeportError(f"{verb}: {error}; look at the robot's disk") from error
-    return result.document(time.monotonic() - began)
+    result.seconds = round(time.monotonic() - began, 3)
+    return result.document()
 
 
 def _stage(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    request = StageRequest(
-        reader.digest("release"),
-        reader.text("source") if reader.has("source") else host.config.source,
-        check_name(reader.text("repository"), "request.repository"),
-        reader.boolean("retry"),
-    )
-    dry_run = reader.boolean("dry_run")
+    source = reader.text("source") if reader.has("source") else host.config.source
+    repository = check_name(reader.text("repository"), "request.repository")
+    request = fill(StageRequest, reader, source=source, repository=repository)
     reader.done()
-    if dry_run:
+    if request.dry_run:
         return plan(host, request)
     with host.claimed(owner, "stage"):
         return stage(host, request, progress)
@@ -85,7 +75,7 @@ def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
     reader.done()
     trial = host.trial
     if trial is not None and trial.change.release.digest == digest:
-        return trial.commit("commit")
+        return trial.commit()
     with host.claimed(owner, "commit"):
         if host.store.current() != digest:
             raise RefusedError(f"{digest}: not on probation here, so there is nothing to commit; ask for the status")
@@ -103,39 +93,26 @@ def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Res
     trial = host.trial
     if trial is not None:
         progress("ROLLBACK", "The release on probation gives the wheel back.")
-        return trial.roll_back("rollback")
+        return trial.roll_back()
     if (called_off := call_off(host)) is not None:
         return called_off
     with host.claimed(owner, "rollback"):
         return roll_back(host, resolve(host.store, to), gate, progress)
 
 
-def _hold(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    reason = reader.text("reason")
+def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
+    """hold, unhold, arm and reset: answered at once, and not a change of the release."""
+    verb, supervisor, changed = reader.text("verb"), host.supervisor, True
+    reason = reader.text("reason") if verb == "hold" else ""
     reader.done()
-    host.supervisor.hold(_OPERATOR, reason[:200])
-    return Result("hold", True)
-
-
-def _unhold(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    reader.done()
-    ours = [holder for holder in host.supervisor.view().holders if holder in (_OPERATOR, OWNER)]
-    for holder in ours:
-        host.supervisor.unhold(holder)
-    return Result("unhold", bool(ours))
-
-
-def _arm(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    reader.done()
-    armed = host.supervisor.view().armed
-    host.supervisor.operate("arm")
-    return Result("arm", not armed)
-
-
-def _reset(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    reader.done()
-    host.supervisor.operate("reset")
-    return Result("reset", True)
+    if verb == "hold":
+        supervisor.hold(_OPERATOR, reason)
+    elif verb == "unhold":
+        changed = supervisor.unhold(_OPERATOR, OWNER)
+    else:
+        changed = verb == "reset" or not supervisor.view().armed
+        supervisor.operate(verb)
+    return Result(verb, changed)
 
 
 VERBS: dict[str, Verb] = {
@@ -143,8 +120,5 @@ VERBS: dict[str, Verb] = {
     "switch": _switch,
     "commit": _commit,
     "rollback": _rollback,
-    "hold": _hold,
-    "unhold": _unhold,
-    "arm": _arm,
-    "reset": _reset,
+    **dict.fromkeys(("hold", "unhold", "arm", "reset"), _ask_supervisor),
 }

@@ -5,26 +5,59 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import subprocess
+import zipfile
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
 
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import HomeportError, IncompatibleError
-from model_registry.core.files import Files, write_volatile
+from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError
+from model_registry.core.files import Files, sync_tree, write_volatile
 from model_registry.core.layout import Layout
 from model_registry.core.release import Image, Release
 from model_registry.core.robot import Robot
 from stack.agent.config import Config
 from stack.agent.journal import boot_id
+from stack.agent.reports import fill
 from stack.agent.runtime import Command, Identity
-from stack.agent.wheel import unpack
 
 _STOP_S = 5.0
 _LOG_BYTES = 8 << 20
+_MAX_UNPACKED_BYTES = 1 << 30
 _KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 # The shell leaves the program to init and says its pid, without a fork of this threaded process.
 _DETACH = 'exec 3>&1 >&2; "$@" 3>&- </dev/null & echo $! >&3'
+
+
+def check_member(info: zipfile.ZipInfo) -> None:
+    """Raises IntegrityError for absolute names, `..`, backslashes, links and devices."""
+    path = PurePosixPath(info.filename)
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    bad_name = path.is_absolute() or ".." in path.parts or "\\" in info.filename or not path.parts
+    if bad_name or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise IntegrityError(f"image.whl: refuses to unpack {info.filename!r}; build the release again")
+
+
+def unpack(wheel: Path, target: Path) -> None:
+    """Write every file of a wheel below the new folder `target` and sync it; its digest was signed, and is checked anyway. Raises IntegrityError."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            members = archive.infolist()
+            if sum(info.file_size for info in members) > _MAX_UNPACKED_BYTES:
+                raise IntegrityError(f"image.whl: unpacks to more than {_MAX_UNPACKED_BYTES} bytes; build it again")
+            for info in members:
+                check_member(info)
+            target.mkdir(exist_ok=True)
+            for info in members:
+                if not info.is_dir():
+                    path = target / info.filename
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(archive.read(info))
+    except zipfile.BadZipFile as error:
+        raise IntegrityError(f"image.whl: not a wheel ({error}); build the release again") from error
+    sync_tree(target)
 
 
 def start_ticks(pid: int) -> int | None:
@@ -34,11 +67,6 @@ def start_ticks(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])
-
-
-def detach_argv(argv: tuple[str, ...]) -> list[str]:
-    """Run `argv` in the background of a shell that ends at once and prints its pid."""
-    return ["/bin/sh", "-c", _DETACH, "sh", *argv]
 
 
 class ProcessRuntime:
@@ -77,14 +105,9 @@ class ProcessRuntime:
         wheel.unlink()
 
     def tool(self, release: Release, module: str, *arguments: str) -> Command:
-        argv = (str(self._python(release)), "-m", module, *arguments)
-        return Command(argv, self.environment(release))
-
-    def environment(self, release: Release) -> dict[str, str]:
-        """The whole environment of a release's processes (docs/interfaces.md)."""
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return {
-            **kept,
+        """Its environment is the whole one of a release's processes (docs/interfaces.md)."""
+        environment = {
+            **{name: os.environ[name] for name in _KEPT if name in os.environ},
             "ROS_DOMAIN_ID": str(self._config.domain_id),
             "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(self._layout.dds_profile),
@@ -95,26 +118,21 @@ class ProcessRuntime:
             "HOMEPORT_RELEASE": str(release.digest),
             **self._config.environment,
         }
-
-    def slot_command(self, slot: str, release: Release) -> Command:
-        """How a slot's policy is started."""
-        root = str(self._layout.root)
-        command = self.tool(release, "stack.policy", "--slot", slot, "--root", root)
-        return Command(command.argv, {**command.environment, "HOMEPORT_SLOT": slot})
+        return Command((str(self._python(release)), "-m", module, *arguments), environment)
 
     def start(self, slot: str, release: Release) -> Identity:
-        command = self.slot_command(slot, release)
+        command = self.tool(release, "stack.policy", "--slot", slot, "--root", str(self._layout.root))
         status = self._layout.slot_status(slot)
         self._files.make_folder(status.parent)
         status.unlink(missing_ok=True)
         self._files.make_folder(self._layout.logs / "ros")
         with self._open_log(slot).open("ab") as log:
             done = subprocess.run(
-                detach_argv(command.argv),
+                ["/bin/sh", "-c", _DETACH, "sh", *command.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=command.environment,
+                env={**command.environment, "HOMEPORT_SLOT": slot},
                 cwd="/",
                 start_new_session=True,
                 timeout=10,
@@ -125,8 +143,7 @@ class ProcessRuntime:
         if ticks is None:
             raise HomeportError(f"slot {slot}: the policy ended at once; read {self._layout.slot_log(slot)}")
         identity = Identity(pid, ticks, boot_id())
-        fields = {"pid": pid, "start_ticks": ticks, "boot": identity.boot, "release": str(release.digest)}
-        write_volatile(self._layout.slot_process(slot), dump(fields))
+        write_volatile(self._layout.slot_process(slot), dump({**asdict(identity), "release": str(release.digest)}))
         return identity
 
     def _open_log(self, slot: str) -> Path:
@@ -138,8 +155,7 @@ class ProcessRuntime:
     def alive(self, slot: str) -> Identity | None:
         path = self._layout.slot_process(slot)
         try:
-            reader = Reader(parse(path.read_bytes(), path.name), path.name)
-            identity = Identity(reader.integer("pid", 1), reader.integer("start_ticks"), reader.text("boot"))
+            identity = fill(Identity, Reader(parse(path.read_bytes(), path.name), path.name))
         except (OSError, HomeportError):
             return None
         running = identity.boot == boot_id() and start_ticks(identity.pid) == identity.start_ticks

@@ -18,7 +18,7 @@ from model_registry.core.errors import IntegrityError
 from model_registry.core.version import version
 from stack.agent import build
 from stack.agent.__main__ import main
-from stack.agent.wheel import unpack
+from stack.agent.runtime.process import unpack
 from tests.fakes.rig import Rig
 from tests.fakes.schemas import check
 

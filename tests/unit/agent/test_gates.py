@@ -8,26 +8,30 @@ from dataclasses import replace
 import pytest
 
 from model_registry.core.digest import Digest
-from stack.agent.gates import Expected, Sample, faulty_sources, judge
+from model_registry.core.documents import dump
+from model_registry.core.release import Release
+from stack.agent.gates import Expected, Patience, Watch, faulty_sources, judge
 from stack.agent.reports import Failure
 from stack.agent.robot_gate import blockers
 from stack.agent.runtime import Identity
-from stack.agent.slots import SlotStatus
+from stack.agent.slots import Sample, SlotStatus
 from stack.agent.supervisor import Reverted, SlotView, View
-from stack.agent.watch import Patience, Watch
+from tests.fakes.robot import release_fields
 from tests.fakes.schemas import check
 
 RELEASE, MODEL = Digest.of(b"release"), Digest.of(b"model")
-EXPECTED = Expected("probation", "a", RELEASE, MODEL, "key", 50.0, 1 << 30, switched_ns=1000)
+DOCUMENT = Release.parse(dump(release_fields(MODEL, "1.0.0")))
+RECIPE = replace(DOCUMENT.recipe, inference_p99_ms=50.0, peak_memory_bytes=1 << 30)
+EXPECTED = Expected("probation", "a", replace(DOCUMENT, digest=RELEASE, recipe=RECIPE), "key", switched_ns=1000)
 SHADOW = replace(EXPECTED, gate="shadow", switched_ns=None)
 STATUS = SlotStatus(
     pid=7, start_ticks=70, release=str(RELEASE), model=str(MODEL), engine="key", state="ready", error=None,
-    control_hz=20.0, actions=100, inferences=100, clamped=0, p99_ms=10.0, missed=0, non_finite=0, source_ages_ms={"camera": 30.0, "scan": 50.0},
+    control_hz=20.0, inferences=100, clamped=0, p99_ms=10.0, missed=0, non_finite=0, source_ages_ms={"camera": 30.0, "scan": 50.0},
     memory_bytes=1 << 20, monotonic_ns=time.monotonic_ns(),
 )  # fmt: skip
 SLOT = SlotView(RELEASE.short, 1, 100, 40, True, None, 0, 0)
 VIEW = View(
-    protocol=1, version="0.1.0", state="RUN", armed=True, latched=(), blocking=(), holders=(), selected_slot="a",
+    protocol=1, version="0.1.0", armed=True, latched=(), holders=(), selected_slot="a",
     selected_release=str(RELEASE), reverted=None, slots={"a": SLOT, "b": SLOT}, linear=0.0, angular=0.0, battery=0.9,
     faulty_sources=frozenset(),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_registry.core.digest import Digest
 from model_registry.core.errors import LockedError
 from model_registry.core.files import Files
-from stack.agent.claim import Claim
+from stack.agent.host import Claim
 from stack.agent.journal import Journal, boot_id, decode
 from tests.fakes.schemas import check
 
