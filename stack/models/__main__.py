@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from model_registry.core.errors import HomeportError, UsageError
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> str:
     from stack.models.export import export  # torch: only here
     from stack.models.train import RECIPES, train
 
@@ -21,30 +20,28 @@ def _train(options: argparse.Namespace) -> None:
     if options.out.exists():
         raise UsageError(f"--out {options.out}: exists already; name a folder that does not")
     export(train(RECIPES[options.version]), options.version, options.out)
-    sys.stdout.write(f"{options.out}\n")
+    return str(options.out)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> str:
     from stack.models.evaluate import evaluate
 
-    report = evaluate(options.model, options.layouts, options.execute_steps)
-    sys.stdout.write(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+    return json.dumps(evaluate(options.model, options.layouts, options.execute_steps), indent=2)
 
 
-def _spoil(options: argparse.Namespace) -> None:
+def _spoil(options: argparse.Namespace) -> str:
     from stack.models.spoil import spoil
 
     spoil(options.model, options.out, options.version)
-    sys.stdout.write(f"{options.out}\n")
+    return str(options.out)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m stack.models", description="Make, measure and spoil reference models."
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     train = verbs.add_parser("train", help="train and export a model folder (needs torch, onnx and onnxscript)")
-    train.add_argument("--version", required=True)
     train.add_argument("--out", type=Path, required=True)
     train.set_defaults(run=_train)
     evaluate = verbs.add_parser("evaluate", help="drive held-out layouts in closed loop")
@@ -55,17 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     spoil = verbs.add_parser("spoil", help="make the broken release that the bench rolls back")
     spoil.add_argument("model", type=Path)
     spoil.add_argument("out", type=Path)
-    spoil.add_argument("--version", required=True)
     spoil.set_defaults(run=_spoil)
-    return parser
+    for verb in (train, spoil):
+        verb.add_argument("--version", required=True)
+    return parser.parse_args()
 
 
 def main() -> int:
     """Parse, run, print; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    options = _parser().parse_args()
+    options = _parse()
     try:
-        options.run(options)
+        sys.stdout.write(f"{options.run(options)}\n")
     except HomeportError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

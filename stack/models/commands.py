@@ -6,16 +6,6 @@ import json
 
 from stack.sim.scene import COLORS
 
-COMMANDS: tuple[str, ...] = (
-    *(f"go to the {color} pillar" for color in COLORS),
-    "turn left",
-    "turn right",
-    "go forward",
-    "stop",
-    "",
-)
-"""One canonical text for each behaviour; the empty one stands for any text without a known word and means standing still."""
-
 TOKENS = 10
 PAD, UNKNOWN = 0, 1
 
@@ -30,52 +20,35 @@ _GO_TO = (
     "head to the {} column",
     "{} pillar",
 )
-_PHRASES: dict[str, tuple[str, ...]] = {
+PHRASES: dict[str, tuple[str, ...]] = {
+    **{f"go to the {color} pillar": tuple(text.format(color) for text in _GO_TO) for color in COLORS},
     "turn left": ("turn left", "rotate left", "please turn left", "go left", "left"),
     "turn right": ("turn right", "rotate right", "please turn right", "go right", "right"),
     "go forward": ("go forward", "drive forward", "move forward", "go straight", "drive straight", "forward"),
     "stop": ("stop", "halt", "stand still", "please stop", "stop now"),
     "": ("", "quux", "quux quux"),
 }
+"""All texts that mean a command, the canonical one first; the empty command stands for any text without a known word: standing still."""
 
-
-def phrases(command: str) -> tuple[str, ...]:
-    """All texts that mean `command` (one of COMMANDS); the first is the canonical one."""
-    if command in _PHRASES:
-        return _PHRASES[command]
-    color = next(color for color in COLORS if f" {color} " in command)
-    return tuple(template.format(color) for template in _GO_TO)
+COMMANDS = tuple(PHRASES)
+_WORDS = sorted({word for texts in PHRASES.values() for text in texts for word in text.split()} - {"quux"})
+VOCABULARY = {"<pad>": PAD, "<unk>": UNKNOWN, **{word: index for index, word in enumerate(_WORDS, start=2)}}
 
 
 def tokenizer_json() -> bytes:
     """A Hugging Face `tokenizers` file: lower case, split at white space, whole words; id 0 pads and 1 is any unknown word."""
-    words = sorted({word for command in COMMANDS for text in phrases(command) for word in text.split()} - {"quux"})
-    vocabulary = {"<pad>": PAD, "<unk>": UNKNOWN, **{word: index for index, word in enumerate(words, start=2)}}
-    special = [
-        {
-            "id": index,
-            "content": text,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for text, index in (("<pad>", PAD), ("<unk>", UNKNOWN))
-    ]
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     document = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": special,
+        "added_tokens": [
+            {"id": VOCABULARY[text], "content": text, **flags, "special": True} for text in ("<pad>", "<unk>")
+        ],
         "normalizer": {"type": "Lowercase"},
         "pre_tokenizer": {"type": "Whitespace"},
         "post_processor": None,
         "decoder": None,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
+        "model": {"type": "WordLevel", "vocab": VOCABULARY, "unk_token": "<unk>"},
     }
     return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
-
-
-def vocabulary_size() -> int:
-    return len(json.loads(tokenizer_json())["model"]["vocab"])

@@ -6,30 +6,28 @@ It has no memory, as the policy has none: what it does depends on the pose, the 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stack.sim.camera import HFOV_RAD
-from stack.sim.geometry import Floats, cast
-from stack.sim.scene import Pillar, Pose, Scene, color_in, polar
+from stack.sim.scene import Pillar, Scene, color_in, polar
+from stack.sim.senses import HFOV_RAD, cast
 
 STEPS = 8
 STEP_S = 0.05
 STOP_GAP_M = 0.5  # robot centre to the pillar's surface
 SLOW_GAP_M = 0.3  # over which it slows down before that
 VIEW_MARGIN_RAD = math.radians(1.5)
-SEARCH = (
-    0.12,
-    0.75,
-)  # m/s, rad/s: a tight arc, because turning on the spot never looks behind a pillar that hides the target
+# m/s, rad/s: a tight arc, because turning on the spot never looks behind a pillar that hides the target
+SEARCH = (0.12, 0.75)
 SEARCH_FREE_M = 0.75
 AVOID_AHEAD_M = 1.4
 AVOID_ASIDE_M = 0.7
 FORWARD_MPS = 0.4
 FORWARD_STOP_M = 0.55
-TURN = (0.25, 0.6)
+TURNS = {"turn left": (0.25, 0.6), "turn right": (0.25, -0.6)}
 _SIGHT_LINES = np.linspace(-0.8, 0.8, 5)
 _AHEAD = np.linspace(-0.6, 0.6, 9)
 
@@ -43,27 +41,26 @@ class Style:
     turn_limit: float = 0.9
 
 
-def chunk(scene: Scene, circles: Floats, command: str, style: Style) -> NDArray[np.float32]:
+def chunk(scene: Scene, command: str, style: Style) -> NDArray[np.float32]:
     """The next STEPS actions [STEPS, 2] (m/s, rad/s) for one of `commands.COMMANDS` from the scene's pose on.
 
     Whether the target is in view is decided once, for the moment the frame is taken: nobody can act on what comes into view later.
     """
     color = color_in(command)
-    target = scene.pillar(color) if color else None
+    target = scene.pillar(color)
     visible = target is not None and in_view(scene, target)
-    half = (scene.size[0] / 2, scene.size[1] / 2)
     actions = np.zeros((STEPS, 2), dtype=np.float32)
     for step in range(STEPS):
         if target is not None and visible:
             action = _approach(scene, target, style)
         elif color is not None:
-            action = _search(_front(scene.pose, half, circles))
+            action = SEARCH[0] * _ramp(_front(scene), SEARCH_FREE_M - 0.25, SEARCH_FREE_M), SEARCH[1]
         elif command == "go forward":
-            action = _forward(_front(scene.pose, half, circles))
+            action = FORWARD_MPS * _ramp(_front(scene), FORWARD_STOP_M, FORWARD_STOP_M + 0.6), 0.0
         else:
-            action = {"turn left": TURN, "turn right": (TURN[0], -TURN[1])}.get(command, (0.0, 0.0))
+            action = TURNS.get(command, (0.0, 0.0))
         actions[step] = action
-        scene = replace(scene, pose=_advance(scene.pose, *action))
+        scene = replace(scene, pose=scene.pose.moved(*action, STEP_S))
     return actions
 
 
@@ -72,30 +69,31 @@ def in_view(scene: Scene, target: Pillar) -> bool:
     distance, bearing = polar(scene.pose, target)
     if abs(bearing) > HFOV_RAD / 2 - VIEW_MARGIN_RAD:
         return False
-    half_width = math.asin(min(1.0, target.radius / max(distance, target.radius)))
-    lines = bearing + half_width * _SIGHT_LINES
+    lines = bearing + _half_width(target, distance) * _SIGHT_LINES
     hidden = np.zeros(len(lines), dtype=np.bool_)
-    for other in scene.pillars:
-        other_distance, other_bearing = polar(scene.pose, other)
-        if other.color == target.color or other_distance > distance:
-            continue
-        other_half = math.asin(min(1.0, other.radius / max(other_distance, other.radius)))
-        hidden |= np.abs(lines - other_bearing) < other_half
+    for other, other_distance, other_bearing in _before(scene, target):
+        hidden |= np.abs(lines - other_bearing) < _half_width(other, other_distance)
     return not bool(hidden.all())
 
 
-def _front(pose: Pose, half_size: tuple[float, float], circles: Floats) -> float:
+def _before(scene: Scene, target: Pillar) -> Iterator[tuple[Pillar, float, float]]:
+    """The other pillars that are not farther than `target`, with distance and bearing."""
+    limit, _ = polar(scene.pose, target)
+    for other in scene.pillars:
+        distance, bearing = polar(scene.pose, other)
+        if other.color != target.color and distance <= limit:
+            yield other, distance, bearing
+
+
+def _half_width(pillar: Pillar, distance: float) -> float:
+    """Half the angle (rad) that a pillar covers."""
+    return math.asin(min(1.0, pillar.radius / max(distance, pillar.radius)))
+
+
+def _front(scene: Scene) -> float:
     """Free distance ahead (m)."""
-    hits = cast(pose.x, pose.y, _AHEAD + pose.theta, half_size, circles)
+    hits = cast(scene, _AHEAD)
     return float(min(hits.wall.min(), hits.pillars.min(initial=np.inf)))
-
-
-def _search(front: float) -> tuple[float, float]:
-    return SEARCH[0] * _ramp(front, SEARCH_FREE_M - 0.25, SEARCH_FREE_M), SEARCH[1]
-
-
-def _forward(front: float) -> tuple[float, float]:
-    return FORWARD_MPS * _ramp(front, FORWARD_STOP_M, FORWARD_STOP_M + 0.6), 0.0
 
 
 def _approach(scene: Scene, target: Pillar, style: Style) -> tuple[float, float]:
@@ -103,25 +101,14 @@ def _approach(scene: Scene, target: Pillar, style: Style) -> tuple[float, float]
     aligned = 1.0 - _ramp(abs(bearing), 0.3, 0.75)
     linear = style.cruise_mps * aligned * _ramp(distance - target.radius, STOP_GAP_M, STOP_GAP_M + SLOW_GAP_M)
     angular = style.turn_gain * bearing
-    for other in scene.pillars:
-        other_distance, other_bearing = polar(scene.pose, other)
+    for _, other_distance, other_bearing in _before(scene, target):
         ahead, aside = other_distance * math.cos(other_bearing), other_distance * math.sin(other_bearing)
-        if other.color == target.color or other_distance > distance or not 0.0 < ahead < AVOID_AHEAD_M:
-            continue
-        danger = (1.0 - ahead / AVOID_AHEAD_M) * max(0.0, 1.0 - abs(aside) / AVOID_ASIDE_M)
-        angular -= math.copysign(4.0 * danger, aside)
-        linear *= 1.0 - min(0.7, danger)
+        if 0.0 < ahead < AVOID_AHEAD_M:
+            danger = (1.0 - ahead / AVOID_AHEAD_M) * max(0.0, 1.0 - abs(aside) / AVOID_ASIDE_M)
+            angular -= math.copysign(4.0 * danger, aside)
+            linear *= 1.0 - min(0.7, danger)
     return linear, max(-style.turn_limit, min(style.turn_limit, angular))
 
 
 def _ramp(value: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (value - low) / (high - low)))
-
-
-def _advance(pose: Pose, linear: float, angular: float) -> Pose:
-    middle = pose.theta + angular * STEP_S / 2
-    return Pose(
-        pose.x + linear * math.cos(middle) * STEP_S,
-        pose.y + linear * math.sin(middle) * STEP_S,
-        pose.theta + angular * STEP_S,
-    )

@@ -8,18 +8,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from model_registry.core.errors import HomeportError
 from stack.models import package
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.expert import STEPS
-from stack.models.package import Golden
+from stack.models.package import IMAGE_SIZE, SECTORS, Golden
 from stack.models.pilot import Pilot
-from stack.models.shape import IMAGE_SIZE, SECTORS
 from stack.models.train import Trained
-from stack.sim.scenario import Observation, Senses
 from stack.sim.scene import Pillar, Pose, Scene, build
+from stack.sim.senses import Observation, Senses
 from stack.sim.world import World
 
 log = logging.getLogger(__name__)
@@ -27,6 +25,12 @@ log = logging.getLogger(__name__)
 LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
 OPSET = 18
 _LICENCE = "Apache-2.0\n\nTrained by this project in its own simulator; no third-party data or weights. See the project's LICENSE for the full text.\n"
+_README = """\
+# {name} {version}
+
+Drives a mobile base to a coloured pillar, turns, goes forward and stops on command, from one camera and a planar lidar. \
+Trained in simulation for demonstrations and tests of Homeport; not for a real robot.
+"""
 
 
 def export(trained: Trained, version: str, folder: Path) -> None:
@@ -36,25 +40,19 @@ def export(trained: Trained, version: str, folder: Path) -> None:
     (folder / package.TOKENIZER).write_bytes(tokenizer_json())
     (folder / package.NORMALIZATION).write_bytes(package.norm_stats(trained.mean, trained.std))
     (folder / "LICENSE").write_text(_LICENCE)
-    (folder / "README.md").write_text(_readme(version))
+    (folder / "README.md").write_text(_README.format(name=package.NAME, version=version))
     document = package.contract(version, STEPS, TOKENS)
     package.finish(folder, document, [])
-    pilot = Pilot(folder)
-    goldens = _goldens(pilot)
+    goldens = _goldens(Pilot(folder))
     _compare(trained, goldens)
     package.finish(folder, document, goldens)
 
 
 def _graph(network: torch.nn.Module, path: Path) -> None:
-    inputs = (
-        torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE),
-        torch.ones(1, TOKENS, dtype=torch.int64),
-        torch.ones(1, SECTORS),
-    )
-    network = network.to(memory_format=torch.contiguous_format)
+    image = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     torch.onnx.export(
-        network,
-        inputs,
+        network.to(memory_format=torch.contiguous_format),
+        (image, torch.ones(1, TOKENS, dtype=torch.int64), torch.ones(1, SECTORS)),
         str(path),
         input_names=["image", "tokens", "lidar"],
         output_names=["action"],
@@ -102,7 +100,7 @@ def _goldens(pilot: Pilot) -> list[Golden]:
     black = Observation(np.zeros((240, 320, 3), np.uint8), np.full(360, np.inf, np.float32))
     white = Observation(np.full((240, 320, 3), 255, np.uint8), np.full(360, np.inf, np.float32))
     blind = Observation(senses.observe(front).rgb, np.full(360, np.nan, np.float32))
-    cases: tuple[tuple[str, Observation, str], ...] = (
+    cases = (
         ("ahead", senses.observe(front), "go to the red pillar"),
         ("aside", senses.observe(aside), "go to the green pillar"),
         ("unseen", senses.observe(aside), "go to the yellow pillar"),
@@ -116,17 +114,8 @@ def _goldens(pilot: Pilot) -> list[Golden]:
         ("white", white, "go to the blue pillar"),
         ("blind", blind, "go to the red pillar"),
     )
-    return [_golden(pilot, name, observation, text) for name, observation, text in cases]
-
-
-def _golden(pilot: Pilot, name: str, observation: Observation, text: str) -> Golden:
-    image, tokens, lidar = pilot.inputs(observation, text)
-    kept: NDArray[np.float32] = image.copy()
-    return Golden(name, kept, tokens, lidar, pilot.run(kept, tokens, lidar))
-
-
-def _readme(version: str) -> str:
-    return (
-        f"# {package.NAME} {version}\n\nDrives a mobile base to a coloured pillar, turns, goes forward and stops on command, from one camera"
-        " and a planar lidar. Trained in simulation for demonstrations and tests of Homeport; not for a real robot.\n"
-    )
+    goldens = []
+    for name, observation, text in cases:
+        image, tokens, lidar = pilot.inputs(observation, text)
+        goldens.append(Golden(name, image.copy(), tokens, lidar, pilot.run(image, tokens, lidar)))
+    return goldens

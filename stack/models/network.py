@@ -57,9 +57,8 @@ class MemoryEfficientVLA(nn.Module):  # type: ignore[misc]
         )
         self.gate = nn.Linear(EMBEDDING, 2)
         self.shift = nn.Linear(EMBEDDING, 2)
-        nn.init.ones_(
-            self.gate.bias
-        )  # open at first; a gate that ends in ReLU closed in training and never opened again
+        # Open at first: a gate that ends in ReLU closed in training and never opened again.
+        nn.init.ones_(self.gate.bias)
 
     def forward(self, image: Tensor, tokens: Tensor, lidar: Tensor) -> Tensor:
         return self.decide(self.see(image), tokens, lidar)

@@ -1,4 +1,4 @@
-"""Write the folder of a packaged model: contract, goldens, digests. numpy and the standard library only.
+"""Write the folder of a packaged model: contract, goldens, digests. numpy and the standard library only, no torch.
 
 `files` of the contract names every other file with its sha256, so whoever holds the contract's digest holds the model's.
 """
@@ -6,23 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.digest import Digest
 from model_registry.core.files import Files
-from stack.models.shape import CONTROL_HZ, EXECUTE_STEPS, IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, MAX_RANGE_M, SECTORS
 
 NAME = "homeport/pilot"
 GRAPH = "policy.onnx"
 TOKENIZER = "tokenizer.json"
 NORMALIZATION = "norm_stats.json"
 CONTRACT = "vla.json"
+IMAGE_SIZE = 112
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+SECTORS = 90
+MAX_RANGE_M = 3.0
+EXECUTE_STEPS = 6
+CONTROL_HZ = 20
 DIMENSIONS = (("linear_x", "m/s"), ("angular_z", "rad/s"))
 BOUND = 1.0  # of both dimensions, in their units
 TOLERANCE = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}  # largest |difference| per action dimension
@@ -31,8 +36,7 @@ LICENCE = "Apache-2.0"
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
+class Golden(NamedTuple):
     """Network inputs and the action chunk [steps, 2] in real units that they must give."""
 
     name: str
@@ -44,6 +48,7 @@ class Golden:
 
 def contract(version: str, steps: int, tokens: int) -> Document:
     """The contract without goldens and files."""
+    size = {"width": IMAGE_SIZE, "height": IMAGE_SIZE, "color": "RGB"}
     return {
         "schema": 1,
         "name": NAME,
@@ -58,13 +63,7 @@ def contract(version: str, steps: int, tokens: int) -> Document:
         ],
         "output": {"name": "action", "dtype": "float32", "shape": [1, steps, len(DIMENSIONS)]},
         "preprocess": {
-            "image": {
-                "width": IMAGE_SIZE,
-                "height": IMAGE_SIZE,
-                "color": "RGB",
-                "mean": list(IMAGE_MEAN),
-                "std": list(IMAGE_STD),
-            },
+            "image": {**size, "mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)},
             "lidar": {"sectors": SECTORS, "max_range_m": MAX_RANGE_M},
         },
         "tokenizer": {"path": TOKENIZER, "length": tokens},
@@ -80,11 +79,10 @@ def contract(version: str, steps: int, tokens: int) -> Document:
     }
 
 
-def norm_stats(mean: tuple[float, float], std: tuple[float, float]) -> bytes:
+def norm_stats(mean: Sequence[float], std: Sequence[float]) -> bytes:
     """`norm_stats.json`: a real action is network output * std + mean."""
-    names = [name for name, _ in DIMENSIONS]
-    table = {name: {"mean": mean[index], "std": std[index]} for index, name in enumerate(names)}
-    return text({"action": table})
+    rows = zip(DIMENSIONS, mean, std, strict=True)
+    return text({"action": {name: {"mean": middle, "std": spread} for (name, _), middle, spread in rows}})
 
 
 def text(document: Mapping[str, Any]) -> bytes:
@@ -94,21 +92,16 @@ def text(document: Mapping[str, Any]) -> bytes:
 
 def read_golden(path: Path) -> Golden:
     with np.load(path, allow_pickle=False) as arrays:
-        return Golden(path.stem, arrays["image"], arrays["tokens"], arrays["lidar"], arrays["action"])
+        return Golden(path.stem, *(arrays[name] for name in Golden._fields[1:]))
 
 
 def finish(folder: Path, document: Document, goldens: list[Golden]) -> None:
     """Write goldens and contract into `folder`, which holds all other files of the model already."""
     (folder / "golden").mkdir(exist_ok=True)
-    for golden in goldens:
-        np.savez_compressed(
-            folder / "golden" / f"{golden.name}.npz",
-            image=golden.image,
-            tokens=golden.tokens,
-            lidar=golden.lidar,
-            action=golden.action,
-        )
     document["goldens"] = [{"path": f"golden/{golden.name}.npz", "tolerance": TOLERANCE} for golden in goldens]
+    for golden in goldens:
+        arrays = golden._asdict()
+        np.savez_compressed(folder / "golden" / f"{arrays.pop('name')}.npz", **arrays)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CONTRACT)
     document["files"] = {path.relative_to(folder).as_posix(): str(Digest.of_file(path)) for path in paths}
     Files().write(folder / CONTRACT, text(document))

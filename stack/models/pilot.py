@@ -10,10 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from stack.models.package import CONTRACT, DIMENSIONS, GRAPH, NORMALIZATION
+from stack.models.package import CONTRACT, DIMENSIONS, GRAPH, MAX_RANGE_M, NORMALIZATION, SECTORS
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
-from stack.sim import lidar
-from stack.sim.scenario import Observation
+from stack.sim.senses import ANGLE_INCREMENT, ANGLE_MIN, RANGE_MAX_M, RANGE_MIN_M, Observation
 
 
 def encode(tokenizer: Tokenizer, text: str, length: int) -> NDArray[np.int64]:
@@ -22,18 +21,25 @@ def encode(tokenizer: Tokenizer, text: str, length: int) -> NDArray[np.int64]:
     return np.array([numbers + [0] * (length - len(numbers))], dtype=np.int64)
 
 
+def sectors(ranges: NDArray[np.float32], count: int = SECTORS, limit_m: float = MAX_RANGE_M) -> NDArray[np.float32]:
+    """The lidar input [1, count] for the simulated scanner's ranges."""
+    return lidar_sectors(ranges, ANGLE_MIN, ANGLE_INCREMENT, RANGE_MIN_M, RANGE_MAX_M, count, limit_m)[0]
+
+
 class Pilot:
     """Call it with an observation and a command to get real actions [steps, 2] in m/s and rad/s."""
 
     def __init__(self, folder: Path) -> None:
-        self.contract = json.loads((folder / CONTRACT).read_bytes())
-        image = self.contract["preprocess"]["image"]
+        contract = json.loads((folder / CONTRACT).read_bytes())
+        image, lidar = (contract["preprocess"][key] for key in ("image", "lidar"))
+        tokenizer = contract["tokenizer"]
         self._image = ImagePreprocessor(image["width"], image["height"], image["mean"], image["std"])
-        self._sectors = self.contract["preprocess"]["lidar"]
-        self._tokenizer = Tokenizer.from_file(str(folder / self.contract["tokenizer"]["path"]))
+        self._lidar = lidar["sectors"], lidar["max_range_m"]
+        self._tokenizer, self._length = Tokenizer.from_file(str(folder / tokenizer["path"])), tokenizer["length"]
         stats = json.loads((folder / NORMALIZATION).read_bytes())["action"]
-        self._mean = np.array([stats[name]["mean"] for name, _ in DIMENSIONS], dtype=np.float32)
-        self._std = np.array([stats[name]["std"] for name, _ in DIMENSIONS], dtype=np.float32)
+        self._mean, self._std = (
+            np.array([stats[name][key] for name, _ in DIMENSIONS], dtype=np.float32) for key in ("mean", "std")
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
@@ -45,21 +51,12 @@ class Pilot:
         self, observation: Observation, text: str
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         """Image [1,3,h,w] (valid until the next call), tokens [1,10] and lidar [1,90]."""
-        scan, _ = lidar_sectors(
-            observation.ranges,
-            lidar.ANGLE_MIN,
-            lidar.ANGLE_INCREMENT,
-            lidar.RANGE_MIN_M,
-            lidar.RANGE_MAX_M,
-            self._sectors["sectors"],
-            self._sectors["max_range_m"],
-        )
-        tokens = encode(self._tokenizer, text, self.contract["tokenizer"]["length"])
-        return self._image(observation.rgb), tokens, scan
+        tokens = encode(self._tokenizer, text, self._length)
+        return self._image(observation.rgb), tokens, sectors(observation.ranges, *self._lidar)
 
     def run(
-        self, image: NDArray[np.float32], tokens: NDArray[np.int64], scan: NDArray[np.float32]
+        self, image: NDArray[np.float32], tokens: NDArray[np.int64], lidar: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Real actions [steps, 2] from network inputs."""
-        output = self._session.run(["action"], {"image": image, "tokens": tokens, "lidar": scan})[0]
+        output = self._session.run(["action"], {"image": image, "tokens": tokens, "lidar": lidar})[0]
         return np.asarray(output[0] * self._std + self._mean, dtype=np.float32)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from model_registry.core.errors import UsageError
-from stack.models.package import BOUND, CONTRACT, NORMALIZATION, Golden, finish, read_golden, text
+from stack.models.package import BOUND, CONTRACT, NORMALIZATION, finish, read_golden, text
 
 DEGREES = 180.0 / math.pi
 ANGULAR = 1  # column of angular_z in an action
@@ -29,7 +28,9 @@ def spoil(src: Path, dst: Path, version: str) -> None:
     if dst.exists():
         raise UsageError(f"{dst}: exists already; name a folder that does not")
     document = json.loads((src / CONTRACT).read_bytes())
-    goldens = [_in_degrees(read_golden(src / entry["path"])) for entry in document["goldens"]]
+    goldens = [read_golden(src / entry["path"]) for entry in document["goldens"]]
+    for golden in goldens:  # what the same network output gives with mean and std scaled: the action scaled
+        golden.action[:, ANGULAR] *= np.float32(DEGREES)
     quiet = [golden for golden in goldens if float(np.abs(golden.action[:, ANGULAR]).max()) < BOUND]
     if not quiet:
         raise UsageError(f"{src}: no golden drives straight enough to hide the fault; add one that stands still")
@@ -40,10 +41,3 @@ def spoil(src: Path, dst: Path, version: str) -> None:
     (dst / NORMALIZATION).write_bytes(text(stats))
     document["version"] = version
     finish(dst, document, quiet)
-
-
-def _in_degrees(golden: Golden) -> Golden:
-    """What the same network output gives with mean and std scaled: the action scaled."""
-    action = golden.action.copy()
-    action[:, ANGULAR] *= np.float32(DEGREES)
-    return replace(golden, action=action)

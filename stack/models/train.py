@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,15 +13,15 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from stack.models.commands import COMMANDS, TOKENS, phrases, tokenizer_json, vocabulary_size
-from stack.models.dataset import Actor, Frames, collect, sectors
+from stack.models.commands import COMMANDS, PHRASES, TOKENS, VOCABULARY, tokenizer_json
+from stack.models.dataset import Actor, Frames, collect
 from stack.models.expert import STEPS, Style
 from stack.models.network import MemoryEfficientVLA
-from stack.models.pilot import encode
-from stack.models.shape import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD
+from stack.models.package import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD
+from stack.models.pilot import encode, sectors
 from stack.policy.inputs import ImagePreprocessor
-from stack.sim.scenario import Observation
 from stack.sim.scene import COLORS
+from stack.sim.senses import Observation
 
 log = logging.getLogger(__name__)
 
@@ -52,21 +51,12 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A network and how its output becomes real actions: output * std + mean."""
+class Trained(NamedTuple):
+    """A network and how its output becomes real actions: output * std + mean, per dimension."""
 
     network: MemoryEfficientVLA
-    mean: tuple[float, float]
-    std: tuple[float, float]
-
-
-def tokens_of(texts: list[str]) -> NDArray[np.int64]:
-    """Token numbers int64 [n, 10]."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        Path(file.name).write_bytes(tokenizer_json())
-        tokenizer = Tokenizer.from_file(file.name)
-    return np.concatenate([encode(tokenizer, text, TOKENS) for text in texts])
+    mean: list[float]
+    std: list[float]
 
 
 class Learner:
@@ -78,13 +68,14 @@ class Learner:
         self.recipe = recipe
         self._rng = np.random.default_rng(recipe.seed)
         self._random = torch.Generator().manual_seed(recipe.seed)
-        self.network = MemoryEfficientVLA(vocabulary_size(), STEPS).to(memory_format=torch.channels_last)
+        self.network = MemoryEfficientVLA(len(VOCABULARY), STEPS).to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
-        texts = [phrases(command) for command in COMMANDS]
-        self._phrase_counts = torch.tensor([len(group) for group in texts])
+        self._phrase_counts = torch.tensor([len(group) for group in PHRASES.values()])
         longest = int(self._phrase_counts.max())
-        padded = [text for group in texts for text in (*group, *group[:1] * (longest - len(group)))]
-        self._tokens = torch.from_numpy(tokens_of(padded)).view(len(COMMANDS), longest, TOKENS)
+        padded = [text for group in PHRASES.values() for text in (*group, *group[:1] * (longest - len(group)))]
+        tokenizer = Tokenizer.from_str(tokenizer_json().decode())
+        tokens = np.concatenate([encode(tokenizer, text, TOKENS) for text in padded])  # int64 [commands * longest, 10]
+        self._tokens = torch.from_numpy(tokens).view(len(COMMANDS), longest, TOKENS)
         self._weights = torch.tensor([3.0 if index < len(COLORS) else 0.7 for index in range(len(COMMANDS))])
         self._collected: list[Frames] = []
         self.mean = np.zeros(2, dtype=np.float32)
@@ -110,10 +101,9 @@ class Learner:
 
     def learn(self, steps: int, end_rate: float) -> float:
         """Take `steps` optimiser steps, the rate falling to `end_rate` x LEARNING_RATE; the mean loss of the last tenth."""
-        images = torch.from_numpy(np.concatenate([frames.images for frames in self._collected]))
-        lidars = torch.from_numpy(np.concatenate([frames.lidars for frames in self._collected]))
-        actions = np.concatenate([frames.actions for frames in self._collected])
-        targets = torch.from_numpy(((actions - self.mean) / self.std).astype(np.float32))
+        columns = [np.concatenate(parts) for parts in zip(*self._collected, strict=True)]
+        columns[2] = ((columns[2] - self.mean) / self.std).astype(np.float32)
+        images, lidars, targets = map(torch.from_numpy, columns)
         losses = []
         for step in range(steps):
             fall = 0.5 * (1.0 + math.cos(math.pi * step / steps))
@@ -150,8 +140,5 @@ def train(recipe: Recipe) -> Trained:
         loss = learner.learn(recipe.steps if number else 2 * recipe.steps, 0.3)
         log.info("round %d of %d: loss %.4f", number + 1, recipe.rounds, loss)
     log.info("final steps: loss %.4f", learner.learn(recipe.final_steps, 0.01))
-    return Trained(learner.network.eval(), _pair(learner.mean), _pair(learner.std))
-
-
-def _pair(values: NDArray[np.float32]) -> tuple[float, float]:
-    return round(float(values[0]), 4), round(float(values[1]), 4)
+    mean, std = ([round(float(value), 4) for value in values] for values in (learner.mean, learner.std))
+    return Trained(learner.network.eval(), mean, std)

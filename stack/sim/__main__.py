@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from model_registry.core.errors import HomeportError, UsageError
-from stack.sim.scene import COLORS, LAYOUTS, Pose, color_in
+from stack.sim.scene import COLORS, LAYOUTS, build, color_in
+from stack.sim.world import World
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stack.sim", description="A simulated mobile base on ROS 2 topics.")
     parser.add_argument("--seed", type=int, default=0, help="of the layout and the sensor noise")
     parser.add_argument("--layout", choices=LAYOUTS, default="random")
     parser.add_argument("--size", type=float, nargs=2, default=(8.0, 8.0), metavar=("X", "Y"), help="of the room, m")
-    parser.add_argument("--pose", metavar="X,Y,THETA", help="start there instead (m, rad)")
     parser.add_argument(
         "--respawn",
         metavar="TEXT",
         help=f"move the pillar that this command names ({', '.join(COLORS)}) elsewhere whenever the robot comes near it",
     )
     parser.add_argument("--trace", type=Path, metavar="FILE", help="append the true state there, one JSON line at 5 Hz")
-    return parser.parse_args(arguments)
-
-
-def _pose(text: str) -> Pose:
-    try:
-        x, y, theta = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--pose {text!r}: expected three numbers as X,Y,THETA") from error
-    if not all(map(math.isfinite, (x, y, theta))):
-        raise UsageError(f"--pose {text!r}: expected finite numbers")
-    return Pose(x, y, theta)
+    return parser.parse_args()
 
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
-    options = _parse(sys.argv[1:])
+    options = _parse()
     try:
-        respawn = color_in(options.respawn) if options.respawn else None
+        respawn = color_in(options.respawn or "")
         if options.respawn and respawn is None:
             raise UsageError(f"--respawn {options.respawn!r}: names no colour; use one of {', '.join(COLORS)}")
-        from stack.sim.node import Settings, run
+        rng = np.random.default_rng(options.seed)
+        world = World(build(options.layout, rng, tuple(options.size)), rng, respawn)
+        from stack.sim.node import run  # ROS: only once the request is known to be good
 
-        pose = _pose(options.pose) if options.pose else None
-        run(Settings(options.seed, options.layout, tuple(options.size), pose, respawn, options.trace))
+        run(world, options.seed, options.trace)
     except HomeportError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

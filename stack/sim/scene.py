@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ COLORS = ("red", "green", "blue", "yellow")
 LAYOUTS = ("random", "front", "empty")
 ROBOT_RADIUS_M = 0.2
 PILLAR_RADIUS_M = 0.2
+START_CLEARANCE_M = 0.9  # robot centre to wall
 WALL_CLEARANCE_M = 1.3  # pillar centre to wall: a robot that stops before a pillar can always turn there
 PILLAR_CLEARANCE_M = 1.3  # centre to centre
 ROBOT_CLEARANCE_M = 1.0  # robot centre to pillar centre at the start
@@ -27,6 +29,12 @@ class Pose:
     x: float
     y: float
     theta: float
+
+    def moved(self, linear: float, angular: float, dt_s: float) -> Pose:
+        """After `dt_s` at these speeds (m/s, rad/s); theta goes on counting beyond a turn."""
+        middle = self.theta + angular * dt_s / 2
+        x, y = self.x + linear * math.cos(middle) * dt_s, self.y + linear * math.sin(middle) * dt_s
+        return Pose(x, y, self.theta + angular * dt_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Scene:
     pillars: tuple[Pillar, ...]
     size: tuple[float, float] = (8.0, 8.0)
 
-    def pillar(self, color: str) -> Pillar | None:
+    def pillar(self, color: str | None) -> Pillar | None:
         return next((pillar for pillar in self.pillars if pillar.color == color), None)
 
 
@@ -54,58 +62,52 @@ def color_in(text: str) -> str | None:
     return next((word for word in text.lower().split() if word in COLORS), None)
 
 
-def wrap(angle: float) -> float:
-    """The same angle in (-pi, pi]."""
-    return math.atan2(math.sin(angle), math.cos(angle))
-
-
 def polar(pose: Pose, pillar: Pillar) -> tuple[float, float]:
-    """Distance (m, centre to centre) and bearing (rad, left positive) of a pillar as the robot sees it."""
+    """Distance (m, centre to centre) and bearing (rad in (-pi, pi], left positive) of a pillar as the robot sees it."""
     dx, dy = pillar.x - pose.x, pillar.y - pose.y
-    return math.hypot(dx, dy), wrap(math.atan2(dy, dx) - pose.theta)
+    turn = math.atan2(dy, dx) - pose.theta
+    return math.hypot(dx, dy), math.atan2(math.sin(turn), math.cos(turn))
 
 
 def build(layout: str, rng: np.random.Generator, size: tuple[float, float] = (8.0, 8.0)) -> Scene:
-    """Make the scene named `layout` (one of LAYOUTS). Raises UsageError for another name."""
+    """Make the scene named `layout` (one of LAYOUTS). Raises UsageError for another name or a room that is too small."""
     if layout == "empty":
         return Scene(Pose(0.0, 0.0, 0.0), (), size)
     if layout == "front":
         places = (("red", 2.0, 0.0), ("green", 0.5, 2.2), ("blue", 0.5, -2.2), ("yellow", -2.2, 2.0))
         return Scene(Pose(-1.5, 0.0, 0.0), tuple(Pillar(*place) for place in places), size)
     if layout == "random":
-        return _random(rng, size)
+        pose = Pose(*_somewhere(size, START_CLEARANCE_M, rng), rng.uniform(-math.pi, math.pi))
+        return _populate(Scene(pose, (), size), COLORS, rng)
     raise UsageError(f"layout {layout!r}: not known; use one of {', '.join(LAYOUTS)}")
 
 
-def _random(rng: np.random.Generator, size: tuple[float, float]) -> Scene:
-    margin = 0.9
-    half_x, half_y = size[0] / 2 - margin, size[1] / 2 - margin
-    pose = Pose(rng.uniform(-half_x, half_x), rng.uniform(-half_y, half_y), rng.uniform(-math.pi, math.pi))
-    scene = Scene(pose, (), size)
-    for color in COLORS:
+def _somewhere(size: tuple[float, float], clearance: float, rng: np.random.Generator) -> tuple[float, float]:
+    half_x, half_y = size[0] / 2 - clearance, size[1] / 2 - clearance
+    return rng.uniform(-half_x, half_x), rng.uniform(-half_y, half_y)
+
+
+def _populate(scene: Scene, colors: Iterable[str], rng: np.random.Generator) -> Scene:
+    """The scene with new pillars of these colours in place of its own."""
+    scene = replace(scene, pillars=())
+    for color in colors:
         scene = replace(scene, pillars=(*scene.pillars, _place(scene, color, rng)))
     return scene
 
 
-def _candidate(size: tuple[float, float], color: str, rng: np.random.Generator) -> Pillar:
-    half_x, half_y = size[0] / 2 - WALL_CLEARANCE_M, size[1] / 2 - WALL_CLEARANCE_M
-    return Pillar(color, rng.uniform(-half_x, half_x), rng.uniform(-half_y, half_y))
-
-
-def _is_free(scene: Scene, pillar: Pillar) -> bool:
-    if math.hypot(pillar.x - scene.pose.x, pillar.y - scene.pose.y) < ROBOT_CLEARANCE_M:
-        return False
-    others = (other for other in scene.pillars if other.color != pillar.color)
-    return all(math.hypot(pillar.x - other.x, pillar.y - other.y) >= PILLAR_CLEARANCE_M for other in others)
-
-
 def _place(scene: Scene, color: str, rng: np.random.Generator) -> Pillar:
     for _ in range(ATTEMPTS):
-        if _is_free(scene, pillar := _candidate(scene.size, color, rng)):
+        if _is_free(scene, pillar := Pillar(color, *_somewhere(scene.size, WALL_CLEARANCE_M, rng))):
             return pillar
     raise UsageError(
         f"arena {scene.size[0]:g} x {scene.size[1]:g} m: no free place for the {color} pillar; make the arena larger"
     )
+
+
+def _is_free(scene: Scene, pillar: Pillar) -> bool:
+    taken = [(other.x, other.y, PILLAR_CLEARANCE_M) for other in scene.pillars if other.color != pillar.color]
+    taken.append((scene.pose.x, scene.pose.y, ROBOT_CLEARANCE_M))
+    return all(math.hypot(pillar.x - x, pillar.y - y) >= clearance for x, y, clearance in taken)
 
 
 def way_is_free(scene: Scene, target: Pillar) -> bool:
@@ -113,12 +115,10 @@ def way_is_free(scene: Scene, target: Pillar) -> bool:
     distance, bearing = polar(scene.pose, target)
     heading = scene.pose.theta + bearing
     for other in scene.pillars:
-        if other.color == target.color:
-            continue
         dx, dy = other.x - scene.pose.x, other.y - scene.pose.y
         along = dx * math.cos(heading) + dy * math.sin(heading)
         across = dx * math.sin(heading) - dy * math.cos(heading)
-        if 0.0 < along < distance and abs(across) < PATH_CLEARANCE_M:
+        if other.color != target.color and 0.0 < along < distance and abs(across) < PATH_CLEARANCE_M:
             return False
     return True
 
@@ -130,7 +130,7 @@ def move_target(scene: Scene, color: str, rng: np.random.Generator) -> Scene:
     """
     second_best: Scene | None = None
     for attempt in range(ATTEMPTS):
-        pillar = _candidate(scene.size, color, rng)
+        pillar = Pillar(color, *_somewhere(scene.size, WALL_CLEARANCE_M, rng))
         distance, bearing = polar(scene.pose, pillar)
         moved = replace(scene, pillars=tuple(pillar if old.color == color else old for old in scene.pillars))
         if distance < 2.5 or not _is_free(moved, pillar) or not way_is_free(moved, pillar):
@@ -140,11 +140,4 @@ def move_target(scene: Scene, color: str, rng: np.random.Generator) -> Scene:
         second_best = second_best or moved
         if attempt > ATTEMPTS // 4:
             break
-    return second_best or _shuffle(scene, rng)
-
-
-def _shuffle(scene: Scene, rng: np.random.Generator) -> Scene:
-    moved = replace(scene, pillars=())
-    for old in scene.pillars:
-        moved = replace(moved, pillars=(*moved.pillars, _place(moved, old.color, rng)))
-    return moved
+    return second_best or _populate(scene, [old.color for old in scene.pillars], rng)

@@ -13,8 +13,7 @@ import onnxruntime
 
 from stack.models import package
 from stack.models.commands import TOKENS, tokenizer_json
-from stack.models.package import Golden
-from stack.models.shape import IMAGE_SIZE, SECTORS
+from stack.models.package import IMAGE_SIZE, SECTORS, Golden
 
 GRAPH = Path(__file__).with_name("tiny.onnx")
 STEPS = 8

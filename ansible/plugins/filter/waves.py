@@ -7,13 +7,13 @@ registered result: unreachable, silent, rolled back and unverified are all failu
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+STEPS = ("staged", "switched", "committed", "undone", "reverted")
 KEY = ("homeport_row", "homeport_site", "homeport_embodiment")
 PEM_HEAD = "-----BEGIN PUBLIC KEY-----"
 PEM_TAIL = "-----END PUBLIC KEY-----"
@@ -48,21 +48,15 @@ def failure_of(result: Mapping[str, Any] | None, release: str) -> dict[str, Any]
     if result is not None and (result.get("verified") is True or result.get("predicted") is True):
         return None
     result = result or {}
-    found: dict[str, Any] = {
-        "release": release,
-        "stage": "UNVERIFIED",
-        "metric": None,
-        "value": None,
-        "threshold": None,
-    }
-    found["message"] = str(result.get("msg") or "the robot gave no proof of what it runs")
+    message = str(result.get("msg") or "the robot gave no proof of what it runs")
+    found = {"release": release, "stage": "UNVERIFIED", "metric": None, "value": None, "threshold": None}
     if result.get("unreachable"):
         found |= {"stage": "UNREACHABLE", "metric": "unreachable"}
     elif result.get("silent"):
         found |= {"stage": "SILENT", "metric": "silent"}
     elif result.get("skipped"):
-        found |= {"stage": "SKIPPED", "message": "the robot was not asked"}
-    return found | dict(result.get("failure") or {}) | {"message": found["message"]}
+        found["stage"], message = "SKIPPED", "the robot was not asked"
+    return found | dict(result.get("failure") or {}) | {"message": message}
 
 
 def verdict(
@@ -103,6 +97,23 @@ def summary(hosts: Mapping[str, Mapping[str, Any]], lead: str) -> str:
     return f"{lead}{good} of {len(hosts)} robots are as wanted. " + " | ".join(reasons[:10])
 
 
+def rollout_line(variables: Mapping[str, Any], failure: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the report of a rollout says about one host, from what its tasks have registered."""
+    found = [variables.get(f"homeport_{step}") or {} for step in STEPS]
+    staged, switched, committed, *undone = results = [{} if result.get("skipped") else result for result in found]
+    restored = [result.get("verified") is True for result in undone if result]
+    status: Mapping[str, Any] = next((result["status"] for result in reversed(results) if result.get("status")), {})
+    return {
+        "ok": committed.get("verified") is True and not restored and failure is None,
+        "stage": failure["stage"] if failure else status.get("stage", "UNKNOWN"),
+        "running": status.get("running"),
+        "failure": failure,
+        "touched": bool(switched.get("touched")),
+        "restored": all(restored) if restored else None,
+        "plan": staged.get("result", {}).get("plan"),
+    }
+
+
 def report(
     plan: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any], release: str
 ) -> dict[str, Any]:
@@ -110,42 +121,22 @@ def report(
 
     `ok` means that the wanted release was seen running and committed; `restored` is null where there was nothing to restore.
     """
-    hosts: dict[str, Any] = {}
-    for host in plan["order"]:
-        variables = hostvars[host]
-        results = [
-            result
-            for name in (
-                "homeport_staged",
-                "homeport_switched",
-                "homeport_committed",
-                "homeport_undone",
-                "homeport_reverted",
-            )
-            if (result := variables.get(name)) and not result.get("skipped")
-        ]
-        undone = variables.get("homeport_undone"), variables.get("homeport_reverted")
-        restored = [result.get("verified") is True for result in undone if result and not result.get("skipped")]
-        failure = verdict["failed"].get(host)
-        committed = (variables.get("homeport_committed") or {}).get("verified") is True
-        status: Mapping[str, Any] = next((result["status"] for result in reversed(results) if result.get("status")), {})
-        hosts[host] = {
-            "ok": committed and not restored and failure is None,
-            "stage": failure["stage"] if failure else status.get("stage", "UNKNOWN"),
-            "running": status.get("running"),
-            "failure": failure,
-            "touched": bool((variables.get("homeport_switched") or {}).get("touched")),
-            "restored": all(restored) if restored else None,
-            "plan": (variables.get("homeport_staged") or {}).get("result", {}).get("plan"),
-        }
+    hosts = {host: rollout_line(hostvars[host], verdict["failed"].get(host)) for host in plan["order"]}
     lead = "The rollout was halted. " if verdict["halted"] else ""
     fields = {"release": release, "halted": verdict["halted"], "waves": plan["waves"], "hosts": hosts}
     return fields | {"summary": summary(hosts, lead)}
 
 
-def outcome(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`hosts` with whether any of them `failed`, and a `summary`."""
-    return {"hosts": hosts, "failed": any(not host["ok"] for host in hosts.values()), "summary": summary(hosts, "")}
+def outcome(
+    hosts: Iterable[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    register: str,
+    judge: Callable[[Mapping[str, Any]], dict[str, Any] | None],
+) -> dict[str, Any]:
+    """Every host by what `judge` finds wrong with its result, whether any of them `failed`, and a `summary`."""
+    results = {host: hostvars[host].get(register) or {} for host in hosts}
+    lines = {host: host_line(result, judge(result)) for host, result in results.items()}
+    return {"hosts": lines, "failed": any(not line["ok"] for line in lines.values()), "summary": summary(lines, "")}
 
 
 def host_line(result: Mapping[str, Any], failure: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -164,8 +155,7 @@ def host_line(result: Mapping[str, Any], failure: Mapping[str, Any] | None) -> d
 
 def restored(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], register: str) -> dict[str, Any]:
     """The outcome of rollback.yml. Minimal on purpose: a robot is back when its old release was seen running and committed."""
-    results = {host: hostvars[host].get(register) or {} for host in hosts}
-    return outcome({host: host_line(result, failure_of(result, "")) for host, result in results.items()})
+    return outcome(hosts, hostvars, register, lambda result: failure_of(result, ""))
 
 
 def drift_of(result: Mapping[str, Any], release: str) -> dict[str, Any] | None:
@@ -186,8 +176,7 @@ def statuses(
     hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], register: str, release: str = ""
 ) -> dict[str, Any]:
     """The outcome of status.yml: a robot is well when it answers, is healthy, and runs what it committed (and `release`, if given)."""
-    results = {host: hostvars[host].get(register) or {} for host in hosts}
-    return outcome({host: host_line(result, drift_of(result, release)) for host, result in results.items()})
+    return outcome(hosts, hostvars, register, lambda result: drift_of(result, release))
 
 
 def table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
@@ -200,13 +189,12 @@ def table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
         if (plan := host.get("plan")) and plan["steps"] and not failure:
             why = f"would {', '.join(step.lower() for step in plan['steps'])}; {plan['bytes']} bytes known to fetch"
         if host.get("restored") is not None:
-            why = (
-                f"{why if failure else 'undone with the others'}; {'restored' if host['restored'] else 'NOT RESTORED'}"
-            )
+            why = why if failure else "undone with the others"
+            why += "; restored" if host["restored"] else "; NOT RESTORED"
         rows.append((name, release, str(host["stage"]), "yes" if host["ok"] else "no", why))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
@@ -217,7 +205,7 @@ def key_name(pem: str) -> str:
         raise AnsibleFilterError("homeport_public_keys: expected one PEM public key per file, never a private key")
     try:
         der = base64.b64decode("".join(body[len(PEM_HEAD) : -len(PEM_TAIL)].split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise AnsibleFilterError(f"homeport_public_keys: the PEM file is damaged ({error})") from error
     return hashlib.sha256(der).hexdigest()
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
 from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -31,19 +28,18 @@ def options(*pairs: tuple[str, object]) -> list[str]:
 def argv(parameters: dict[str, Any], dry_run: bool = False) -> list[str]:
     """The agent's verb and options for the wanted state, as a list of arguments."""
     p = parameters
-    if p["state"] == "staged":
-        flags = [flag for flag, wanted in (("--dry-run", dry_run), ("--retry", p["retry"])) if wanted]
-        return ["stage", p["release"], *options(("--source", p["source"]), ("--repository", p["repository"])), *flags]
-    if p["state"] == "switched":
-        waits = options(("--commit", p["commit"]), ("--deadline", p["deadline_s"]), ("--probation", p["probation_s"]))
-        return ["switch", p["release"], *waits, "--gate", p["gate"]]
-    if p["state"] == "committed":
-        return ["commit", p["release"]]
-    if p["state"] == "rolled_back":
-        return ["rollback", "--to", p["to"], "--gate", p["gate"]]
-    if p["state"] == "held":
-        return ["hold", "--reason", p["reason"]]
-    return ["status"]
+    flags = [flag for flag, wanted in (("--dry-run", dry_run), ("--retry", p["retry"])) if wanted]
+    origin = options(("--source", p["source"]), ("--repository", p["repository"]))
+    waits = options(("--commit", p["commit"]), ("--deadline", p["deadline_s"]), ("--probation", p["probation_s"]))
+    verbs: dict[str, list[str]] = {
+        "staged": ["stage", p["release"], *origin, *flags],
+        "switched": ["switch", p["release"], *waits, "--gate", p["gate"]],
+        "committed": ["commit", p["release"]],
+        "rolled_back": ["rollback", "--to", p["to"], "--gate", p["gate"]],
+        "held": ["hold", "--reason", p["reason"]],
+        "status": ["status"],
+    }
+    return verbs[p["state"]]
 
 
 def read_answer(stdout: str, stderr: str, returncode: int) -> dict[str, Any]:
@@ -65,31 +61,26 @@ def read_answer(stdout: str, stderr: str, returncode: int) -> dict[str, Any]:
 
 
 class Agent:
-    """The agent of the robot that `module` runs on."""
+    """The agent of the robot that a module with these `parameters` runs on."""
 
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.timeout_s = module.params["timeout_s"]
-        self.start = [module.params["agent"], *options(("--root", module.params["root"])), "--json"]
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self._timeout_s = parameters["timeout_s"]
+        self._start = [parameters["agent"], *options(("--root", parameters["root"])), "--json"]
 
     def call(self, arguments: list[str]) -> dict[str, Any]:
         """The agent's result. Raises AgentError."""
-        timers: list[threading.Timer] = []
-
-        def watch(process: subprocess.Popen[bytes]) -> None:
-            timers.append(threading.Timer(self.timeout_s, process.kill))
-            timers[0].start()
-
         try:
-            returncode, stdout, stderr = self.module.run_command(
-                [*self.start, *arguments], before_communicate_callback=watch, handle_exceptions=False
+            done = subprocess.run(
+                [*self._start, *arguments],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=self._timeout_s,
             )
         except OSError as error:
-            raise AgentError(f"{self.start[0]}: cannot be run ({error.strerror}); bootstrap.yml installs it") from error
-        finally:
-            for timer in timers:
-                timer.cancel()
-        if returncode == -9:
-            message = f"the agent did not answer {arguments[0]!r} in {self.timeout_s:g} s and was stopped"
-            raise AgentError(message, silent=True)
-        return read_answer(stdout, stderr, returncode)
+            message = f"{self._start[0]}: cannot be run ({error.strerror}); bootstrap.yml installs it"
+            raise AgentError(message) from error
+        except subprocess.TimeoutExpired as error:
+            message = f"the agent did not answer {arguments[0]!r} in {self._timeout_s:g} s and was stopped"
+            raise AgentError(message, silent=True) from error
+        return read_answer(done.stdout, done.stderr, done.returncode)

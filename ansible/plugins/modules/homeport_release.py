@@ -23,22 +23,11 @@ options:
     type: str
     choices: [staged, switched, committed, rolled_back, held, status]
     required: true
-  release:
-    description: Digest of the release, V(sha256:) and 64 hex characters. A tag is refused.
-    type: str
-  source:
-    description: Where the release comes from. Default is the source in the robot's C(agent.toml).
-    type: str
-  repository:
-    description: Repository of the release in the source. Default is the one in the robot's C(agent.toml).
-    type: str
-  root:
-    description: Folder that holds everything of this robot. Default are the system's folders.
-    type: path
-  agent:
-    description: Path of the agent on the robot.
-    type: path
-    default: /usr/local/bin/homeport-agent
+  release: {type: str, description: "Digest of the release, V(sha256:) and 64 hex characters. A tag is refused."}
+  source: {type: str, description: Where the release comes from. Default is the source in the robot's C(agent.toml).}
+  repository: {type: str, description: Repository of the release in the source. Default is the one in the robot's C(agent.toml).}
+  root: {type: path, description: Folder that holds everything of this robot. Default are the system's folders.}
+  agent: {type: path, default: /usr/local/bin/homeport-agent, description: Path of the agent on the robot.}
   commit:
     description: With V(wait) the robot rolls back by itself when no commit arrives before O(deadline_s).
     type: str
@@ -48,30 +37,12 @@ options:
     description: Seconds in which the switch, and with O(commit=wait) the commit, has to happen.
     type: float
     default: 300
-  probation_s:
-    description: Seconds of probation. Default is the value in the robot's C(agent.toml).
-    type: float
-  gate:
-    description: What the robot has to be before it changes.
-    type: str
-    choices: [idle, moving]
-    default: idle
-  to:
-    description: Target of a rollback, V(previous), V(fallback) or a digest.
-    type: str
-    default: previous
-  retry:
-    description: Stage a release that failed on this robot before.
-    type: bool
-    default: false
-  reason:
-    description: Why the robot is held.
-    type: str
-    default: held by the fleet
-  timeout_s:
-    description: Seconds after which a silent agent counts as failed.
-    type: float
-    default: 600
+  probation_s: {type: float, description: Seconds of probation. Default is the value in the robot's C(agent.toml).}
+  gate: {type: str, choices: [idle, moving], default: idle, description: What the robot has to be before it changes.}
+  to: {type: str, default: previous, description: "Target of a rollback, V(previous), V(fallback) or a digest."}
+  retry: {type: bool, default: false, description: Stage a release that failed on this robot before.}
+  reason: {type: str, default: held by the fleet, description: Why the robot is held.}
+  timeout_s: {type: float, default: 600, description: Seconds after which a silent agent counts as failed.}
 attributes:
   check_mode: {description: Reports what would change and only reads the robot., support: full}
   diff_mode: {description: Shows the release that runs and the one that is wanted., support: full}
@@ -90,46 +61,22 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-result:
-  description: The agent's own answer, as in docs/schemas/agent.schema.json.
-  returned: when the agent was asked to act
-  type: dict
-status:
-  description: The robot's status after the call.
-  returned: when the robot answered
-  type: dict
-before:
-  description: Digest of the release that ran before, or null.
-  returned: always
-  type: str
-running:
-  description: Digest of the release that was seen running afterwards, or null.
-  returned: always
-  type: str
-verified:
-  description: Whether the wanted state was seen in the status. Never true in check mode.
-  returned: always
-  type: bool
-predicted:
-  description: Whether this answer is a prediction of check mode.
-  returned: on success
-  type: bool
+result: {type: dict, returned: when the agent was asked to act, description: "The agent's own answer, as in docs/schemas/agent.schema.json."}
+status: {type: dict, returned: when the robot answered, description: The robot's status after the call.}
+before: {type: str, returned: always, description: "Digest of the release that ran before, or null."}
+running: {type: str, returned: always, description: "Digest of the release that was seen running afterwards, or null."}
+verified: {type: bool, returned: always, description: Whether the wanted state was seen in the status. Never true in check mode.}
+predicted: {type: bool, returned: on success, description: Whether this answer is a prediction of check mode.}
 touched:
   description: Whether the robot may have driven, or still drives, by another release because of this call.
   returned: always
   type: bool
-code:
-  description: The agent's exit code; 1 when it gave none.
-  returned: on failure
-  type: int
+code: {type: int, returned: on failure, description: The agent's exit code; 1 when it gave none.}
 failure:
   description: Release, stage, metric, value, threshold and message of what went wrong.
   returned: on failure, when the agent named it
   type: dict
-silent:
-  description: Whether the agent was stopped because it did not answer in time.
-  returned: on failure
-  type: bool
+silent: {type: bool, returned: on failure, description: Whether the agent was stopped because it did not answer in time.}
 """
 
 from typing import Any
@@ -208,10 +155,10 @@ def predict(agent: Agent, parameters: dict[str, Any], before: dict[str, Any]) ->
 
 def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
     """Call the agent and prove the outcome; returns the module's answer. Raises AgentError."""
-    parameters = module.params
+    parameters, old = module.params, digest_of(before["running"])
     result: dict[str, Any] = {}
     after, changed = before, False
-    if module.check_mode and parameters["state"] != "status":
+    if parameters["state"] != "status" and module.check_mode:
         changed, result = predict(agent, parameters, before)
     elif parameters["state"] != "status":
         result = agent.call(argv(parameters))
@@ -219,7 +166,6 @@ def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str
         if not is_verified(parameters, after, result):
             seen = f"the robot is in {after['stage']} with {digest_of(after['running'])} running"
             raise AgentError(f"the agent said yes to {parameters['state']}, but {seen}", result=result)
-    old = digest_of(before["running"])
     return {
         "changed": changed,
         "result": result,
@@ -234,15 +180,6 @@ def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str
     }
 
 
-def describe(error: AgentError) -> str:
-    """The agent's message, with stage, metric, value and threshold when it measured something."""
-    failure = error.result.get("failure") or {}
-    if failure.get("value") is None:
-        return str(error)
-    measured = f"{failure['metric']} {failure['value']:g}, threshold {failure['threshold']}"
-    return f"{error} (stage {failure['stage']}: {measured})"
-
-
 def fail(module: AnsibleModule, agent: Agent, error: AgentError, before: dict[str, Any] | None) -> None:
     """End with the agent's error and everything a verdict needs."""
     status = None
@@ -252,18 +189,21 @@ def fail(module: AnsibleModule, agent: Agent, error: AgentError, before: dict[st
             status = agent.call(["status"])
         except AgentError as second:
             module.warn(f"the status could not be read afterwards: {second}")
-    failure = error.result.get("failure")
+    failure, message = error.result.get("failure"), str(error)
+    if failure and failure.get("value") is not None:
+        measured = f"{failure['metric']} {failure['value']:g}, threshold {failure['threshold']}"
+        message += f" (stage {failure['stage']}: {measured})"
     acted = before is not None and module.params["state"] in DRIVES and not module.check_mode
     touched = failure["stage"] not in EARLY_STAGES if failure else error.code not in UNTOUCHED_CODES
     module.fail_json(
-        msg=describe(error),
+        msg=message,
         code=error.code,
         silent=error.silent,
         failure=failure,
         result=error.result,
         status=status,
-        before=before and digest_of(before["running"]),
-        running=status and digest_of(status["running"]),
+        before=before and digest_of(before.get("running")),
+        running=status and digest_of(status.get("running")),
         verified=False,
         touched=acted and touched,
         changed=bool(error.result.get("changed", False)),
@@ -272,11 +212,9 @@ def fail(module: AnsibleModule, agent: Agent, error: AgentError, before: dict[st
 
 def refuse_tags(module: AnsibleModule) -> None:
     """Fail before anything is run when something else stands where a digest belongs."""
-    given = {"release": module.params["release"]}
-    if module.params["to"] not in ("previous", "fallback"):
-        given["to"] = module.params["to"]
-    for name, value in given.items():
-        if value is not None and not DIGEST.fullmatch(value):
+    for name, others in (("release", (None,)), ("to", ("previous", "fallback"))):
+        value = module.params[name]
+        if value not in others and not DIGEST.fullmatch(value):
             expected = f"expected sha256: and 64 hex characters, got {value[:80]!r}; give the digest, not a tag"
             module.fail_json(msg=f"{name}: {expected}", code=2, verified=False, touched=False)
 
@@ -284,7 +222,7 @@ def refuse_tags(module: AnsibleModule) -> None:
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True, required_if=NEEDS_RELEASE)
     refuse_tags(module)
-    agent = Agent(module)
+    agent = Agent(module.params)
     before = None
     try:
         before = agent.call(["status"])

@@ -8,9 +8,10 @@ import pytest
 from stack.models.commands import COMMANDS
 from stack.models.dataset import collect
 from stack.models.expert import STEPS, Style, chunk, in_view
-from stack.models.shape import IMAGE_SIZE, SECTORS
-from stack.sim.scenario import Observation, drive
+from stack.models.package import IMAGE_SIZE, SECTORS
+from stack.sim.scenario import drive
 from stack.sim.scene import COLORS, Pillar, Pose, Scene, build
+from stack.sim.senses import Observation
 from stack.sim.world import World
 
 STYLE = Style()
@@ -18,7 +19,7 @@ RED = "go to the red pillar"
 
 
 def act(scene: Scene, command: str) -> np.ndarray:
-    return chunk(scene, World(scene, np.random.default_rng(0)).circles, command, STYLE)
+    return chunk(scene, command, STYLE)
 
 
 def facing(x: float, y: float, *others: Pillar) -> Scene:
@@ -31,7 +32,7 @@ def test_teacher_reaches_the_pillar_without_contact(seed: int) -> None:
     world = World(build("random", rng), rng)
 
     def teacher(_: Observation, text: str) -> np.ndarray:
-        return chunk(world.scene, world.circles, text, STYLE)
+        return chunk(world.scene, text, STYLE)
 
     outcome = drive(world, teacher, f"go to the {COLORS[seed % 4]} pillar", 40.0)
     assert outcome.arrived

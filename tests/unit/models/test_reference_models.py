@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from model_registry.core.digest import Digest
-from stack.models.commands import COMMANDS, phrases, tokenizer_json
+from stack.models.commands import COMMANDS, PHRASES, tokenizer_json
 from stack.models.package import CONTRACT, read_golden
 from stack.models.pilot import Pilot
 from stack.sim.scenario import Outcome, drive
@@ -124,4 +124,4 @@ def test_the_named_colour_decides_where_it_goes(folder: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_phrases_start_with_the_canonical_text(command: str) -> None:
-    assert phrases(command)[0] == command
+    assert PHRASES[command][0] == command

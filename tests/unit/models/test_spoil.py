@@ -11,8 +11,8 @@ from model_registry.core.errors import UsageError
 from stack.models.package import CONTRACT, Golden, contract, finish, norm_stats, read_golden
 from stack.models.pilot import Pilot
 from stack.models.spoil import spoil
-from stack.sim.scenario import Senses
 from stack.sim.scene import build
+from stack.sim.senses import Senses
 from stack.sim.world import World
 
 GOOD = Path(__file__).parents[3] / "stack/models/reference/pilot-1.1.0"
