@@ -149,23 +149,25 @@ class Demo:
         self.story.say(
             f"  Caught by {found['caught_by']} on {found['hosts_touched']} of {len(NAMES)} robots: {found['message']}"
         )
-        self.story.say("  The rollout stopped; the canary drives 1.1.0 again and the others never changed.")
+        canary = "drives 1.1.0 again" if found["drove"] else "was driven by 1.1.0 all the time"
+        self.story.say(f"  The rollout stopped; the canary {canary} and the others never changed.")
         self.story.done("try 1.2.0, and have it caught")
         return found
 
     def bad_outcome(self, digest: str) -> dict[str, Any]:
         """On which robots the release ran at all, and by what it was caught, from their own journals."""
-        touched, failure = [], None
+        touched, drove, failure = [], False, None
         for robot in self.fleet.robots:
             records = [r for r in robot.journal() if r["release"] == digest]
             if any(r["stage"] == "WAIT" for r in records):
                 touched.append(robot.name)
+            drove = drove or any(r["stage"] == "SWITCH" for r in records)
             for record in records:
                 failure = record["detail"].get("failure") or failure
         if failure is None:
             raise AssertionError("no journal says what caught the bad release")
         return {
-            "version": "1.2.0", "hosts_touched": len(touched), "hosts": touched,
+            "version": "1.2.0", "hosts_touched": len(touched), "hosts": touched, "drove": drove,
             "caught_by": f"{GATES[failure['stage']]} gate: {failure['metric']}", "value": failure["value"],
             "threshold": failure["threshold"], "message": failure["message"],
         }  # fmt: skip
