@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock deploy rollback status clean
+.PHONY: help demo test lint bench dist lock deploy rollback status clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -36,6 +36,10 @@ lint: $(READY) ## ruff, mypy --strict, shellcheck
 
 bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode); one JSON line a bench
 	@$(PY) -m tests.bench $(BENCH)
+
+dist: $(READY) ## build/dist: the wheel that releases of the row `process` carry, and the agent as one file
+	@$(PY) -m hatchling build -t wheel -d build/dist
+	@$(PY) -m stack.agent.build --out build/dist/homeport-agent
 
 lock: $(READY) ## resolve the lock files anew from pyproject.toml
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
