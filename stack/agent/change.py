@@ -6,11 +6,12 @@ Up to `commit` nothing durable changes but the link of the free slot, so that an
 from __future__ import annotations
 
 from model_registry.core.errors import HomeportError
+from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
 from stack.agent.gates import Expected, Patience, Watch, faulty_sources
 from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
-from stack.agent.reports import FailedError, Failure, GateFailed, GateResult, Result
+from stack.agent.reports import FailedError, Failure, GateFailed, Result
 from stack.agent.slots import Sample, observe
 from stack.agent.supervisor import OWNER
 

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
-from stack.agent.reports import Check, GateResult
 from stack.agent.slots import FRESH_S, Sample, SlotStatus
 from stack.agent.supervisor import View
 

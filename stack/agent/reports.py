@@ -9,8 +9,8 @@ from typing import TypeVar
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError
+from model_registry.core.gate import Check, GateResult
 
-PASSING = ("healthy", "degraded-hw")
 T = TypeVar("T")
 _TAKE: dict[str, Callable[[Reader, str], object]] = {
     "str": Reader.text,
@@ -33,35 +33,9 @@ def fill(kind: Callable[..., T], reader: Reader, **given: object) -> T:
     return kind(**values)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One measured value against its threshold, and the sentence about it."""
-
-    metric: str
-    value: float | None
-    threshold: float | None
-    ok: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """A verdict (healthy, unhealthy, degraded-hw, starting, unreachable) and the checks it rests on."""
-
-    gate: str
-    verdict: str
-    checks: tuple[Check, ...]
-
-    @classmethod
-    def read(cls, reader: Reader) -> GateResult:
-        return fill(cls, reader, checks=reader.objects("checks", lambda each: fill(Check, each)))
-
-    @property
-    def passed(self) -> bool:
-        return self.verdict in PASSING
-
-    def document(self) -> dict[str, object]:
-        return {"schema": 1, **asdict(self), "checks": [asdict(check) for check in self.checks]}
+def read_gate(reader: Reader) -> GateResult:
+    """A gate result that an engine printed. Raises UsageError naming the key."""
+    return fill(GateResult, reader, checks=reader.objects("checks", lambda each: fill(Check, each)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.files import sync_tree
+from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent import child
 from stack.agent.fit import check_here, verify_folder
 from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
-from stack.agent.reports import FailedError, Failure, GateFailed, GateResult, Plan, Result
+from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.runtime import Command
 from stack.agent.store import PROVED
 
@@ -170,7 +171,7 @@ class _Staging:
         self._result.engines_built += built
         self._deployment.finish(key=key, built=built, seconds=report.number("seconds"))
         self._deployment.begin("PROVE")
-        self._prove(key, GateResult.read(report.child("gate")), outcome.code == 0)
+        self._prove(key, read_gate(report.child("gate")), outcome.code == 0)
 
     def _prove(self, key: str, gate: GateResult, ended_well: bool) -> None:
         self._result.gates = (gate,)

@@ -9,9 +9,10 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import HomeportError, NotFoundError, RefusedError
 from model_registry.core.files import Files
+from model_registry.core.gate import PASSING
 from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
 from model_registry.core.release import Release
-from stack.agent.reports import PASSING, Failure
+from stack.agent.reports import Failure
 
 PROVED = "prove.json"
 

@@ -16,10 +16,10 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError
 from model_registry.core.files import Files, held, sync_tree
+from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
 from stack.engine import gates
 from stack.engine.backends import Choice, choose
-from stack.engine.gates import Check, Result
 from stack.engine.key import document, engine_key
 from stack.engine.normalization import Normalization
 
@@ -119,20 +119,20 @@ def lock(engines: Path, timeout_s: float = 600.0) -> AbstractContextManager[None
     return held(engines / ".lock", timeout_s, f"{engines}: another build is running")
 
 
-def prove(what: Plan, folder: Path, files: Files) -> Result:
+def prove(what: Plan, folder: Path, files: Files) -> GateResult:
     """Run the gate and write its result. `ready` comes last, and only when healthy.
 
     An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop that robot.
     """
     result = _run(what, folder)
-    if result.healthy or not (folder / READY_FILE).exists():
-        files.write(folder / GATE_FILE, dump(result.to_dict()))
-    if result.healthy:
+    if result.passed or not (folder / READY_FILE).exists():
+        files.write(folder / GATE_FILE, dump(result.document()))
+    if result.passed:
         files.write(folder / READY_FILE, b"")
     return result
 
 
-def _run(what: Plan, folder: Path) -> Result:
+def _run(what: Plan, folder: Path) -> GateResult:
     recipe = what.release.recipe
     try:
         what.contract.check_files(what.model)
@@ -142,10 +142,10 @@ def _run(what: Plan, folder: Path) -> Result:
         backend.load(folder, what.contract)
         return gates.prove(backend, samples, what.contract, units, recipe)
     except HomeportError as error:  # an engine that cannot even be tried
-        return Result((Check("loads", None, None, False, str(error)),))
+        return GateResult.of("prove", [Check("loads", None, None, False, str(error))])
 
 
-def link(folder: Path, built: Built, result: Result, files: Files) -> None:
+def link(folder: Path, built: Built, result: GateResult, files: Files) -> None:
     """Point the release folder at its engine, and leave the verdict there."""
     files.link(folder / "engine", f"../../engines/{built.key}")
-    files.write(folder / "prove.json", dump(result.to_dict()))
+    files.write(folder / "prove.json", dump(result.document()))

@@ -13,10 +13,10 @@ import typer
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, NotFoundError
 from model_registry.core.files import Files
+from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.engine import builder
-from stack.engine.gates import Result
 
 app = typer.Typer(help="Build, prove and look at engines.", no_args_is_help=True, add_completion=False)
 
@@ -51,15 +51,15 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
         result = builder.prove(what, built.folder, files)
         builder.link(release, built, result, files)
     _report(built, result, as_json)
-    if not result.healthy:
+    if not result.passed:
         raise typer.Exit(1)
 
 
-def _report(built: builder.Built, result: Result, as_json: bool) -> None:
+def _report(built: builder.Built, result: GateResult, as_json: bool) -> None:
     for check in result.checks:
         mark = "ok    " if check.ok else "FAILED"
         _progress(f"{mark} {check.metric} {check.value} (threshold {check.threshold}): {check.text}.")
-    gate = result.to_dict()
+    gate = result.document()
     body = {"key": built.key, "built": built.built, "seconds": built.seconds, "bytes": built.size_bytes, "gate": gate}
     typer.echo(json.dumps(body, sort_keys=True) if as_json else f"{built.key} {gate['verdict']}")
 

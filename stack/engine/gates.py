@@ -12,7 +12,7 @@ import resource
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import UsageError
+from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Recipe
 from stack.engine.backends import Backend, Tensor
 from stack.engine.normalization import Normalization
@@ -27,32 +28,6 @@ from stack.engine.normalization import Normalization
 WARM_UP_RUNS = 10
 TIMED_RUNS = 100
 _MAX_GOLDEN_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class Check:
-    """One figure beside its threshold. `value` is None when there is no finite figure."""
-
-    metric: str
-    value: float | None
-    threshold: float | None
-    ok: bool
-    text: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the gate found."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def healthy(self) -> bool:
-        return bool(self.checks) and all(check.ok for check in self.checks)
-
-    def to_dict(self) -> dict[str, object]:
-        verdict = "healthy" if self.healthy else "unhealthy"
-        return {"schema": 1, "gate": "prove", "verdict": verdict, "checks": [asdict(check) for check in self.checks]}
 
 
 @dataclass(frozen=True)
@@ -100,7 +75,9 @@ def _samples(
         yield Sample({name: stack[number] for name, stack in stacks.items()}, action, tolerance)
 
 
-def prove(backend: Backend, samples: list[Sample], contract: Contract, units: Normalization, recipe: Recipe) -> Result:
+def prove(
+    backend: Backend, samples: list[Sample], contract: Contract, units: Normalization, recipe: Recipe
+) -> GateResult:
     """Run every check on a loaded backend."""
     with contextlib.suppress(OSError):  # forget the peak of earlier work, such as building, where the kernel lets us
         Path("/proc/self/clear_refs").write_text("5")
@@ -118,7 +95,7 @@ def prove(backend: Backend, samples: list[Sample], contract: Contract, units: No
         _at_most("cadence_ms", p99_ms, cadence_ms, "p99 within execute_steps less one control period"),
         _at_most("peak_memory_bytes", _peak_memory_bytes(), recipe.peak_memory_bytes, "resident memory while proving"),
     )
-    return Result(checks)
+    return GateResult.of("prove", checks)
 
 
 def _at_most(metric: str, value: float, threshold: float, text: str) -> Check:

@@ -10,10 +10,10 @@ from pathlib import Path
 from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.files import Files
+from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import payload
 from stack.engine import builder
-from stack.engine.gates import Result
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -67,7 +67,7 @@ def stage(root: Path, fields: dict[str, object], model: Digest) -> Path:
     return folder
 
 
-def build_engine(root: Path, folder: Path) -> Result:
+def build_engine(root: Path, folder: Path) -> GateResult:
     """Build, prove and link the engine of a staged release."""
     files, engines = Files(), Layout.at(root).engines
     what = builder.plan(folder)
@@ -89,7 +89,7 @@ def make_release(root: Path, model: Path, version: str = "1.0.0", slot: str = "a
     name = add_model(root, model)
     folder = stage(root, release_fields(name, version), name)
     result = build_engine(root, folder)
-    assert result.healthy, result.to_dict()
+    assert result.passed, result.document()
     digest = Digest(folder.name)
     put_in_slot(root, digest, slot)
     return digest

@@ -139,7 +139,7 @@ def test_an_engine_is_ready_only_when_it_was_proved(root: Path) -> None:
     key = build(root, folder).key
     with pytest.raises(HomeportError, match="no engine"):
         proved_engine(folder, key)
-    assert build_engine(root, folder).healthy
+    assert build_engine(root, folder).passed
     assert proved_engine(folder, key).name == key
     with pytest.raises(IncompatibleError, match="build it again"):
         proved_engine(folder, Digest.of(b"other").hex)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import UsageError
+from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Recipe
 from stack.engine.backends.null import Null
-from stack.engine.gates import Result, prove, read_goldens
+from stack.engine.gates import prove, read_goldens
 from stack.engine.normalization import Normalization
 from tests.fakes.robot import add_model, build_engine, release_fields, stage
 from tests.fakes.schemas import check
@@ -24,7 +25,7 @@ from tests.fakes.tiny import STEPS, make_tiny_model
 REFERENCE = Path(__file__).parents[3] / "stack/models/reference/pilot-1.0.0"
 
 
-def gate(tmp_path: Path, model: Path, budget: dict[str, float] | None = None, **engine: Any) -> tuple[Result, Path]:
+def gate(tmp_path: Path, model: Path, budget: dict[str, float] | None = None, **engine: Any) -> tuple[GateResult, Path]:
     root = tmp_path / "robot"
     name = add_model(root, model)
     fields: Any = release_fields(name)
@@ -37,20 +38,20 @@ def gate(tmp_path: Path, model: Path, budget: dict[str, float] | None = None, **
     return result, folder
 
 
-def failed(result: Result) -> list[str]:
+def failed(result: GateResult) -> list[str]:
     return [item.metric for item in result.checks if not item.ok]
 
 
 def test_a_good_engine_is_healthy_and_ready(tmp_path: Path) -> None:
     result, folder = gate(tmp_path, make_tiny_model(tmp_path / "model"))
-    assert result.healthy, failed(result)
+    assert result.passed, failed(result)
     assert (folder / "engine" / "ready").exists()
     assert json.loads((folder / "prove.json").read_bytes())["verdict"] == "healthy"
 
 
 def test_the_reference_policy_is_healthy(tmp_path: Path) -> None:
     result, _ = gate(tmp_path, REFERENCE)
-    assert result.healthy, failed(result)
+    assert result.passed, failed(result)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_later_failure_does_not_take_a_ready_engine_away(tmp_path: Path) -> No
     good = make_tiny_model(tmp_path / "good")
     _, first = gate(tmp_path, good)
     result, second = gate(tmp_path, make_tiny_model(tmp_path / "bad", "1.0.1", wrong_by=1.0))
-    assert not result.healthy
+    assert not result.passed
     assert (first / "engine").resolve() == (second / "engine").resolve()
     assert (first / "engine" / "ready").exists()
     assert json.loads((first / "engine" / "gate.json").read_bytes())["verdict"] == "healthy"
