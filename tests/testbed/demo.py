@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -269,6 +270,7 @@ def main() -> int:
     scratch = Path(tempfile.mkdtemp(prefix="homeport-demo-"))
     (scratch / "fleet").mkdir()
     demo = Demo(options.out.resolve(), scratch)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         demo.run()
     except AssertionError as error:
