@@ -277,6 +277,7 @@ def main() -> int:
         print(f"error: {error}\nThe robots' logs are kept in {scratch}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        shutil.rmtree(scratch, ignore_errors=True)
         print("stopped; everything that was started was ended", file=sys.stderr)
         return 1
     if options.keep:
