@@ -24,8 +24,14 @@ def reply_ok(result: dict[str, object]) -> bytes:
     return dump({"v": PROTOCOL, "ok": True, "result": result}) + b"\n"
 
 
-def reply_error(error: HomeportError) -> bytes:
-    return dump({"v": PROTOCOL, "ok": False, "error": {"code": error.exit_code, "message": str(error)}}) + b"\n"
+def error_document(error: HomeportError, result: object = None) -> dict[str, object]:
+    """The reply that tells an error, with how far its verb came where that is known."""
+    fields = {"code": error.exit_code, "message": str(error)}
+    return {"v": PROTOCOL, "ok": False, "error": fields, **({} if result is None else {"result": result})}
+
+
+def reply_error(error: HomeportError, result: object = None) -> bytes:
+    return dump(error_document(error, result)) + b"\n"
 
 
 def call(

@@ -142,10 +142,8 @@ def _serve(layout: Layout) -> int:
 
 def _fail(error: HomeportError, as_json: bool) -> int:
     if as_json:
-        reply: dict[str, object] = {"v": 1, "ok": False, "error": {"code": error.exit_code, "message": str(error)}}
-        if isinstance(result := getattr(error, "result", None), dict):
-            reply["result"] = result
-        _print(json.dumps(reply, sort_keys=True))
+        result = getattr(error, "result", None)
+        _print(json.dumps(lines.error_document(error, result if isinstance(result, dict) else None), sort_keys=True))
     _say(f"error: {error}")
     return error.exit_code
 

@@ -121,8 +121,7 @@ def _reply(host: Host, line: bytes, owner: str, connection: socket.socket) -> by
     try:
         return reply_ok(answer(host, _parse(line), owner, _events(connection)))
     except FailedError as error:
-        fields = {"code": error.exit_code, "message": str(error)}
-        return dump({"v": PROTOCOL, "ok": False, "error": fields, "result": error.result.document()}) + b"\n"
+        return reply_error(error, error.result.document())
     except HomeportError as error:
         return reply_error(error)
     except Exception as error:  # the root of this thread: a fault of ours is reported, not swallowed

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,17 +98,16 @@ class Robot:
 
     def arm(self, deadline_s: float = 20.0) -> None:
         """Arm the supervisor as an operator; nothing drives before."""
-        self._last = ""
+        reply: dict[str, Any] = {}
 
         def armed() -> bool:
-            reply = self.agent("arm", check_code=False)
-            self._last = str(reply)
+            reply.update(self.agent("arm", check_code=False))
             return reply["exit_code"] == 0
 
         try:
             wait_until(armed, deadline_s, f"{self.name} to be armed")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self._last}") from error
+            raise AssertionError(f"{error}: {reply}") from error
 
     def records(self) -> list[dict[str, Any]]:
         """What the listener heard so far."""
@@ -155,11 +154,10 @@ def stop_slot(layout: Layout, slot: str) -> None:
 class Fleet:
     """Several robots, their inventory, and `ansible-playbook` as an operator runs it."""
 
-    def __init__(self, folder: Path, names: Sequence[str], say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder
         self.robots = [Robot(name, folder, seed) for seed, name in enumerate(names, start=11)]
         self.inventory = folder / "inventory.json"
-        self._say = say
 
     def __getitem__(self, name: str) -> Robot:
         return next(robot for robot in self.robots if robot.name == name)

@@ -16,38 +16,7 @@ from stack.models.spoil import spoil
 REPOSITORY = Path(__file__).parents[2]
 REFERENCE = REPOSITORY / "stack" / "models" / "reference"
 LOCK = REPOSITORY / "requirements" / "robot.txt"
-RECIPE = """\
-name = "pilot"
-version = "{version}"
-counter = {counter}
-minimum_counter = 0
-
-[model]
-ref = "homeport/pilot:{version}"
-
-[engine]
-backends = ["onnxruntime"]
-precision = "fp32"
-[engine.budget]
-inference_p99_ms = 40.0
-peak_memory_bytes = 1500000000
-
-[config]
-profile = "resource_optimized"
-[config.overrides]
-
-[compatibility]
-rows = ["process"]
-l4t = []
-embodiment = "{embodiment}"
-supervisor_protocol = 1
-minimum_agent = "0.1.0"
-
-[[image]]
-row_arch = "process/amd64"
-wheel = "{wheel}"
-lock = "{lock}"
-"""
+EXAMPLE = REPOSITORY / "docs" / "examples" / "release.toml"
 
 
 @dataclass(frozen=True)
@@ -96,8 +65,12 @@ def release(
 ) -> str:
     """Create and sign a release of the packed model `version`; its digest."""
     recipe = folder / f"release-{version}.toml"
-    recipe.write_text(RECIPE.format(version=version, counter=counter, wheel=wheel, lock=LOCK, embodiment=body))
-    printed = homeport("release", "create", "--file", str(recipe), "--source", source, "--key", str(key), "--json")
+    recipe.write_text(EXAMPLE.read_text().replace('"mobile_base"', f'"{body}"'))
+    given = ["--version", version, "--counter", str(counter), "--model", f"homeport/pilot:{version}"]
+    given += ["--wheel", str(wheel), "--lock", str(LOCK)]
+    printed = homeport(
+        "release", "create", "--file", str(recipe), "--source", source, "--key", str(key), *given, "--json"
+    )
     return str(json.loads(printed)["release"])
 
 
