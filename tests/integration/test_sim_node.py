@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -22,22 +21,11 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState, Image, LaserScan
 
+from tests.fakes.ros import ros_env
+
 REPOSITORY = Path(__file__).parents[2]
 DOMAIN = 61
 DISCOVERY_S = 20.0
-
-# rclpy's message loading imports lark, which imports a module that Python 3.11 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")
-
-
-def ros_environment(folder: Path) -> dict[str, str]:
-    return {
-        "ROS_DOMAIN_ID": str(DOMAIN),
-        "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(REPOSITORY / "images/dds.xml"),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-        "ROS_LOG_DIR": str(folder),
-    }
 
 
 class Listener(Node):
@@ -77,7 +65,7 @@ class Listener(Node):
 
 @pytest.fixture
 def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Listener, SingleThreadedExecutor]]:
-    for name, value in ros_environment(tmp_path).items():
+    for name, value in ros_env(tmp_path, DOMAIN).items():
         monkeypatch.setenv(name, value)
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
@@ -96,7 +84,7 @@ def sim(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "stack.sim", "--layout", "front", "--seed", "3", "--trace", str(trace)],
         cwd=REPOSITORY,
-        env={**os.environ, **ros_environment(tmp_path)},
+        env=ros_env(tmp_path, DOMAIN),
         start_new_session=True,
     )
     yield process, trace
@@ -149,7 +137,7 @@ def test_wrong_respawn_text_is_a_usage_error(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "stack.sim", "--respawn", "turn left"],
         cwd=REPOSITORY,
-        env={**os.environ, **ros_environment(tmp_path)},
+        env=ros_env(tmp_path, DOMAIN),
         capture_output=True,
         text=True,
         timeout=30,
