@@ -9,6 +9,9 @@ from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import UsageError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+KINDS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json", *INDEXES)
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_LAYERS = 4096
 FILE_PATH = "org.cncf.model.filepath"
@@ -23,6 +26,7 @@ class Descriptor:
     digest: Digest
     size: int
     annotations: dict[str, str] = field(default_factory=dict)
+    artifact_type: str = ""
 
     @classmethod
     def of(cls, media_type: str, data: bytes, annotations: dict[str, str] | None = None) -> Descriptor:
@@ -30,15 +34,26 @@ class Descriptor:
 
     @classmethod
     def read(cls, reader: Reader) -> Descriptor:
-        return cls(reader.text("mediaType"), reader.digest("digest"), reader.integer("size"), _annotations(reader))
+        artifact_type = reader.text("artifactType") if reader.has("artifactType") else ""
+        kind, digest, size = reader.text("mediaType"), reader.digest("digest"), reader.integer("size")
+        return cls(kind, digest, size, _annotations(reader), artifact_type)
 
     def fields(self) -> dict[str, object]:
         base: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
-        return {**base, "annotations": self.annotations} if self.annotations else base
+        optional = {"annotations": self.annotations, "artifactType": self.artifact_type}
+        return {**base, **{key: value for key, value in optional.items() if value}}
 
 
 def _annotations(reader: Reader) -> dict[str, str]:
     return reader.table("annotations", as_text) if reader.has("annotations") else {}
+
+
+def media_type_of(data: bytes, what: str) -> str:
+    """What a manifest or index says it is; the oldest writers of OCI documents leave it out. Raises UsageError."""
+    reader = Reader(parse(data, what, MAX_MANIFEST_BYTES), what)
+    return (
+        reader.text("mediaType", KINDS) if reader.has("mediaType") else INDEX if reader.has("manifests") else MANIFEST
+    )
 
 
 EMPTY_BYTES = b"{}"
@@ -47,12 +62,13 @@ EMPTY = Descriptor.of("application/vnd.oci.empty.v1+json", EMPTY_BYTES)
 
 @dataclass(frozen=True)
 class Manifest:
-    """An OCI 1.1 artifact manifest."""
+    """An OCI 1.1 artifact manifest; `subject` is the manifest that it says something about."""
 
     artifact_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: dict[str, str] = field(default_factory=dict)
+    subject: Descriptor | None = None
 
     @classmethod
     def parse(cls, data: bytes, what: str) -> Manifest:
@@ -67,6 +83,7 @@ class Manifest:
             Descriptor.read(reader.child("config")),
             reader.objects("layers", Descriptor.read),
             _annotations(reader),
+            Descriptor.read(reader.child("subject")) if reader.has("subject") else None,
         )
         reader.done()
         if not 0 < len(manifest.layers) <= MAX_LAYERS:
@@ -82,7 +99,11 @@ class Manifest:
             "config": self.config.fields(),
             "layers": [layer.fields() for layer in self.layers],
         }
-        return dump({**fields, "annotations": self.annotations} if self.annotations else fields)
+        if self.annotations:
+            fields["annotations"] = self.annotations
+        if self.subject is not None:
+            fields["subject"] = self.subject.fields()
+        return dump(fields)
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:

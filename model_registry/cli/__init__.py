@@ -1,10 +1,10 @@
-"""The verbs `homeport model`, `homeport release` and `homeport keys`. Parse, call, print; decisions are made one layer below."""
+"""The verbs `homeport model`, `homeport release`, `homeport keys` and `homeport image`. Parse, call, print; decisions are made one layer below."""
 
 from __future__ import annotations
 
 import typer
 
-from model_registry.cli import keys, model, release
+from model_registry.cli import image, keys, model, release
 from model_registry.cli.entry import app_of
 
 app: typer.Typer = app_of("Version, sign, store and fetch models and releases.")
@@ -15,6 +15,7 @@ def mount(onto: typer.Typer) -> None:
     onto.add_typer(model.app, name="model")
     onto.add_typer(release.app, name="release")
     onto.add_typer(keys.app, name="keys")
+    onto.add_typer(image.app, name="image")
 
 
 mount(app)

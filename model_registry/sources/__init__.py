@@ -52,6 +52,12 @@ class Source(Protocol):
     def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
         """Store a manifest whose blobs are there, and name it. A tag that names another manifest raises RefusedError."""
 
+    def place_manifest(self, repository: str, data: bytes, name: str) -> None:
+        """Store a manifest under its digest, or under a tag whatever that named before: for referrers, never for versions."""
+
+    def known_referrers(self, repository: str, digest: Digest) -> bytes | None:
+        """The index of manifests with this subject, or None where a tag `sha256-<hex>` has to keep it."""
+
 
 def open_source(text: str, *, writable: bool = False) -> Source:
     """Open `oci:FOLDER` or `https://HOST`. Raises UsageError, or NotFoundError for a folder that is missing and not `writable`."""

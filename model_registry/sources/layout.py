@@ -10,7 +10,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import NotFoundError, UsageError
 from model_registry.core.files import Files, held
-from model_registry.manifests import MANIFEST, MAX_MANIFEST_BYTES, Descriptor
+from model_registry.manifests import INDEX, MAX_MANIFEST_BYTES, Descriptor, media_type_of
 from model_registry.refs import Address, Reference
 from model_registry.sources import checked, file_pieces, has_version
 
@@ -73,11 +73,26 @@ class LayoutSource:
             self._files.write_pieces(path, checked(pieces(), blob, f"{repository}: read to be stored"))
 
     def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
-        manifest = Descriptor.of(MANIFEST, data, {_REF_NAME: f"{repository}:{tag}"})
         with held(self._folder / "index.json.lock", _LOCK_S, str(self.address)):
-            if not has_version(self, repository, tag, manifest.digest):
-                self._files.write(self._blobs / manifest.digest.hex, data)
-                self._files.write(self._folder / "index.json", _index([*self._entries(), manifest.fields()]))
+            if not has_version(self, repository, tag, Digest.of(data)):
+                self._name(f"{repository}:{tag}", data, self._entries())
+
+    def place_manifest(self, repository: str, data: bytes, name: str) -> None:
+        with held(self._folder / "index.json.lock", _LOCK_S, str(self.address)):
+            if name == str(Digest.of(data)):
+                self._files.write(self._blobs / Digest.of(data).hex, data)
+                return
+            full = f"{repository}:{name}"
+            others = [each for each in self._entries() if not (isinstance(each, dict) and _named(each) == full)]
+            self._name(full, data, others)
+
+    def known_referrers(self, repository: str, digest: Digest) -> bytes | None:
+        return None
+
+    def _name(self, name: str, data: bytes, others: list[object]) -> None:
+        manifest = Descriptor.of(media_type_of(data, name), data, {_REF_NAME: name})
+        self._files.write(self._blobs / manifest.digest.hex, data)
+        self._files.write(self._folder / "index.json", _index([*others, manifest.fields()]))
 
     def _create(self) -> None:
         self._files.make_folder(self._blobs)
@@ -111,6 +126,10 @@ class LayoutSource:
         return names
 
 
+def _named(entry: dict[str, object]) -> object:
+    annotations = entry.get("annotations")
+    return annotations.get(_REF_NAME) if isinstance(annotations, dict) else None
+
+
 def _index(manifests: list[object]) -> bytes:
-    kind = "application/vnd.oci.image.index.v1+json"
-    return dump({"schemaVersion": 2, "mediaType": kind, "manifests": manifests})
+    return dump({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})

@@ -11,7 +11,7 @@ from urllib3.response import BaseHTTPResponse
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, NotFoundError
-from model_registry.manifests import MANIFEST, MAX_MANIFEST_BYTES, Descriptor
+from model_registry.manifests import KINDS, MAX_MANIFEST_BYTES, Descriptor, media_type_of
 from model_registry.refs import Address
 from model_registry.sources import checked, has_version
 from model_registry.sources.http import TRIES, Client, TransferError, pause, read_capped
@@ -55,22 +55,31 @@ class RegistrySource:
 
     def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
         if not has_version(self, repository, tag, Digest.of(data)):
-            self._client.retry(self._put_manifest, repository, data, tag)
+            self.place_manifest(repository, data, tag)
+
+    def place_manifest(self, repository: str, data: bytes, name: str) -> None:
+        self._client.retry(self._put_manifest, repository, data, name)
+
+    def known_referrers(self, repository: str, digest: Digest) -> bytes | None:
+        return self._client.retry(self._get_document, repository, f"/v2/{repository}/referrers/{digest}")
 
     def _has_blob(self, repository: str, digest: Digest) -> bool:
         with self._client.request("HEAD", _blob(repository, digest), scope=_pull(repository)) as response:
             return response.status == 200
 
-    def _put_manifest(self, repository: str, data: bytes, tag: str) -> None:
-        path, scope = f"/v2/{repository}/manifests/{tag}", _push(repository)
-        headers = {"Content-Type": MANIFEST, "Content-Length": str(len(data))}
+    def _put_manifest(self, repository: str, data: bytes, name: str) -> None:
+        path, scope = f"/v2/{repository}/manifests/{name}", _push(repository)
+        what = f"{repository}:{name}"
+        headers = {"Content-Type": media_type_of(data, what), "Content-Length": str(len(data))}
         with self._client.request("PUT", path, headers=headers, body=lambda: (data,), scope=scope) as response:
-            _expect(response, f"{self.address}: PUT {repository}:{tag}", 201)
+            _expect(response, f"{self.address}: PUT {what}", 201)
 
     def _get_manifest(self, repository: str, name: str) -> bytes | None:
-        what = f"{self.address}: {repository} {name}"
-        path = f"/v2/{repository}/manifests/{name}"
-        with self._client.request("GET", path, headers={"Accept": MANIFEST}, scope=_pull(repository)) as response:
+        return self._get_document(repository, f"/v2/{repository}/manifests/{name}")
+
+    def _get_document(self, repository: str, path: str) -> bytes | None:
+        what, headers = f"{self.address}: GET {path}", {"Accept": ", ".join(KINDS)}
+        with self._client.request("GET", path, headers=headers, scope=_pull(repository)) as response:
             if response.status == 404:
                 return None
             _expect(response, what, 200)

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
-_PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|tags)/(?P<rest>[^/]*)")
+_PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|tags|referrers)/(?P<rest>[^/]*)")
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Faults:
     bearer: bool = False
     ranges: bool = False
     answer_manifests_with: bytes | None = None
+    no_referrers: bool = False
 
 
 class FakeRegistry:
@@ -131,13 +132,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _put_manifests(self, name: str, rest: str, body: bytes) -> None:
         document = json.loads(body)
-        for blob in [document["config"], *document["layers"]]:
-            if blob["digest"] not in self.registry.blobs:
-                return self._answer(400)
+        blobs = [document["config"], *document["layers"]] if "layers" in document else []
+        missing = {blob["digest"] for blob in blobs} - set(self.registry.blobs)
+        missing |= {each["digest"] for each in document.get("manifests", ())} - set(self.registry.manifests)
+        if missing or self.headers.get("Content-Type") != document["mediaType"]:
+            return self._answer(400)
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.registry.manifests[digest] = body
-        self.registry.tags[name, rest] = digest
+        if rest != digest:
+            self.registry.tags[name, rest] = digest
         return self._answer(201)
+
+    def _get_referrers(self, name: str, rest: str, body: bytes) -> None:
+        if self.registry.faults.no_referrers:
+            return self._answer(404)
+        stored = {digest: (data, json.loads(data)) for digest, data in self.registry.manifests.items()}
+        found = [
+            {"mediaType": read["mediaType"], "digest": digest, "size": len(data), "artifactType": read["artifactType"]}
+            for digest, (data, read) in stored.items()
+            if read.get("subject", {}).get("digest") == rest
+        ]
+        return self._answer(200, json.dumps({"schemaVersion": 2, "manifests": found}).encode())
 
     def _get_tags(self, name: str, rest: str, body: bytes) -> None:
         tags = sorted(tag for each, tag in self.registry.tags if each == name)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import datetime
+import io
 import ipaddress
+import re
+import shutil
 import ssl
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +22,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from model_registry import keys, releases, releasing
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UntrustedError
-from model_registry.manifests import Manifest
+from model_registry.images import SBOM, find_image, put_index, put_referrer, referrers
+from model_registry.inspecting import inspect
+from model_registry.manifests import MANIFEST, Manifest
 from model_registry.packing import copy, pack
 from model_registry.refs import Reference
 from model_registry.releasing import Draft
-from model_registry.sources import open_source
+from model_registry.sources import Source, open_source
 from model_registry.sources.http import TransferError
 from model_registry.store import PullResult, check_model, pull_model
+from tests.fakes.images import DOCKER, put_image, put_list
 from tests.fakes.model import NAME, make_model
 from tests.fakes.recipe import make_key, make_recipe
 from tests.fakes.registry import FakeRegistry
@@ -263,3 +271,90 @@ def test_tls_needs_a_known_authority(tmp_path: Path, world: World, monkeypatch: 
         layer = Manifest.parse(world.layout.manifest(NAME, world.digest), "m").layers[0]
         with pytest.raises(RefusedError, match="not https"):
             b"".join(open_source(registry.url).stream(NAME, layer))
+
+
+IMAGE = "homeport/stack"
+CONFIGURATION = """
+version: 0.1
+log: {level: info}
+storage: {filesystem: {rootdirectory: %s}}
+http: {addr: "127.0.0.1:0"}
+"""
+
+
+@pytest.fixture
+def real(world: World) -> Iterator[Source]:
+    """Debian's docker-registry, which serves no list of referrers."""
+    if (program := shutil.which("docker-registry")) is None:
+        pytest.skip("docker-registry is not installed; apt-get install docker-registry")
+    configuration = world.folder / "registry.yml"
+    configuration.write_text(CONFIGURATION % (world.folder / "stored"))
+    argv = [program, "serve", str(configuration)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        port = next(found[1] for line in process.stderr if (found := re.search(r"listening on 127.0.0.1:(\d+)", line)))
+        try:
+            yield open_source(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(params=["docker-registry", "with the referrers API", "without it"])
+def images(request: pytest.FixtureRequest, world: World) -> Source:
+    if request.param == "docker-registry":
+        source: Source = request.getfixturevalue("real")
+        return source
+    world.registry.faults.no_referrers = request.param == "without it"
+    return open_source(world.registry.url)
+
+
+@pytest.mark.parametrize("kind", [MANIFEST, DOCKER], ids=["OCI", "Docker"])
+def test_an_index_over_http_leads_to_each_image(images: Source, kind: str) -> None:
+    pushed = {arch: put_image(images, IMAGE, arch, kind) for arch in ("amd64", "arm64")}
+    facts = [find_image(images, IMAGE, f"cpu-{arch}", arch) for arch in pushed]
+    index = put_index(images, IMAGE, facts, "0.1.0-cpu")
+    assert put_index(images, IMAGE, facts[::-1], "0.1.0-cpu") == index
+    for arch, digest in pushed.items():
+        found = find_image(images, IMAGE, "0.1.0-cpu", arch)
+        assert (found.digest, found.index_digest, found.labels) == (digest, index, {"dev.homeport.row": "cpu"})
+    with pytest.raises(RefusedError, match="a version never changes"):
+        put_index(images, IMAGE, facts[:1], "0.1.0-cpu")
+
+
+def test_a_docker_manifest_list_is_read_as_it_was_written(images: Source) -> None:
+    digest = put_image(images, IMAGE, "arm64", DOCKER)
+    index = put_list(images, IMAGE, "list", [("arm64", "linux", digest, {})])
+    assert find_image(images, IMAGE, "list", "arm64").index_digest == index
+    with pytest.raises(NotFoundError, match="list"):
+        find_image(images, IMAGE, "1.0.0", "arm64")
+
+
+def test_an_sbom_is_attached_to_an_image_in_registries_of_every_age(images: Source) -> None:
+    digest = put_image(images, IMAGE, "amd64")
+    for data in (b"{}", b'{"spdxVersion":"SPDX-2.3"}', b"{}"):
+        put_referrer(images, IMAGE, digest, SBOM, data)
+    assert {each.artifact_type for each in referrers(images, IMAGE, digest)} == {SBOM}
+    assert len(referrers(images, IMAGE, digest)) == 2
+
+
+def test_what_an_engine_pushes_is_found_under_its_image_id(real: Source) -> None:
+    docker = pytest.importorskip("docker")
+    try:
+        client = docker.from_env()
+    except docker.errors.DockerException:
+        pytest.skip("no container engine runs here")
+    name = f"{str(real.address).removeprefix('http://')}/{IMAGE}"
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("marker"))
+    imported = client.api.import_image_from_data(data.getvalue(), repository=name, tag="1", changes=["LABEL a=b"])
+    try:
+        pushed = client.images.push(name, tag="1")
+        image = client.images.get(f"{name}:1")
+        assert "error" not in pushed and image.id in imported
+        facts = find_image(real, IMAGE, "1", image.attrs["Architecture"])
+        assert (str(facts.config_digest), facts.labels) == (image.id, {"a": "b"})
+        assert inspect(client, f"{name}:1").id == image.id
+    finally:
+        client.images.remove(f"{name}:1")
+        client.close()
