@@ -1,4 +1,4 @@
-"""Both sockets, served by one thread that a hostile client cannot make slow or large.
+"""Both sockets, served by one thread that a hostile client cannot make slow or large. A socket has its folder's group: root and that group may use it.
 
 A connection has at most one request under way and at most one line in memory. Nothing here touches the supervisor's state: a request becomes a ticket
 for the tick thread, and the answer comes back through a queue.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from model_registry.core.errors import HomeportError, LockedError, UntrustedError, UsageError
+from model_registry.core.errors import HomeportError, LockedError, RefusedError, UntrustedError, UsageError
 from model_registry.core.files import umask
 from model_registry.core.lines import reply_error, reply_ok
 from stack.supervisor.requests import MAX_LINE_BYTES, Answer, Ticket, parse_request
@@ -31,10 +31,14 @@ MAX_CONNECTIONS = 8
 PATIENCE_S = 5.0
 _POLL_S = 1.0
 _BACKLOG = 128
+_SO_PEERGROUPS = 59
 
 
 def open_socket(path: Path) -> socket.socket:
-    """Listen at `path`: 0660, in a folder 0750 that is ours. Raises LockedError when another supervisor listens there, UntrustedError when the folder is somebody else's."""
+    """Listen at `path`: 0660 with its folder's group, in a folder 0750 that is ours.
+
+    Raises LockedError when another supervisor listens there, UntrustedError when the folder is somebody else's, UsageError when it keeps its group to itself.
+    """
     path.parent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o750, exist_ok=True)
     for folder in (path.parent.parent, path.parent):
@@ -48,9 +52,13 @@ def open_socket(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     with umask(0o117):
         listener.bind(str(path))
-    group = path.parent.stat().st_gid
-    if group != os.getgid() and os.getuid() == 0:
-        os.chown(path, -1, group)
+    if (group := path.parent.stat().st_gid) != path.stat().st_gid:
+        # A folder that is setgid has given it already; without, only root and the group's members can.
+        try:
+            os.chown(path, -1, group)
+        except PermissionError as error:
+            path.unlink()
+            raise UsageError(f"{path.parent}: its group {group} cannot be given to the socket; chmod g+s it") from error
     listener.listen(_BACKLOG)
     return listener
 
@@ -62,6 +70,7 @@ class _Connection:
     socket: socket.socket
     endpoint: str
     peer: tuple[int, int, int]
+    admitted: bool
     deadline_s: float
     received: bytes = b""
     to_send: bytes = b""
@@ -77,6 +86,23 @@ class _Connection:
         return 0 if self.waiting else selectors.EVENT_READ
 
 
+def _peer_groups(client: socket.socket) -> tuple[int, ...]:
+    """The other groups of whom is at the other end, as the kernel knows them; none when there are more than 256."""
+    try:
+        data = client.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)
+
+
+def _check_admitted(connection: _Connection, group: int) -> None:
+    if not connection.admitted:
+        log.warning("Refused pid %d uid %d gid %d at %s", *connection.peer, connection.endpoint)
+        raise RefusedError(
+            f"uid {connection.peer[1]} may not use the {connection.endpoint} socket; be root or a member of group {group}"
+        )
+
+
 class SocketServer:
     """Listens at `paths` (endpoint → socket path) from the start; `serve`, in a thread of its own, hands each request to `submit`."""
 
@@ -84,6 +110,7 @@ class SocketServer:
         self, paths: dict[str, Path], submit: Callable[[Ticket], None], patience_s: float = PATIENCE_S
     ) -> None:
         self._listeners = {endpoint: open_socket(path) for endpoint, path in paths.items()}
+        self._groups = {endpoint: path.stat().st_gid for endpoint, path in paths.items()}
         self._submit = submit
         self._patience_s = patience_s
         self._paths = paths
@@ -139,7 +166,9 @@ class SocketServer:
             return
         client.setblocking(False)
         pid, uid, gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        connection = _Connection(client, endpoint, (pid, uid, gid), time.monotonic() + self._patience_s)
+        group = self._groups[endpoint]
+        admitted = uid in (0, os.getuid()) or group == gid or group in _peer_groups(client)
+        connection = _Connection(client, endpoint, (pid, uid, gid), admitted, time.monotonic() + self._patience_s)
         self._connections.add(connection)
         self._watch(connection)
 
@@ -176,8 +205,9 @@ class SocketServer:
         connection.received, connection.waiting = rest, True
         connection.deadline_s = time.monotonic() + self._patience_s
         try:
+            _check_admitted(connection, self._groups[connection.endpoint])
             request = parse_request(line, connection.endpoint)
-        except UsageError as error:
+        except (UsageError, RefusedError) as error:
             connection.last = True
             self._reply(connection, error)
             return

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -173,3 +178,87 @@ def test_a_second_server_on_the_same_path_is_refused_and_a_dead_socket_is_replac
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(left))
     SocketServer({CONTROL: left}, desk.answer).close()
+
+
+AS_SUPERVISOR = """
+import os, sys
+from pathlib import Path
+from stack.supervisor.requests import CONTROL
+from stack.supervisor.sockets import SocketServer
+os.setgroups([]), os.setgid(10002), os.setuid(10002)
+try:
+    server = SocketServer({CONTROL: Path(sys.argv[1])}, lambda ticket: ticket.answer({"here": os.getuid()}))
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+print("listening", flush=True)
+server.serve()
+"""
+AS_CLIENT = """
+import os, socket, sys
+path, uid, gid, *groups = sys.argv[1:]
+client = socket.socket(socket.AF_UNIX)
+os.setgroups([int(group) for group in groups]), os.setgid(int(gid)), os.setuid(int(uid))
+try:
+    client.connect(path)
+except PermissionError:
+    sys.exit("kernel")
+client.sendall(b'{"v":1,"verb":"status"}\\n')
+print(client.recv(4096).decode())
+"""
+AGENT_GROUP = 10077
+
+
+@pytest.fixture
+def control():
+    """A socket folder as the role makes it: owned by 10002, and setgid for the agents' group."""
+    if os.getuid() != 0:
+        pytest.skip("needs root: it starts programs under other user ids")
+    with TemporaryDirectory(prefix="homeport-") as folder:  # pytest's own folders are closed to other users
+        path = Path(folder) / "control" / "control.sock"
+        path.parent.mkdir()
+        path.parents[1].chmod(0o755)
+        os.chown(path.parent, 10002, AGENT_GROUP)
+        path.parent.chmod(0o2750)
+        yield path
+
+
+@contextmanager
+def supervisor_at(path):
+    argv = [sys.executable, "-c", AS_SUPERVISOR, str(path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def ask_as(path, uid, *groups):
+    argv = [sys.executable, "-c", AS_CLIENT, str(path), str(uid), *map(str, groups)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    return done.stderr.strip() or json.loads(done.stdout)
+
+
+def test_without_root_the_socket_has_its_folders_group_and_only_its_members_may(control):
+    with supervisor_at(control) as process:
+        assert process.stdout.readline() == "listening\n", process.stderr.read()
+        found = control.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (10002, AGENT_GROUP, 0o660)
+        assert ask_as(control, 0, 0)["result"] == {"here": 10002}
+        assert ask_as(control, 10055, AGENT_GROUP)["ok"]
+        assert ask_as(control, 10055, 10055, 5, AGENT_GROUP)["ok"]
+        assert ask_as(control, 10055, 10055) == "kernel"
+        # Someone opened it for all: the supervisor still looks who asks.
+        control.parent.chmod(0o2755)
+        control.chmod(0o666)
+        refused = ask_as(control, 10055, 10055, 5)["error"]
+        assert (refused["code"], f"group {AGENT_GROUP}" in refused["message"]) == (RefusedError.exit_code, True)
+        process.terminate()
+        assert "Refused pid" in process.stderr.read()
+
+
+def test_a_folder_that_keeps_its_group_to_itself_is_named_with_the_fix(control):
+    control.parent.chmod(0o750)
+    with supervisor_at(control) as process:
+        error = process.stderr.read()
+    assert "UsageError" in error and "chmod g+s" in error
+    assert not control.exists()

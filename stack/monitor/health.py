@@ -1,0 +1,113 @@
+"""From samples to diagnostics, as plain data. What is missing is a value ("no data"), never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from model_registry.core.documents import parse
+from model_registry.core.errors import UsageError
+
+OK, WARN, ERROR, STALE = range(4)
+NO_DATA = "no data"
+STALE_S = 1.5
+_SLOT_KEYS = ("state", "backend", "degraded", "inference_p99_ms", "missed", "late", "non_finite", "memory_bytes")
+_STATE_KEYS = ("state", "armed", "held")
+# Name of a sample → from which value on it is worth a warning, and what to say then.
+_LIMITS = {"memory_percent": (95.0, "memory is nearly full"), "disk_percent": (90.0, "disk is nearly full")}
+
+
+@dataclass(frozen=True)
+class Status:
+    """One entry of a DiagnosticArray."""
+
+    name: str
+    level: int
+    message: str
+    values: dict[str, str]
+
+
+def sample(root: Path) -> dict[str, float | None]:
+    """What the machine does now. Temperature is the hottest sensor's; many machines have none."""
+    try:
+        disk = psutil.disk_usage(str(root))
+    except OSError:
+        disk = None
+    sensors = psutil.sensors_temperatures().values() if hasattr(psutil, "sensors_temperatures") else ()
+    return {
+        "cpu_percent": psutil.cpu_percent(),
+        "memory_percent": psutil.virtual_memory().percent,
+        "disk_percent": disk.percent if disk else None,
+        "disk_free_bytes": float(disk.free) if disk else None,
+        "temperature_c": max((each.current for sensor in sensors for each in sensor), default=None),
+    }
+
+
+def machine(found: Mapping[str, float | None]) -> Status:
+    """Says which limit was crossed."""
+    texts = [text for name, (limit, text) in _LIMITS.items() if (found.get(name) or 0.0) > limit]
+    return Status("machine", WARN if texts else OK, "; ".join(texts) or "ok", _texts(found))
+
+
+def read(path: Path) -> bytes | None:
+    """A status file, or None when there is none that can be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def slot(name: str, data: bytes | None, now_ns: int) -> Status:
+    """What a slot's status.json says; `now_ns` is monotonic, the same clock inside and outside of containers."""
+    title = f"slot {name}"
+    if data is None:
+        return Status(title, OK, NO_DATA, {})
+    found = _document(data, title)
+    if found is None:
+        return Status(title, ERROR, "its status.json cannot be read; look at its log", {})
+    age_s = _age_s(found, now_ns)
+    values: dict[str, object] = {key: found.get(key) for key in _SLOT_KEYS}
+    sources = found.get("sources")
+    for source, entry in sources.items() if isinstance(sources, dict) else ():
+        values[f"{source}_age_ms"] = entry.get("age_ms") if isinstance(entry, dict) else None
+    values["age_ms"] = None if age_s is None else round(age_s * 1000)
+    if age_s is None or age_s > STALE_S:
+        level, text = STALE, "no longer writes its status.json"
+    elif found.get("state") == "failed":
+        level, text = ERROR, str(found.get("error") or "failed")
+    else:
+        level, text = (WARN, "degraded") if found.get("degraded") else (OK, str(found.get("state")))
+    return Status(title, level, text, _texts(values))
+
+
+def supervisor(data: bytes | None, age_s: float) -> Status:
+    """What the last /safety/state says, `age_s` after it arrived."""
+    found = None if data is None else _document(data, "/safety/state")
+    if found is None:
+        return Status("supervisor", STALE, NO_DATA, {})
+    values: dict[str, object] = {key: found.get(key) for key in _STATE_KEYS}
+    for key in ("reasons", "blocking"):
+        values[key] = " ".join(map(str, listed)) if isinstance(listed := found.get(key), list) else None
+    values["age_ms"] = round(age_s * 1000)
+    level = STALE if age_s > STALE_S else ERROR if found.get("state") == "LATCHED" else OK
+    return Status("supervisor", level, "is silent" if level == STALE else str(found.get("state")), _texts(values))
+
+
+def _document(data: bytes, what: str) -> dict[str, object] | None:
+    try:
+        found = parse(data, what)
+    except UsageError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _age_s(found: Mapping[str, object], now_ns: int) -> float | None:
+    written = found.get("monotonic_ns")
+    return max(0.0, (now_ns - written) / 1e9) if isinstance(written, int) else None
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {key: NO_DATA if value is None else str(value) for key, value in values.items()}
