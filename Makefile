@@ -2,13 +2,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench dist lock deploy rollback status clean
+.PHONY: help demo test lint bench dist lock lock-check image images push size scan fleet-up fleet-down deploy rollback status clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 INVENTORY ?= ansible/inventory/example
 BENCH ?=
+BAKE := $(PY) -m images.bake
+PLATFORM_OPTION = $(if $(PLATFORM),--platform $(PLATFORM))
+ARCH_OPTION = $(if $(ARCH),--arch $(ARCH))
 TESTS ?= tests/unit tests/integration
 
 # A world-writable checkout makes Ansible ignore ansible.cfg, so its settings travel in the environment.
@@ -28,11 +31,15 @@ demo: $(READY) ## three simulated robots: deploy, cut over, catch a bad release,
 test: lint ## lint and all tests (TESTS=path for a part)
 	@$(PY) -m pytest $(TESTS)
 
-lint: $(READY) ## ruff, mypy --strict, shellcheck
+lint: $(READY) ## ruff, mypy --strict, shellcheck, hadolint, yamllint, ansible-lint (production)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@git ls-files -co --exclude-standard '*.sh' .ci/run | xargs $(VENV)/bin/shellcheck
+	@$(VENV)/bin/hadolint images/*.Dockerfile
+	@git ls-files -co --exclude-standard '*.yml' '*.yaml' .yamllint '*.ansible-lint' | xargs $(VENV)/bin/yamllint --strict
+	@PATH=$(CURDIR)/$(VENV)/bin:$$PATH ANSIBLE_CONFIG=$(CURDIR)/ansible/ansible.cfg ANSIBLE_COLLECTIONS_PATH=$(CURDIR) \
+		ansible-lint -q -c ansible/.ansible-lint ansible
 
 bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode); one JSON line a bench
 	@$(PY) -m tests.bench $(BENCH)
@@ -41,13 +48,43 @@ dist: $(READY) ## build/dist: the wheel that releases of the row `process` carry
 	@$(PY) -m hatchling build -t wheel -d build/dist
 	@$(PY) -m stack.agent.build --out build/dist/homeport-agent
 
-lock: $(READY) ## resolve the lock files anew from pyproject.toml
+image: $(READY) ## build the image of PLATFORM=cpu (a row of images/platforms.toml) for ARCH=… (default: this machine's)
+	@$(BAKE) build --platform $(or $(PLATFORM),cpu) $(ARCH_OPTION)
+
+images: $(READY) ## build every row and arch that is locked; says which it skips
+	@$(BAKE) build
+
+push: $(READY) ## push PLATFORM=… (default: all that is locked) to REGISTRY=host[:port], with index and SBOM; refuses when the lock is stale
+	@$(BAKE) push --to $(REGISTRY) $(PLATFORM_OPTION) $(ARCH_OPTION)
+
+size: $(READY) ## where the bytes of PLATFORM=cpu go
+	@$(BAKE) size --platform $(or $(PLATFORM),cpu) $(ARCH_OPTION)
+
+scan: $(READY) ## look for known weaknesses in PLATFORM=cpu, with trivy or grype
+	@$(BAKE) scan --platform $(or $(PLATFORM),cpu) $(ARCH_OPTION)
+
+lock-check: $(READY) ## compare images/lock.json with the mirrors; exit 3 when they differ
+	@$(BAKE) lock-check $(PLATFORM_OPTION) $(ARCH_OPTION)
+
+lock: $(READY) ## resolve the lock files anew: Python's, or with PLATFORM=… (ARCH=…, APT=folder) an image's in images/lock.json
+ifdef PLATFORM
+	@$(BAKE) lock $(PLATFORM_OPTION) $(ARCH_OPTION) $(if $(APT),--apt $(APT))
+else
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--extra robot pyproject.toml -o requirements/robot.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra dev pyproject.toml -o requirements/dev.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra train pyproject.toml -o requirements/train.txt
+	@$(BAKE) lock --platform cpu
+endif
+
+fleet-up: $(READY) ## N=2 bench robots (containers with systemd, sshd, Docker) and a registry; prints the next commands
+	@requirements/bench.sh
+	@$(PY) -m tests.testbed.bench up --robots $(or $(N),2)
+
+fleet-down: $(READY) ## remove the bench and all that it made
+	@$(PY) -m tests.testbed.bench down
 
 deploy: $(READY) ## roll RELEASE=sha256:… over INVENTORY=…
 	@$(ANSIBLE) ansible/playbooks/deploy.yml -e homeport_release=$(RELEASE)
