@@ -10,6 +10,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError, UntrustedError, UsageError
 from model_registry.core.files import Files
 from model_registry.core.release import PAYLOAD_TYPE, Release
+from model_registry.images import find_image
 from model_registry.manifests import Descriptor, Manifest
 from model_registry.models import files_of
 from model_registry.refs import Reference
@@ -145,6 +146,12 @@ def pull(
     files.write(folder / ENVELOPE_NAME, published.envelope)
     files.write(folder / DOCUMENT_NAME, published.payload)
     return source.bytes_fetched - before
+
+
+def image_bytes(source: Source, folder: Path, row_arch: str) -> int:
+    """The compressed bytes of a pulled release's container image, which a container engine fetches."""
+    image = Release.parse((folder / DOCUMENT_NAME).read_bytes()).images[row_arch]
+    return find_image(source, image.repository, str(image.digest), row_arch.rpartition("/")[2]).compressed_bytes
 
 
 def is_there(folder: Path, digest: Digest, row_arch: str, keys: Path | None) -> bool:

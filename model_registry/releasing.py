@@ -1,7 +1,7 @@
 """Make a release: pin everything by digest, write the document, sign it, and store it where robots find it by its own digest.
 
 A person writes tags and paths into a release.toml (docs/examples/release.toml explains every key); paths start at the file's own
-folder. An image of another row than `process` takes repository, digest and config_digest in place of wheel and lock.
+folder. An image of another row than `process` takes `ref = "homeport/stack:TAG"`, or repository and digest, in place of wheel and lock.
 """
 
 from __future__ import annotations
@@ -15,8 +15,17 @@ from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import IncompatibleError, NotFoundError, UsageError
-from model_registry.core.release import PAYLOAD_TYPE, Release, check_name, check_version, payload
+from model_registry.core.release import (
+    PAYLOAD_TYPE,
+    Release,
+    check_image,
+    check_name,
+    check_version,
+    image_l4t,
+    payload,
+)
 from model_registry.core.toml import read_toml
+from model_registry.images import find_image
 from model_registry.keys import sign
 from model_registry.manifests import EMPTY, EMPTY_BYTES, TITLE, Descriptor, Manifest
 from model_registry.models import Model
@@ -33,21 +42,24 @@ Wheels = list[tuple[Descriptor, Path]]
 
 @dataclass(frozen=True)
 class DraftImage:
-    """What one row and architecture runs: a wheel and its lock file (row `process`), or a container image by digest."""
+    """What one row and architecture runs: a wheel and its lock file (row `process`), or a container image by tag or digest."""
 
     wheel: Path | None
     lock: Path | None
-    repository: str | None
-    digest: Digest | None
+    reference: Reference | None
     config_digest: Digest | None
 
     @classmethod
     def read(cls, reader: Reader, folder: Path) -> DraftImage:
+        reference = Reference.parse(reader.text("ref")) if reader.has("ref") else None
+        if reader.has("repository") or reader.has("digest"):
+            if reference is not None:
+                raise UsageError(f"{reader.path}: expected either ref or repository and digest")
+            reference = Reference(reader.text("repository"), None, reader.digest("digest"))
         return cls(
             wheel=folder / reader.text("wheel") if reader.has("wheel") else None,
             lock=folder / reader.text("lock") if reader.has("lock") else None,
-            repository=reader.text("repository") if reader.has("repository") else None,
-            digest=reader.digest("digest") if reader.has("digest") else None,
+            reference=reference,
             config_digest=reader.digest("config_digest") if reader.has("config_digest") else None,
         )
 
@@ -113,7 +125,11 @@ def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Releas
     """Publish a release and return it. The same draft and key give the same bytes; another document under a known version raises RefusedError."""
     repository = repository_of(draft.name)
     wheels: Wheels = []
-    images = {row: _image(row, image, repository, wheels) for row, image in sorted(draft.images.items())}
+    served: set[str] = set()
+    images: dict[str, object] = {}
+    for row, image in sorted(draft.images.items()):
+        is_wheel = row.startswith(PROCESS)
+        images[row] = _wheel_image(row, image, repository, wheels) if is_wheel else _image(row, image, source, served)
     model = resolve(source, draft.model)
     document = payload(
         {
@@ -128,20 +144,33 @@ def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Releas
         }
     )
     release = Release.parse(document)
-    _check(release, Model.find(source, release.model_repository, model).contract)
+    _check(release, Model.find(source, release.model_repository, model).contract, served)
     _store(source, repository, release, sign(PAYLOAD_TYPE, document, key), wheels)
     return release
 
 
-def _image(row_arch: str, image: DraftImage, repository: str, wheels: Wheels) -> dict[str, object]:
-    """The entry in the document; a wheel is noted in `wheels`. Raises UsageError when `image` is not all that its row needs, and nothing else."""
-    container = (image.repository, image.digest, image.config_digest)
-    if not row_arch.startswith(PROCESS):
-        if not all(container) or image.wheel is not None or image.lock is not None:
-            raise UsageError(f"image {row_arch}: expected exactly repository, digest and config_digest")
-        digests = {"digest": str(image.digest), "config_digest": str(image.config_digest)}
-        return {"repository": image.repository, **digests, "lock": None}
-    if image.wheel is None or image.lock is None or any(container):
+def _image(row_arch: str, image: DraftImage, source: Source, l4t: set[str]) -> dict[str, object]:
+    """The entry of a container image; what L4T it serves is noted in `l4t`. Raises HomeportError when it is not what its row needs."""
+    if image.reference is None or image.wheel is not None or image.lock is not None:
+        raise UsageError(f"image {row_arch}: expected exactly ref, or repository and digest, and perhaps config_digest")
+    reference, what = image.reference, f"image {row_arch}: {image.reference}"
+    named = reference.tag or str(reference.digest)
+    facts = find_image(source, reference.repository, named, row_arch.rpartition("/")[2])
+    if reference.digest not in (None, facts.digest):
+        raise UsageError(f"{what}: is an index of images; give the platform's manifest digest {facts.digest}")
+    if image.config_digest not in (None, facts.config_digest):
+        raise UsageError(
+            f"{what}: its config is {facts.config_digest}, not {image.config_digest}; leave config_digest out"
+        )
+    check_image(what, facts.labels, facts.architecture, row_arch)
+    l4t.update(image_l4t(facts.labels))
+    digests = {"digest": str(facts.digest), "config_digest": str(facts.config_digest)}
+    return {"repository": reference.repository, **digests, "lock": None}
+
+
+def _wheel_image(row_arch: str, image: DraftImage, repository: str, wheels: Wheels) -> dict[str, object]:
+    """The entry of a row `process`; its wheel is noted in `wheels`. Raises UsageError when it is not all that the row needs, and nothing else."""
+    if image.wheel is None or image.lock is None or image.reference or image.config_digest:
         raise UsageError(
             f"image {row_arch}: expected exactly wheel and lock; give them in the file or with --wheel and --lock"
         )
@@ -165,7 +194,7 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _check(release: Release, contract: Contract) -> None:
+def _check(release: Release, contract: Contract, l4t: set[str]) -> None:
     """Refuse now what every robot would refuse later."""
     if release.minimum_counter > release.counter:
         raise UsageError(
@@ -185,6 +214,10 @@ def _check(release: Release, contract: Contract) -> None:
     if unserved := sorted(set(release.compatibility.rows) - rows):
         raise UsageError(
             f"release.compatibility.rows: no image for {unserved[0]!r}; add an [[image]] or take the row away"
+        )
+    if unserved := sorted(set(release.compatibility.l4t) - l4t):
+        raise IncompatibleError(
+            f"release.compatibility.l4t: no image was made for L4T {unserved[0]}, only for {', '.join(sorted(l4t)) or 'none'}; take it away"
         )
 
 

@@ -46,6 +46,7 @@ class Layout:
     robot_toml = _Below("etc", "robot.toml")
     agent_toml = _Below("etc", "agent.toml")
     keys = _Below("etc", "keys")
+    registry_ca = _Below("etc", "registry-ca.crt")
     dds_profile = _Below("etc", "dds.xml")
     control_socket = _Below("run", "control", "control.sock")
     operator_socket = _Below("run", "operator", "operator.sock")
@@ -63,6 +64,11 @@ class Layout:
         real = root.resolve()
         short = hashlib.sha256(str(real).encode()).hexdigest()[:10]
         return cls(real, real / "etc", Path(f"/tmp/homeport-{os.getuid()}-{short}"))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What tells a program of ours to use this layout: nothing on a real robot."""
+        return () if self == Layout.default() else ("--root", str(self.root))
 
     def release(self, digest: Digest) -> Path:
         return self.root / "releases" / digest.hex

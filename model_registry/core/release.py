@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
-from model_registry.core.errors import UsageError
+from model_registry.core.errors import IncompatibleError, UsageError
 
 PAYLOAD_TYPE = "application/vnd.homeport.release.v1+json"
 PROFILES = ("optimized", "hardware_accelerated", "resource_optimized", "safe_production")
@@ -156,6 +157,25 @@ def _override(value: object, path: str) -> float | str | bool:
     if isinstance(value, (bool, int, float)):
         return value
     return as_text(value, path)
+
+
+def check_image(
+    what: str, labels: Mapping[str, str], architecture: str, row_arch: str, l4t: str | None = None
+) -> None:  # fmt: skip
+    """Whether a container image was made for a row, an architecture and this L4T. Raises IncompatibleError naming both."""
+    row, arch = labels.get("dev.homeport.row", "none"), labels.get("dev.homeport.arch", architecture)
+    if f"{row}/{arch}" != row_arch or architecture != arch:
+        made = f"{row}/{arch}, and holds {architecture}" if arch != architecture else f"{row}/{arch}"
+        raise IncompatibleError(f"{what}: made for {made}, needed here is {row_arch}; take the image of that row")
+    if l4t is not None and l4t not in (known := image_l4t(labels)):
+        raise IncompatibleError(
+            f"{what}: made for L4T {', '.join(known) or 'none'}, and here is {l4t}; take an image made for it"
+        )
+
+
+def image_l4t(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The exact L4T versions an image was made for; empty where there are none."""
+    return tuple(labels.get("dev.homeport.l4t", "").replace(",", " ").split())
 
 
 def payload(fields: dict[str, object]) -> bytes:

@@ -13,12 +13,15 @@ from typing import Any, NoReturn, TextIO
 
 from model_registry.core import lines
 from model_registry.core.digest import Digest
-from model_registry.core.errors import DriftError, HomeportError, UsageError
-from model_registry.core.layout import Layout
+from model_registry.core.errors import DriftError, HomeportError, NotFoundError, RefusedError, UsageError
+from model_registry.core.files import Files
+from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
 from stack.agent.config import Config
+from stack.agent.fit import verify_folder
 from stack.agent.host import Host
 from stack.agent.robot_gate import GATES
+from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.server import serve
 
 _STAGE_S = 7200.0
@@ -70,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     verb("unhold", "give back what hold took")
     verb("arm", "let the robot move")
     verb("reset", "clear latched reasons")
+    run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
+    run.add_argument("slot", choices=SLOTS)
     return top
 
 
@@ -140,6 +145,20 @@ def _serve(layout: Layout) -> int:
     return 0
 
 
+def _run_slot(layout: Layout, slot: str) -> NoReturn:
+    """Replace this process by the container of the release that `slots/x` names, after its signature was checked again."""
+    config, digest = Config.load(layout.agent_toml), linked_release(layout.slot(slot))
+    if config.runtime != "docker":
+        raise RefusedError(
+            f"run-slot: for runtime docker, and this robot's is {config.runtime}; its agent starts slots"
+        )
+    if digest is None:
+        raise NotFoundError(f"{layout.slot(slot)}: no release in slot {slot}; the agent starts {slot} when it has one")
+    release = verify_folder(layout, layout.release(digest), digest)
+    command = DockerRuntime(layout, config, Files()).slot(slot, release)
+    os.execvpe(command.argv[0], command.argv, command.environment)
+
+
 def _fail(error: HomeportError, as_json: bool) -> int:
     if as_json:
         result = getattr(error, "result", None)
@@ -165,6 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(given)
         layout = Layout.at(getattr(arguments, "root", None))
+        if arguments.verb == "run-slot":
+            _run_slot(layout, arguments.slot)
         return _serve(layout) if arguments.verb == "serve" else _client(arguments, layout, as_json)
     except HomeportError as error:
         return _fail(error, as_json)

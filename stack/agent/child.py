@@ -39,6 +39,7 @@ class Outcome:
 
 def run(command: Command, on_line: Callable[[str], None]) -> Outcome:
     """Run to the end; every stderr line goes to `on_line`. Raises HomeportError when it takes longer than an hour."""
+    _clear(command)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command.argv,
@@ -55,6 +56,7 @@ def run(command: Command, on_line: Callable[[str], None]) -> Outcome:
         try:
             code = process.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:
+            _clear(command)
             raise HomeportError(f"{command.argv[-1]}: did not end within {_TIMEOUT_S:.0f} s; try again") from None
         finally:
             process.kill()
@@ -63,6 +65,13 @@ def run(command: Command, on_line: Callable[[str], None]) -> Outcome:
             process.stderr.close()
         output.seek(0)
         return Outcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
+
+
+def _clear(command: Command) -> None:
+    """Remove what an earlier run has left, or this one that does not end."""
+    if command.clear:
+        null = subprocess.DEVNULL
+        subprocess.run(command.clear, stdin=null, stdout=null, stderr=null, env=command.environment, timeout=60)
 
 
 def _relay(stream: IO[bytes], last: list[str], on_line: Callable[[str], None]) -> None:

@@ -4,8 +4,10 @@ runtime = "process"
 source = "oci:/srv/homeport/registry"       # where `stage` fetches from unless told otherwise
 repository = "releases/pilot"
 domain_id = 41                              # ROS_DOMAIN_ID of every slot
-device_python = "/opt/homeport/bin/python"  # fetches releases before their own code is here
-device_path = []                            # PYTHONPATH entries for it
+device_python = "/opt/homeport/bin/python"  # runtime process: fetches releases before their own code is here
+device_path = []                            # runtime process: PYTHONPATH entries for it
+device_image = "registry.example.org/homeport/stack@sha256:…"  # runtime docker: the same, as an image that is on the robot
+gpu = "none"                                # runtime docker, optional: "runtime" and "cdi" give the slots an NVIDIA GPU
 [environment]                               # added to every slot
 [gate]                                      # all optional
 battery_min = 0.2
@@ -16,12 +18,18 @@ ready_s = 60.0
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model_registry.core.documents import Reader, as_text
+from model_registry.core.errors import UsageError
 from model_registry.core.release import check_name
 from model_registry.core.toml import read_toml
+
+GPU = ("none", "runtime", "cdi")
+_ONLY = {"process": ("device_python", "device_path"), "docker": ("device_image", "gpu")}
+_IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +49,16 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A parsed agent.toml."""
+    """A parsed agent.toml; `device_python` is set for runtime process, `device_image` for runtime docker."""
 
     runtime: str
     source: str
     repository: str
     domain_id: int
-    device_python: Path
+    device_python: Path | None
     device_path: tuple[str, ...]
+    device_image: str | None
+    gpu: str
     environment: dict[str, str]
     gate: GateSettings
 
@@ -57,14 +67,27 @@ class Config:
         """Raises NotFoundError or UsageError naming the key."""
         reader = read_toml(path)
         config = cls(
-            runtime=reader.text("runtime", ("process",)),
+            runtime=(runtime := reader.text("runtime", _ONLY)),
             source=reader.text("source"),
             repository=check_name(reader.text("repository"), f"{path.name}.repository"),
             domain_id=reader.integer("domain_id"),
-            device_python=Path(reader.text("device_python")),
+            device_python=Path(reader.text("device_python")) if runtime == "process" else None,
             device_path=reader.texts("device_path") if reader.has("device_path") else (),
+            device_image=reader.text("device_image") if runtime == "docker" else None,
+            gpu=reader.text("gpu", GPU) if reader.has("gpu") else "none",
             environment=reader.table("environment", as_text) if reader.has("environment") else {},
             gate=GateSettings.read(reader.child("gate")) if reader.has("gate") else GateSettings(),
         )
+        for key in next(keys for name, keys in _ONLY.items() if name != runtime):
+            if reader.has(key):
+                raise UsageError(f"{path.name}.{key}: not for runtime {runtime}; take it out")
         reader.done()
+        if runtime == "docker" and not config.source.startswith("https://"):
+            raise UsageError(
+                f"{path.name}.source: runtime docker pulls images from https://HOST, not {config.source!r}"
+            )
+        if config.device_image is not None and not _IMAGE.fullmatch(config.device_image):
+            raise UsageError(
+                f"{path.name}.device_image: expected HOST[:PORT]/NAME@sha256:…, got {config.device_image!r}"
+            )
         return config

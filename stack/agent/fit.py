@@ -8,19 +8,20 @@ from model_registry.core import dsse
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError
+from model_registry.core.layout import Layout
 from model_registry.core.release import PAYLOAD_TYPE, Release, version_key
 from model_registry.core.version import version
 from stack.agent.host import Host
 
 
-def verify_folder(host: Host, folder: Path, digest: Digest) -> Release:
+def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
     """Check the signature of a release folder again, with this robot's keys. Raises UntrustedError or IntegrityError."""
     what = f"release {digest.short}"
     try:
         data = (folder / "release.dsse.json").read_bytes()
     except OSError as error:
         raise NotFoundError(f"{what}: no signed document in {folder} ({error.strerror}); stage it again") from error
-    payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(host.layout.keys), what)
+    payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), what)
     return Release.parse(digest.check(payload, what))
 
 
@@ -62,7 +63,7 @@ def switchable(host: Host, digest: Digest) -> Release:
         raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
     if (why := host.store.quarantined().get(digest)) is not None:
         raise RefusedError(f"{digest}: failed here before ({why}); stage it with --retry to try it again")
-    release = verify_folder(host, host.layout.release(digest), digest)
+    release = verify_folder(host.layout, host.layout.release(digest), digest)
     check_here(host, release)
     contract = Contract.load(host.layout.release(digest) / "model")
     if not contract.drives_a_base:

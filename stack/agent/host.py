@@ -20,6 +20,7 @@ from model_registry.core.robot import Robot
 from stack.agent.config import Config
 from stack.agent.journal import Deployment, Journal
 from stack.agent.runtime import Runtime
+from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
@@ -92,14 +93,16 @@ class Host:
         files = Files()
         config = Config.load(layout.agent_toml)
         Robot.load(layout.robot_toml)
-        store = Store(layout, files)
+        docker = config.runtime == "docker"
+        runtime: Runtime = DockerRuntime(layout, config, files) if docker else ProcessRuntime(layout, config, files)
+        store = Store(layout, files, runtime)
         store.prepare()
         return cls(
             layout=layout,
             config=config,
             store=store,
             journal=Journal(layout.journal, files),
-            runtime=ProcessRuntime(layout, config, files),
+            runtime=runtime,
             supervisor=Supervisor(layout.control_socket, layout.operator_socket),
             claim=Claim(layout.claim),
         )

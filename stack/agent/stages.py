@@ -5,6 +5,7 @@ Nothing here disturbs what drives. Each stage looks first whether its work is do
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 
 from model_registry.core import dsse
 from model_registry.core.digest import Digest
-from model_registry.core.documents import dump
-from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
+from model_registry.core.documents import Reader, dump
+from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.files import sync_tree
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
@@ -22,13 +23,11 @@ from stack.agent.fit import check_here, verify_folder
 from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
-from stack.agent.runtime import Command
+from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
 
 _FREE_BYTES = 256 << 20
 _STEPS = ("FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
-# What a release builds must not take time from the control loop.
-_LOW_PRIORITY = ("/usr/bin/nice", "-n", "10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
     """Make a release ready to switch. Raises FailedError with the exit code of what stopped it."""
     check_request(host, request)
     if not host.store.missing(request.release) and not request.retry:
-        release = verify_folder(host, host.layout.release(request.release), request.release)
+        release = verify_folder(host.layout, host.layout.release(request.release), request.release)
         check_here(host, release)
         progress("READY", f"{release.name} {release.version} is ready; nothing to do.")
         return Result("stage", False, request.release, release.version, "READY")
@@ -81,7 +80,8 @@ class _Staging:
     def __init__(self, host: Host, request: StageRequest, progress: Progress) -> None:
         self._host, self._request = host, request
         self._fetched = host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}"
-        self._home = host.layout.release(request.release)
+        self._home, self._installed = host.layout.release(request.release), host.store.installed(request.release)
+        self._image_bytes = 0
         self._deployment = Deployment(host, request.release, progress)
         self._result = Result("stage", True, request.release, stage="READY")
 
@@ -92,10 +92,10 @@ class _Staging:
         with step("PREFLIGHT"):
             self._preflight()
         with step("FETCH", source=self._request.source) as done:
-            done["bytes"] = 0 if (self._home / "site").exists() else self._pull(self._fetch_command(), "release pull")
+            done["bytes"] = 0 if self._installed else self._fetch()
         with step("VERIFY") as done:
-            folder = self._home if (self._home / "site").exists() else self._fetched
-            release = verify_folder(self._host, folder, self._request.release)
+            folder = self._home if self._installed else self._fetched
+            release = verify_folder(self._host.layout, folder, self._request.release)
             check_here(self._host, release)
             self._result.version = done["version"] = release.version
         with step("STAGE") as done:
@@ -110,7 +110,8 @@ class _Staging:
         shutil.rmtree(self._fetched, ignore_errors=True)
         stage = self._deployment.stage
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
-        if stage in ("BUILD", "PROVE") and not isinstance(error, OSError):
+        full = isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error)
+        if stage in ("BUILD", "PROVE") and not full:
             self._host.store.quarantine(failure)
         self._deployment.fail(failure)
         self._result.changed, self._result.stage, self._result.failure = False, "FAILED", failure
@@ -121,51 +122,51 @@ class _Staging:
         if free < _FREE_BYTES:
             raise RefusedError(f"{root}: {free >> 20} MiB free, {_FREE_BYTES >> 20} needed; make room")
         dsse.trusted_keys(self._host.layout.keys)
-        python = self._host.config.device_python
-        if not python.exists():
-            raise IncompatibleError(f"{python}: not there; apply the role `device`")
+        self._host.runtime.preflight()
 
-    def _pull(self, command: Command, what: str) -> int:
-        """Run a pull; returns the bytes that came over the wire."""
-        fetched = child.run(command, self._deployment.say).reader(what).integer("bytes_fetched")
-        self._result.bytes_fetched += fetched
-        return fetched
+    def _pull(self, command: Command, what: str) -> Reader:
+        """Run a pull and count the bytes that came over the wire."""
+        reader = child.run(command, self._deployment.say).reader(what)
+        self._result.bytes_fetched += reader.integer("bytes_fetched")
+        return reader
 
-    def _fetch_command(self) -> Command:
-        """Run by the device's own installation: the release's code is not here yet."""
+    def _fetch(self) -> int:
+        """The signed document and what comes with it; returns bytes."""
         host, request = self._host, self._request
-        argv = (
-            *(str(host.config.device_python), "-m", "model_registry.cli", "release", "pull", str(request.release)),
-            *("--source", request.source, "--repository", request.repository, "--to", str(self._fetched)),
-            *("--row-arch", host.robot().row_arch, "--keys", str(host.layout.keys)),
+        arguments = (
+            *("release", "pull", str(request.release), "--source", request.source, "--repository", request.repository),
+            *("--to", str(self._fetched), "--row-arch", host.robot().row_arch, "--keys", str(host.layout.keys)),
         )
-        environment = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
-        path = os.pathsep.join(host.config.device_path)
-        return Command(argv, {**environment, **({"PYTHONPATH": path} if path else {})})
+        report = self._pull(host.runtime.device_tool("model_registry.cli", *arguments), "release pull")
+        self._image_bytes = report.integer("image_bytes")
+        return report.integer("bytes_fetched")
 
     def _stage(self, release: Release) -> int:
         """Lay out code and model; returns the model's bytes that came over the wire."""
         files, layout = self._host.store.files, self._host.layout
-        if not (self._home / "site").exists():
-            self._host.runtime.install(release, self._fetched)
+        if not self._installed:
+            self._host.runtime.install(release, Fetched(self._fetched, self._request.source, self._image_bytes))
             envelope = (self._fetched / "release.dsse.json").read_bytes()
             payload, _ = dsse.read_payload(envelope, PAYLOAD_TYPE, "release.dsse.json")
             files.write(self._fetched / "release.json", payload)
             sync_tree(self._fetched)
-            files.rename(self._fetched, self._home)
+            if self._home.exists():  # only its image had gone
+                shutil.rmtree(self._fetched)
+            else:
+                files.rename(self._fetched, self._home)
         options = ("--to", str(layout.models), "--robot", str(layout.robot_toml), "--json")
         reference = f"{release.model_repository}@{release.model}"
         pull = ("model", "pull", reference, "--source", self._request.source, *options)
-        fetched = self._pull(self._host.runtime.tool(release, "model_registry.cli", *pull), "model pull")
+        report = self._pull(self._host.runtime.tool(release, "model_registry.cli", *pull), "model pull")
         files.link(self._home / "model", f"../../models/{release.model.hex}")
-        return fetched
+        return report.integer("bytes_fetched")
 
     def _build(self, release: Release) -> None:
         """BUILD and PROVE are one child: the engine that was built is the one that is proved."""
         self._deployment.begin("BUILD")
-        options = ("--release", str(self._home), "--root", str(self._host.layout.root), "--json")
+        options = ("--release", str(self._home), *self._host.layout.options, "--json")
         tool = self._host.runtime.tool(release, "stack.engine", "build", *options)
-        outcome = child.run(Command((*_LOW_PRIORITY, *tool.argv), tool.environment), self._deployment.say)
+        outcome = child.run(tool, self._deployment.say)
         report = outcome.reader("engine build", 1)
         key, built = report.text("key"), report.boolean("built")
         self._result.engines_built += built

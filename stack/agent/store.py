@@ -13,6 +13,7 @@ from model_registry.core.gate import PASSING
 from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
 from model_registry.core.release import Release
 from stack.agent.reports import Failure
+from stack.agent.runtime import Runtime
 
 PROVED = "prove.json"
 
@@ -35,8 +36,8 @@ class Floor:
 class Store:
     """Everything durable below ROOT except the journal. All writes go through `files`."""
 
-    def __init__(self, layout: Layout, files: Files) -> None:
-        self.layout, self.files = layout, files
+    def __init__(self, layout: Layout, files: Files, runtime: Runtime) -> None:
+        self.layout, self.files, self._runtime = layout, files, runtime
 
     def prepare(self) -> None:
         """Create the folders this agent writes to."""
@@ -67,9 +68,16 @@ class Store:
     def missing(self, digest: Digest) -> list[str]:
         """What a release lacks before it can run without any source."""
         folder = self.layout.release(digest)
-        parts = ("release.json", "release.dsse.json", "site", "model/vla.json", "engine/ready", PROVED)
+        parts = ("release.json", "release.dsse.json", "model/vla.json", "engine/ready", PROVED)
         absent = [part for part in parts if not (folder / part).exists()]
-        return absent or ([] if _proved(folder / PROVED) else [PROVED])
+        if PROVED not in absent and not _proved(folder / PROVED):
+            absent.append(PROVED)
+        return absent if self.installed(digest) else [*absent, "image"]
+
+    def installed(self, digest: Digest) -> bool:
+        """Whether document and code of a release are here."""
+        release = self.find(digest)
+        return release is not None and self._runtime.installed(release, self.layout.release(digest))
 
     def staged(self) -> list[Digest]:
         """Releases that are complete on disk."""

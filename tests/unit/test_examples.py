@@ -22,9 +22,13 @@ def test_the_robot_example_names_every_key_with_its_default() -> None:
 def test_the_agent_example_names_every_key_with_its_default() -> None:
     config = Config.load(EXAMPLES / "agent.toml")
 
-    assert config.gate == GateSettings()
+    docker = Config.load(EXAMPLES / "agent-docker.toml")
+    text = (EXAMPLES / "agent.toml").read_text() + (EXAMPLES / "agent-docker.toml").read_text()
+
+    assert config.gate == docker.gate == GateSettings()
+    assert (config.runtime, docker.runtime) == ("process", "docker")
     assert {field.name for field in fields(Config)} <= set(
-        word.strip("[]") for line in (EXAMPLES / "agent.toml").read_text().splitlines() for word in line.split()[:1]
+        word.strip("[]") for line in text.splitlines() for word in line.split()[:1]
     )
 
 

@@ -12,9 +12,10 @@ HOMEPORT = {
     "model": {"pack", "push", "pull", "list", "verify"},
     "release": {"create", "show", "verify", "list", "pull"},
     "keys": {"generate", "show"},
+    "image": {"inspect"},
     "engine": {"build", "prove", "list", "show"},
 }
-AGENT = {"serve", "stage", "switch", "commit", "rollback", "status", "hold", "unhold", "arm", "reset"}
+AGENT = {"serve", "run-slot", "stage", "switch", "commit", "rollback", "status", "hold", "unhold", "arm", "reset"}
 CORE = {
     "contract": {"Contract"},
     "digest": {"Digest"},

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from model_registry.core.release import Release
+from model_registry.core.documents import Reader, dump, parse
+from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.files import write_volatile
+from model_registry.core.layout import Layout
+from model_registry.core.release import Image, Release
+from model_registry.core.robot import Robot
+from stack.agent.journal import boot_id
+from stack.agent.reports import fill
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process, for good: a pid is used again, a pid with its start time in one boot is not."""
+    """One process, for good: a pid is used again, a pid with its start time in one boot is not. `pid` is what the process itself calls it."""
 
     pid: int
     start_ticks: int
@@ -20,23 +27,42 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program to run: argument list and whole environment."""
+    """A program to run: argument list and whole environment; `clear` removes what an earlier run has left."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
+    clear: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A verified release that is to be installed: its folder, where it came from, and the bytes of its image that did not come with it."""
+
+    folder: Path
+    source: str
+    image_bytes: int
 
 
 class Runtime(Protocol):
     """Starts, stops and recognises what runs in slots, and runs a release's own tools."""
 
-    def check(self, release: Release) -> None:
-        """Raises IncompatibleError when this robot has no place for the release."""
+    def preflight(self) -> None:
+        """Raises IncompatibleError when nothing can be fetched and run here."""
 
-    def install(self, release: Release, fetched: Path) -> None:
-        """Turn the image in the folder `fetched` into something that starts at once."""
+    def check(self, release: Release) -> None:
+        """Raises IncompatibleError when this robot has no place for the release. Stops nothing."""
+
+    def installed(self, release: Release, folder: Path) -> bool:
+        """Whether the image of a release is here."""
+
+    def install(self, release: Release, fetched: Fetched) -> None:
+        """Turn what was fetched into something that starts at once."""
+
+    def device_tool(self, module: str, *arguments: str) -> Command:
+        """How to run a Python module of the device's own installation, before the release's code is here."""
 
     def tool(self, release: Release, module: str, *arguments: str) -> Command:
-        """How to run one of the release's own Python modules."""
+        """How to run one of the release's own Python modules beside what drives."""
 
     def start(self, slot: str, release: Release) -> Identity:
         """Start the release in a slot; it outlives the agent."""
@@ -49,3 +75,43 @@ class Runtime(Protocol):
 
     def log_tail(self, slot: str, count: int) -> list[str]:
         """The last lines that the slot wrote."""
+
+
+def image_of(layout: Layout, release: Release) -> Image:
+    """What a release runs on this robot. Raises IncompatibleError when it has nothing for it."""
+    row_arch = Robot.load(layout.robot_toml).row_arch
+    if row_arch not in release.images:
+        known = ", ".join(sorted(release.images))
+        raise IncompatibleError(f"release {release.version}: has no image for {row_arch} (it has {known})")
+    return release.images[row_arch]
+
+
+def proc_stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on (state, parent, …); None when it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot."""
+    fields = proc_stat(pid)
+    return None if fields is None else int(fields[19])
+
+
+def remember(path: Path, identity: Identity, host_pid: int) -> None:
+    """Note who runs in a slot, for `recall` of this agent or the next one."""
+    write_volatile(path, dump({**asdict(identity), "host_pid": host_pid}))
+
+
+def recall(path: Path) -> Identity | None:
+    """Who was noted, while that very process lives."""
+    try:
+        reader = Reader(parse(path.read_bytes(), path.name), path.name)
+        identity, host_pid = fill(Identity, reader), reader.integer("host_pid")
+    except (OSError, HomeportError):
+        return None
+    running = identity.boot == boot_id() and start_ticks(host_pid) == identity.start_ticks
+    return identity if running else None

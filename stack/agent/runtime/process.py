@@ -9,23 +9,21 @@ import stat
 import subprocess
 import zipfile
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError
-from model_registry.core.files import Files, sync_tree, write_volatile
+from model_registry.core.files import Files, sync_tree
 from model_registry.core.layout import Layout
-from model_registry.core.release import Image, Release
-from model_registry.core.robot import Robot
+from model_registry.core.release import Release
 from stack.agent.config import Config
 from stack.agent.journal import boot_id
-from stack.agent.reports import fill
-from stack.agent.runtime import Command, Identity
+from stack.agent.runtime import Command, Fetched, Identity, image_of, recall, remember, start_ticks
 
 _STOP_S = 5.0
 _LOG_BYTES = 8 << 20
 _MAX_UNPACKED_BYTES = 1 << 30
+# What a release builds must not take time from the control loop.
+_LOW_PRIORITY = ("/usr/bin/nice", "-n", "10")
 _KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 # The shell leaves the program to init and says its pid, without a fork of this threaded process.
 _DETACH = 'exec 3>&1 >&2; "$@" 3>&- </dev/null & echo $! >&3'
@@ -60,35 +58,24 @@ def unpack(wheel: Path, target: Path) -> None:
     sync_tree(target)
 
 
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when it is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
 class ProcessRuntime:
     """Row `process`: the wheel unpacked in `site/`, over the dependency environment of its lock file."""
 
     def __init__(self, layout: Layout, config: Config, files: Files) -> None:
         self._layout, self._config, self._files = layout, config, files
 
-    def _image(self, release: Release) -> Image:
-        row_arch = Robot.load(self._layout.robot_toml).row_arch
-        if row_arch not in release.images:
-            known = ", ".join(sorted(release.images))
-            raise IncompatibleError(f"release {release.version}: has no image for {row_arch} (it has {known})")
-        return release.images[row_arch]
-
     def _python(self, release: Release) -> Path:
-        lock = self._image(release).lock
+        lock = image_of(self._layout, release).lock
         if lock is None:
             raise IncompatibleError(
                 f"release {release.version}: its image names no lock file; create the release again"
             )
         return self._layout.environment(lock) / "bin" / "python"
+
+    def preflight(self) -> None:
+        python = self._config.device_python
+        if python is None or not python.exists():
+            raise IncompatibleError(f"{python}: not there; apply the role `device`")
 
     def check(self, release: Release) -> None:
         python = self._python(release)
@@ -97,14 +84,27 @@ class ProcessRuntime:
                 f"release {release.version}: {python.parent.parent} is not installed; apply the role `device` with this release's lock file"
             )
 
-    def install(self, release: Release, fetched: Path) -> None:
+    def installed(self, release: Release, folder: Path) -> bool:
+        return (folder / "site").exists()
+
+    def install(self, release: Release, fetched: Fetched) -> None:
         """Unpack `image.whl` of the folder into `site/` beside it, and drop the wheel. Raises IntegrityError."""
-        wheel = fetched / "image.whl"
-        self._image(release).digest.check_file(wheel, f"release {release.version}: image.whl")
-        unpack(wheel, fetched / "site")
+        wheel = fetched.folder / "image.whl"
+        image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
+        unpack(wheel, fetched.folder / "site")
         wheel.unlink()
 
+    def device_tool(self, module: str, *arguments: str) -> Command:
+        environment = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
+        path = os.pathsep.join(self._config.device_path)
+        argv = (str(self._config.device_python), "-m", module, *arguments)
+        return Command(argv, {**environment, **({"PYTHONPATH": path} if path else {})})
+
     def tool(self, release: Release, module: str, *arguments: str) -> Command:
+        command = self._command(release, module, *arguments)
+        return Command((*_LOW_PRIORITY, *command.argv), command.environment)
+
+    def _command(self, release: Release, module: str, *arguments: str) -> Command:
         """Its environment is the whole one of a release's processes (docs/interfaces.md)."""
         environment = {
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
@@ -121,7 +121,7 @@ class ProcessRuntime:
         return Command((str(self._python(release)), "-m", module, *arguments), environment)
 
     def start(self, slot: str, release: Release) -> Identity:
-        command = self.tool(release, "stack.policy", "--slot", slot, "--root", str(self._layout.root))
+        command = self._command(release, "stack.policy", "--slot", slot, *self._layout.options)
         status = self._layout.slot_status(slot)
         self._files.make_folder(status.parent)
         status.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ class ProcessRuntime:
         if ticks is None:
             raise HomeportError(f"slot {slot}: the policy ended at once; read {self._layout.slot_log(slot)}")
         identity = Identity(pid, ticks, boot_id())
-        write_volatile(self._layout.slot_process(slot), dump({**asdict(identity), "release": str(release.digest)}))
+        remember(self._layout.slot_process(slot), identity, pid)
         return identity
 
     def _open_log(self, slot: str) -> Path:
@@ -153,13 +153,7 @@ class ProcessRuntime:
         return path
 
     def alive(self, slot: str) -> Identity | None:
-        path = self._layout.slot_process(slot)
-        try:
-            identity = fill(Identity, Reader(parse(path.read_bytes(), path.name), path.name))
-        except (OSError, HomeportError):
-            return None
-        running = identity.boot == boot_id() and start_ticks(identity.pid) == identity.start_ticks
-        return identity if running else None
+        return recall(self._layout.slot_process(slot))
 
     def stop(self, slot: str) -> None:
         """SIGTERM, then SIGKILL after 5 s. Raises HomeportError when even that does not end it."""

@@ -113,6 +113,12 @@ def test_a_build_that_fails_says_why(rig: Rig) -> None:
     assert answer.result["failure"]["stage"] == "BUILD"
 
 
+def test_a_full_disk_is_not_the_release_s_fault(rig: Rig) -> None:
+    answer = rig.run("stage", rig.publish("1.2.0", {"build_error": "[Errno 28] No space left on device: '/x'"}))
+    assert answer.code == 1 and answer.result["failure"]["stage"] == "BUILD"
+    assert rig.status()["quarantined"] == []
+
+
 def test_a_second_change_is_locked_out_and_told_by_whom(rig: Rig) -> None:
     one = rig.publish("1.0.0")
     (rig.source / "slow").touch()

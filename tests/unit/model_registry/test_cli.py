@@ -73,7 +73,7 @@ def test_what_is_here_already_needs_no_source(shell: Shell) -> None:
     pull_release(shell, digest)
     (shell.folder / "registry").rename(shell.folder / "away")
     code, out, _ = pull_release(shell, digest)
-    assert (code, json.loads(out)) == (0, {"release": digest, "bytes_fetched": 0})
+    assert (code, json.loads(out)) == (0, {"release": digest, "bytes_fetched": 0, "image_bytes": 0})
 
 
 def test_lists_show_what_is_there(shell: Shell) -> None:

@@ -24,6 +24,7 @@ from model_registry.packing import pack
 from model_registry.refs import Reference
 from model_registry.releasing import Draft
 from model_registry.sources import Source, open_source
+from tests.fakes.images import put_image, put_list
 from tests.fakes.model import make_model
 from tests.fakes.recipe import make_key, make_recipe
 from tests.fakes.schemas import check
@@ -154,14 +155,58 @@ def test_a_wrong_recipe_is_one_clear_error(old: str, new: str, world: World) -> 
     assert world.source.tags(PILOT) == ()
 
 
-def test_a_container_row_is_pinned_by_both_digests(world: World) -> None:
+def with_image(world: World, lines: str, l4t: str = "[]", row: str = "cpu/arm64") -> Release:
     path = make_recipe(world.folder / "recipe")
-    image = f'\n[[image]]\nrow_arch = "cpu/arm64"\nrepository = "images/stack"\ndigest = "sha256:{"a" * 64}"\n'
-    path.write_text(path.read_text() + image + f'config_digest = "sha256:{"b" * 64}"\n')
-    release = releasing.create(Draft.load(path), world.source, keys.load(world.key))
-    assert release.images["cpu/arm64"].config_digest == Digest("b" * 64)
+    text = path.read_text().replace("l4t = []", f"l4t = {l4t}")
+    path.write_text(f'{text}\n[[image]]\nrow_arch = "{row}"\n{lines}\n')
+    return releasing.create(Draft.load(path), world.source, keys.load(world.key))
+
+
+def test_a_container_row_is_pinned_by_both_digests(world: World) -> None:
+    digest = put_image(world.source, "homeport/stack", "arm64", tag="1.0.0")
+    release = with_image(world, 'ref = "homeport/stack:1.0.0"')
+    image = release.images["cpu/arm64"]
+    config = json.loads(world.source.manifest("homeport/stack", digest))["config"]["digest"]
+    assert (image.repository, image.digest, str(image.config_digest)) == ("homeport/stack", digest, config)
+    assert with_image(world, f'repository = "homeport/stack"\ndigest = "{digest}"') == release
     assert world.pull(release.digest, "cpu/arm64") > 0
     assert not (world.folder / "out/image.whl").exists()
+    size = json.loads(world.source.manifest("homeport/stack", digest))["layers"][0]["size"]
+    assert releases.image_bytes(world.source, world.folder / "out", "cpu/arm64") == size
+
+
+def test_a_tag_of_an_index_is_resolved_and_the_digest_of_one_is_refused(world: World) -> None:
+    digest = put_image(world.source, "homeport/stack", "arm64")
+    index = put_list(world.source, "homeport/stack", "1.0.0", [("arm64", "linux", digest, {})])
+    assert with_image(world, 'ref = "homeport/stack:1.0.0"').images["cpu/arm64"].digest == digest
+    with pytest.raises(UsageError, match=f"give the platform's manifest digest {digest}"):
+        with_image(world, f'ref = "homeport/stack@{index}"')
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('ref = "homeport/stack:2.0.0"', "not in oci"),
+        (f'repository = "homeport/stack"\ndigest = "sha256:{"a" * 64}"', "not there"),
+        (f'ref = "homeport/stack:1.0.0"\nconfig_digest = "sha256:{"b" * 64}"', "leave config_digest out"),
+        ('ref = "homeport/stack:1.0.0"\nrepository = "homeport/stack"', "either ref or"),
+        ('ref = "homeport/stack:1.0.0"\nwheel = "stack.whl"', "expected exactly ref"),
+        ('ref = "homeport/stack:jp6"', "made for jp6/arm64, needed here is cpu/arm64"),
+        ('wheel = "stack.whl"', "expected exactly ref"),
+    ],
+)
+def test_an_image_that_robots_could_not_run_is_refused(lines: str, words: str, world: World) -> None:
+    put_image(world.source, "homeport/stack", "arm64", tag="1.0.0")
+    put_image(world.source, "homeport/stack", "arm64", row="jp6", tag="jp6")
+    with pytest.raises(HomeportError, match=words):
+        with_image(world, lines)
+    assert world.source.tags(PILOT) == ()
+
+
+def test_an_l4t_that_no_image_was_made_for_is_refused(world: World) -> None:
+    put_image(world.source, "homeport/stack", "arm64", tag="1.0.0")
+    with pytest.raises(IncompatibleError, match=r"no image was made for L4T 36\.4\.3"):
+        with_image(world, 'ref = "homeport/stack:1.0.0"', '["36.4.3"]')
 
 
 def test_a_stranger_s_signature_is_refused(world: World, tmp_path: Path) -> None:

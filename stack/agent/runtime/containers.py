@@ -1,0 +1,128 @@
+"""The command lines of our containers, what they need of Docker, and how their processes are found: functions without a side effect."""
+
+from __future__ import annotations
+
+import grp
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from model_registry.core.documents import Reader
+from model_registry.core.errors import IncompatibleError
+from model_registry.core.layout import Layout
+from model_registry.core.release import Release
+from stack.agent.config import Config
+from stack.agent.journal import boot_id
+from stack.agent.runtime import Identity, proc_stat
+
+USER = 10001
+TOOL = "homeport-tool"
+_ENGINE = (20, 10)
+_CDI_ENGINE = (25, 0)
+_HARDENED = (
+    *("--rm", "--pull", "never", "--network", "host", "--log-driver", "none", "--user", f"{USER}:{USER}"),
+    *("--read-only", "--tmpfs", "/tmp", "--pids-limit", "512", "--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges"),
+)
+
+
+def run_argv(
+    name: str, image: str, environment: Mapping[str, str], read: Iterable[Path], write: Iterable[Path], *options: str
+) -> tuple[str, ...]:
+    """The part that every container of ours shares: which mounts at their own paths, which environment, and no other rights."""
+    variables = (item for key, value in environment.items() for item in ("--env", f"{key}={value}"))
+    ways = ((read, ",readonly"), (write, ""))
+    binds = (f"type=bind,source={path},target={path}{way}" for paths, way in ways for path in paths)
+    mounts = (item for bind in binds for item in ("--mount", bind))
+    return ("docker", "run", *_HARDENED, "--name", name, *options, *variables, *mounts, image)
+
+
+def gpu_options(gpu: str) -> tuple[str, ...]:
+    """How an NVIDIA GPU comes in, and the groups that own its devices."""
+    if gpu == "none":
+        return ()
+    groups = {group.gr_name: group.gr_gid for group in grp.getgrall()}
+    joined = (item for name in ("video", "render") if name in groups for item in ("--group-add", str(groups[name])))
+    if gpu == "cdi":
+        return ("--device", "nvidia.com/gpu=all", *joined)
+    return ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all", *joined)
+
+
+def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image: str) -> tuple[str, ...]:
+    """A release in a slot. It sees its own release, model and engine, and writes its status."""
+    folder = layout.release(release.digest)
+    links = ((folder / name).resolve() for name in ("model", "engine"))
+    read = (layout.root / "slots", folder, *links, layout.robot_toml, layout.dds_profile)
+    environment = {**_environment(config, release), "HOMEPORT_SLOT": slot}
+    write = (layout.slot_status(slot).parent,)
+    argv = run_argv(container(slot), image, environment, read, write, *gpu_options(config.gpu))
+    return (*argv, "stack.policy", "--slot", slot, *layout.options)
+
+
+def tool_argv(layout: Layout, config: Config, release: Release, image: str) -> tuple[str, ...]:
+    """A tool of a release. The root is one mount, because a rename does not cross two; what root owns in it stays unwritable."""
+    trust, read = _trust(layout)
+    environment = {**_environment(config, release), **trust}
+    options = ("--no-healthcheck", "--cpu-shares", "128", *gpu_options(config.gpu))
+    return run_argv(TOOL, image, environment, (layout.robot_toml, *read), (layout.root,), *options)
+
+
+def device_argv(layout: Layout, image: str) -> tuple[str, ...]:
+    """A tool of the device's own image, before a release is here."""
+    trust, read = _trust(layout)
+    return run_argv(TOOL, image, trust, (layout.keys, *read), (layout.ingest,), "--no-healthcheck")
+
+
+def _trust(layout: Layout) -> tuple[dict[str, str], tuple[Path, ...]]:
+    known = layout.registry_ca.exists()
+    return ({"SSL_CERT_FILE": str(layout.registry_ca)}, (layout.registry_ca,)) if known else ({}, ())
+
+
+def _environment(config: Config, release: Release) -> dict[str, str]:
+    fixed = {"HOMEPORT_RELEASE": str(release.digest), "ROS_DOMAIN_ID": str(config.domain_id)}
+    return {**fixed, **config.environment}
+
+
+def container(slot: str) -> str:
+    return f"homeport-slot-{slot}"
+
+
+def unit(slot: str) -> str:
+    return f"homeport-slot@{slot}.service"
+
+
+def check_engine(info: Reader, gpu: str) -> None:
+    """Whether `docker info` tells of an engine that can do what is asked of it. Raises IncompatibleError with the fix."""
+    text = info.text("ServerVersion") if info.has("ServerVersion") else ""
+    if not (found := re.match(r"(\d+)\.(\d+)", text)):
+        raise IncompatibleError("docker: its daemon does not answer; start it (systemctl start docker)")
+    version = (int(found[1]), int(found[2]))
+    if version < _ENGINE:
+        raise IncompatibleError(f"docker: engine {text} is too old, 20.10 is the oldest; apply the role `device`")
+    if gpu == "runtime" and "nvidia" not in info.mapping("Runtimes"):
+        raise IncompatibleError(
+            'gpu = "runtime": Docker has no runtime nvidia; install nvidia-container-toolkit and run `nvidia-ctk runtime configure`'
+        )
+    if gpu != "cdi":
+        return
+    folders = [Path(each) for each in info.texts("CDISpecDirs")] if info.has("CDISpecDirs") else []
+    if version < _CDI_ENGINE or not folders:
+        raise IncompatibleError(
+            f'gpu = "cdi": not on in Docker {text}; use 28.3 or newer, or 25 with {{"features": {{"cdi": true}}}} in daemon.json'
+        )
+    if not any(path.suffix in (".yaml", ".json") for folder in folders for path in folder.glob("*")):
+        where = " or ".join(str(folder) for folder in folders)
+        raise IncompatibleError(f'gpu = "cdi": no specification in {where}; run `nvidia-ctk cdi generate`')
+
+
+def policy_of(init: int) -> tuple[Identity, int] | None:
+    """The first child of a container's first process: what it calls itself, and its pid here."""
+    pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    children = [(int(stat[19]), pid) for pid in pids if (stat := proc_stat(pid)) is not None and stat[1] == str(init)]
+    for ticks, pid in sorted(children):
+        with suppress(OSError):
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("NSpid:"):
+                    return Identity(int(line.split()[-1]), ticks, boot_id()), pid
+    return None

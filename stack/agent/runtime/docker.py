@@ -1,0 +1,233 @@
+"""Slots as containers of systemd units `homeport-slot@a` and `@b`, which run `homeport-agent run-slot`; recognised by the policy's process, not by Docker.
+
+Everything is started by image ID with `--pull never`; nothing in a container can write but to the folders that it is given.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from model_registry.core.documents import Reader, as_text, parse
+from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
+from model_registry.core.files import Files
+from model_registry.core.layout import Layout
+from model_registry.core.release import Release, check_image
+from model_registry.core.robot import Robot
+from stack.agent.config import Config
+from stack.agent.runtime import Command, Fetched, Identity, containers, image_of, recall, remember
+from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
+
+_START_S = 30.0
+_STOP_S = 15.0
+_PULL_S = 3600.0
+_ROOM = 2.2
+"""Room that a pull needs for each compressed byte: the layers as they came and unpacked."""
+_KEPT = ("DOCKER_CONFIG", "DOCKER_HOST", "HOME", "LANG", "PATH")
+_PULL_ERRORS = (
+    ("no space left", "Docker's disk is full; remove old images there"),
+    ("manifest unknown", "this registry does not have it; push it there"),
+    ("x509", "its certificate is not trusted; apply the role `device` with homeport_registry_ca"),
+    ("denied", "this robot may not read it; log Docker in on the robot"),
+)
+
+
+class DockerRuntime:
+    """Every row but `process`: the image by its digest, from the registry that the release came from."""
+
+    def __init__(self, layout: Layout, config: Config, files: Files) -> None:
+        self._layout, self._config, self._files = layout, config, files
+        self._empty: set[str] = set()
+        """Slots that were seen empty; nobody but this agent starts one."""
+
+    def preflight(self) -> None:
+        self._info()
+        device = str(self._config.device_image)
+        if self._inspect(device) is None:
+            raise IncompatibleError(f"{device}: not on this robot; apply the role `device`")
+        for folder in (self._layout.models, self._layout.engines, self._layout.ingest):
+            self._give(folder, USER)
+
+    def check(self, release: Release) -> None:
+        """Also whether its image fits, when it is here already."""
+        image_of(self._layout, release)
+        self._info()
+        if self._image_id(release) is not None:
+            self._check_image(release)
+
+    def installed(self, release: Release, folder: Path) -> bool:
+        try:
+            return self._image_id(release) is not None
+        except HomeportError:
+            return False
+
+    def install(self, release: Release, fetched: Fetched) -> None:
+        """Pull the image and check what came. Raises IntegrityError, IncompatibleError or RefusedError; a slot is never touched."""
+        image = image_of(self._layout, release)
+        if self._image_id(release) is None:
+            host = fetched.source.removeprefix("https://").rstrip("/")
+            if host == fetched.source:
+                raise RefusedError(f"--source {host}: runtime docker pulls images from https://HOST[:PORT]")
+            self._check_room(fetched.image_bytes)
+            reference = f"{host}/{image.repository}@{image.digest}"
+            self._pull(reference)
+            if self._image_id(release) is None:
+                found = self._inspect(reference)
+                identity = found.text("Id") if found is not None else "unknown"
+                raise IntegrityError(
+                    f"{reference}: its image ID is {identity}, the release names {image.config_digest}; create the release again"
+                )
+        self._check_image(release)
+        for path in (fetched.folder, *fetched.folder.iterdir()):
+            self._give(path, 0)
+
+    def device_tool(self, module: str, *arguments: str) -> Command:
+        return self._command(*containers.device_argv(self._layout, str(self._config.device_image)), module, *arguments)
+
+    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+        image = self._required(release)
+        return self._command(*containers.tool_argv(self._layout, self._config, release, image), module, *arguments)
+
+    def slot(self, slot: str, release: Release) -> Command:
+        """What the slot's unit runs."""
+        return self._command(*containers.slot_argv(self._layout, self._config, release, slot, self._required(release)))
+
+    def start(self, slot: str, release: Release) -> Identity:
+        self.stop(slot)
+        self._empty.discard(slot)
+        image, status = self._required(release), self._layout.slot_status(slot)
+        self._files.make_folder(status.parent)
+        self._give(status.parent, USER)
+        status.unlink(missing_ok=True)
+        self._call("systemctl", "start", unit(slot))
+        deadline = time.monotonic() + _START_S
+        while (found := self._policy(slot, image)) is None:
+            active = self._call("systemctl", "show", "--property", "ActiveState", "--value", unit(slot)).strip()
+            if active in ("failed", "inactive") or time.monotonic() >= deadline:
+                last = (self.log_tail(slot, 1) or ["it wrote nothing"])[0]
+                raise HomeportError(f"slot {slot}: {unit(slot)} is {active} and no policy runs: {last}")
+            time.sleep(0.1)
+        identity, host_pid = found
+        remember(self._layout.slot_process(slot), identity, host_pid)
+        return identity
+
+    def stop(self, slot: str) -> None:
+        """The unit stops the container; what is left of it is removed. Raises HomeportError when that does not help."""
+        if slot in self._empty and self.alive(slot) is None:
+            return
+        self._call("systemctl", "stop", unit(slot), timeout_s=60.0)
+        listed = ("docker", "container", "ls", "--all", "--quiet", "--filter", f"name=^/?{container(slot)}$")
+        deadline = time.monotonic() + _STOP_S
+        while self._call(*listed).strip() or self.alive(slot) is not None:
+            if time.monotonic() >= deadline:
+                raise HomeportError(f"slot {slot}: its container does not end; look at the robot")
+            with suppress(HomeportError):
+                self._call("docker", "rm", "--force", container(slot))
+            time.sleep(0.1)
+        self._layout.slot_process(slot).unlink(missing_ok=True)
+        self._empty.add(slot)
+
+    def alive(self, slot: str) -> Identity | None:
+        return recall(self._layout.slot_process(slot))
+
+    def log_tail(self, slot: str, count: int) -> list[str]:
+        try:
+            text = self._call("journalctl", "-u", unit(slot), "-n", str(count), "-o", "cat", "--no-pager")
+        except HomeportError:
+            return []
+        return [line[:300] for line in text.splitlines()[-count:]]
+
+    def _policy(self, slot: str, image: str) -> tuple[Identity, int] | None:
+        """The process of the slot's container; None until there is one. Raises IntegrityError when it runs another image."""
+        try:
+            seen = self._call(
+                "docker", "container", "inspect", "--format", "{{.Image}} {{.State.Pid}}", container(slot)
+            )
+        except HomeportError:
+            return None
+        running, pid = seen.split()
+        if running != image:
+            raise IntegrityError(f"slot {slot}: its container runs {running}, expected {image}; stop {unit(slot)}")
+        return policy_of(int(pid)) if pid != "0" else None
+
+    def _info(self) -> Reader:
+        """What Docker says of itself. Raises IncompatibleError when it cannot run what this robot needs."""
+        try:
+            data = self._call("docker", "info", "--format", "{{json .}}").encode()
+        except HomeportError as error:
+            raise IncompatibleError(f"{error}; start it (systemctl start docker)") from error
+        info = Reader(parse(data, "docker info"), "docker info")
+        check_engine(info, self._config.gpu)
+        return info
+
+    def _image_id(self, release: Release) -> str | None:
+        """The name of the image in Docker's store, which is one digest or the other; None when it is not there."""
+        image = image_of(self._layout, release)
+        known = self._call("docker", "image", "ls", "--all", "--quiet", "--no-trunc").split()
+        return next((str(each) for each in (image.config_digest, image.digest) if str(each) in known), None)
+
+    def _required(self, release: Release) -> str:
+        if (identity := self._image_id(release)) is None:
+            raise RefusedError(f"release {release.version}: its image is not on this robot; stage it again")
+        return identity
+
+    def _inspect(self, name: str) -> Reader | None:
+        try:
+            data = self._call("docker", "image", "inspect", "--format", "{{json .}}", name)
+        except HomeportError:
+            return None
+        return Reader(parse(data.encode(), name), name)
+
+    def _check_image(self, release: Release) -> None:
+        robot, name, what = (
+            Robot.load(self._layout.robot_toml),
+            self._required(release),
+            f"release {release.version}: its image",
+        )
+        if (found := self._inspect(name)) is not None:
+            settings = found.child("Config")
+            labels = settings.table("Labels", as_text) if settings.has("Labels") else {}
+            check_image(what, labels, found.text("Architecture"), robot.row_arch, robot.l4t)
+
+    def _check_room(self, compressed_bytes: int) -> None:
+        root = self._info().text("DockerRootDir")
+        needed, free = int(_ROOM * compressed_bytes), shutil.disk_usage(root).free
+        if free < needed:
+            raise RefusedError(
+                f"{root}: {free >> 20} MiB free, the image needs {needed >> 20}; remove old images there"
+            )
+
+    def _pull(self, reference: str) -> None:
+        try:
+            self._call("docker", "pull", "--quiet", reference, timeout_s=_PULL_S)
+        except HomeportError as error:
+            known = (advice for words, advice in _PULL_ERRORS if words in str(error).lower())
+            advice = next(known, f"is the registry reachable from here? ({error})")
+            raise HomeportError(f"{reference}: cannot be pulled: {advice}") from error
+
+    def _give(self, path: Path, uid: int) -> None:
+        """Only root can; elsewhere all is one user's."""
+        if os.geteuid() == 0:
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+    def _command(self, *argv: str) -> Command:
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return Command(argv, environment, ("docker", "rm", "--force", TOOL))
+
+    def _call(self, *argv: str, timeout_s: float = 30.0) -> str:
+        """stdout of a short program. Raises HomeportError with its last words."""
+        what = " ".join(argv[:2])
+        try:
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
+        except FileNotFoundError:
+            raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
+        except subprocess.TimeoutExpired:
+            raise HomeportError(f"{what}: no answer within {timeout_s:.0f} s; look at the robot") from None
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+            raise HomeportError(f"{what}: {last}")
+        return done.stdout

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Stand-ins for `docker`, `systemctl` and `journalctl`: they note their arguments beside themselves, and images and containers are files there.
+
+`install(folder)` puts them into a folder for PATH. A container is a process of this machine that runs the code of its image.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SOURCE = "https://registry.test:5000"
+INFO = {
+    "ServerVersion": "20.10.24",
+    "Runtimes": {"runc": {}},
+    "CDISpecDirs": None,
+    "DockerRootDir": "/",
+}
+
+
+def install(folder: Path) -> Path:
+    """Write the three programs and an empty store; returns the folder."""
+    folder.mkdir()
+    for name in ("docker", "systemctl", "journalctl"):
+        path = folder / name
+        path.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).read_text().partition("\n")[2])
+        path.chmod(0o755)
+    (folder / "info.json").write_text(json.dumps(INFO))
+    for name in ("registry", "images", "containers"):
+        (folder / name).mkdir()
+    return folder
+
+
+def calls(folder: Path) -> list[list[str]]:
+    """Every command line so far, the program's name first."""
+    path = folder / "calls.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def image(name: str) -> Path | None:
+    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either kind."""
+    digest = name.rpartition("sha256:")[2]
+    for path in (HERE / "images").iterdir():
+        if digest in (path.name, path.resolve().name):
+            return path
+    return None
+
+
+def lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def end(code: int, stdout: str = "", stderr: str = "") -> None:
+    print(stdout, end="\n" if stdout else "")
+    print(stderr, end="\n" if stderr else "", file=sys.stderr)
+    sys.exit(code)
+
+
+def pull(reference: str) -> None:
+    source = HERE / "registry" / reference.rpartition("sha256:")[2]
+    if (HERE / "pull_error").exists():
+        end(1, "", (HERE / "pull_error").read_text())
+    if not source.exists():
+        end(1, "", "Error response from daemon: manifest unknown: manifest unknown")
+    facts = json.loads((source / "image.json").read_text())
+    (HERE / "images" / facts["Id"][7:]).symlink_to(source)
+    end(0, reference)
+
+
+def run(words: list[str]) -> None:
+    """Options come in pairs but for a few; then the image, a module and its arguments."""
+    environment, name = dict(os.environ), ""
+    words.pop(0)
+    while words[0].startswith("-"):
+        option = words.pop(0)
+        if option in ("--rm", "--read-only", "--no-healthcheck"):
+            continue
+        value = words.pop(0)
+        if option == "--name":
+            name = value
+        if option == "--env":
+            key, _, environment[key] = value.partition("=")
+        if option == "--mount":
+            path = value.split("source=")[1].split(",")[0]
+            if not Path(path).exists():
+                end(125, "", f"docker: invalid mount config: bind source path does not exist: {path}")
+    found = image(words.pop(0))
+    if found is None:
+        end(125, "", "docker: No such image")
+    environment["PYTHONPATH"] = str(found / "site")
+    source = (HERE / "source").read_text() if (HERE / "source").exists() else SOURCE
+    words = [word.replace(SOURCE, source) for word in words]
+    child = subprocess.Popen([sys.executable, "-m", *words], env=environment, cwd="/")
+    note = HERE / "containers" / name
+    note.write_text(f"sha256:{found.name} {os.getpid()} {child.pid}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: child.terminate())
+    code = child.wait()
+    note.unlink(missing_ok=True)
+    sys.exit(code)
+
+
+def remove(name: str) -> None:
+    note = HERE / "containers" / name
+    if not note.exists():
+        end(1, "", f"Error: No such container: {name}")
+    for pid in note.read_text().split()[1:]:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    note.unlink(missing_ok=True)
+
+
+def docker(words: list[str]) -> None:
+    if words[0] == "info":
+        end(0, (HERE / "info.json").read_text())
+    if words[:2] == ["image", "ls"]:
+        end(0, "\n".join(f"sha256:{path.name}" for path in (HERE / "images").iterdir()))
+    if words[:2] == ["image", "inspect"]:
+        found = image(words[-1])
+        end(0, (found / "image.json").read_text()) if found else end(1, "[]", "Error: No such image")
+    if words[0] == "pull":
+        pull(words[-1])
+    if words[0] == "run":
+        run(words)
+    if words[0] == "rm":
+        remove(words[-1])
+    note = HERE / "containers" / words[-1]
+    if words[:2] == ["container", "inspect"]:
+        end(0, " ".join(note.read_text().split()[:2])) if note.exists() else end(1, "", "Error: No such container")
+    if words[:2] == ["container", "ls"]:
+        name = words[-1].rpartition("/?")[2].rstrip("$")
+        end(0, "c0ffee" if (HERE / "containers" / name).exists() else "")
+
+
+def systemctl(words: list[str]) -> None:
+    slot = words[-1].partition("@")[2].partition(".")[0]
+    unit = HERE / f"unit-{slot}"
+    running = unit.exists() and lives(unit.read_text())
+    if words[0] == "start":
+        with (HERE / f"log-{slot}").open("ab") as log:
+            argv = [*json.loads((HERE / "agent.json").read_text()), "run-slot", slot]
+            null = subprocess.DEVNULL
+            process = subprocess.Popen(argv, stdin=null, stdout=log, stderr=log, start_new_session=True)
+        unit.write_text(str(process.pid))
+    elif words[0] == "show":
+        end(0, "active" if running else "failed")
+    elif running:
+        os.kill(int(unit.read_text()), signal.SIGTERM)
+        deadline = time.monotonic() + 5.0
+        while lives(unit.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def main() -> None:
+    name, words = Path(sys.argv[0]).name, sys.argv[1:]
+    with (HERE / "calls.jsonl").open("a") as file:
+        file.write(json.dumps([name, *words]) + "\n")
+    if name == "journalctl":
+        log = HERE / f"log-{words[1].partition('@')[2].partition('.')[0]}"
+        end(0, log.read_text().strip() if log.exists() else "")
+    (docker if name == "docker" else systemctl)(words)
+
+
+if __name__ == "__main__":
+    main()
