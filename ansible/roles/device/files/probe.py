@@ -1,0 +1,56 @@
+"""What this host can do, as one JSON document. The role `device` runs it with the host's own python3 and judges it (vars/main.yml, device_checks)."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CAP_SYS_RESOURCE = 24
+RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+LABEL = "dev.homeport.config"
+
+
+def docker(*arguments: str) -> list[str]:
+    """Lines that docker prints, none where it fails or is not there."""
+    if not shutil.which("docker"):
+        return []
+    done = subprocess.run(("docker", *arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.decode().splitlines() if done.returncode == 0 else []
+
+
+def accounts(number: int) -> list[str | None]:
+    """Names of the user and of the group with this id, None where it is free."""
+    users = {user.pw_uid: user.pw_name for user in pwd.getpwall()}
+    groups = {group.gr_gid: group.gr_name for group in grp.getgrall()}
+    return [users.get(number), groups.get(number)]
+
+
+def capable(number: int) -> bool:
+    """Whether root of this host, and so Docker, has a capability: a robot that is itself a container may lack some."""
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.split("CapEff:")[1].split()[0], 16) >> number & 1)
+
+
+info = json.loads("".join(docker("info", "--format", "{{json .}}")) or "{}")
+host = {
+    "python": ".".join(str(part) for part in sys.version_info[:2]),
+    "openssl": Path("/usr/bin/openssl").exists(),
+    "systemd": Path("/run/systemd/system").is_dir(),
+    "docker": info.get("ServerVersion") or "",
+    "docker_client": Path("/usr/bin/docker").exists(),
+    "docker_runtimes": sorted(info.get("Runtimes") or {}),
+    "cdi": [str(path) for folder in info.get("CDISpecDirs") or () for path in Path(folder).glob("*.[jy]*")],
+    "ids": {number: accounts(number) for number in (10001, 10002)},
+    "rmem_max": int(RMEM_MAX.read_text()) if RMEM_MAX.exists() else None,
+    "rmem_writable": os.access(RMEM_MAX, os.W_OK),
+    "realtime": capable(CAP_SYS_RESOURCE),
+    "image": bool(docker("image", "inspect", "--format", "{{.Id}}", *sys.argv[1:])),
+    "fingerprints": docker("ps", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}'),
+}
+sys.stdout.write(json.dumps(host) + "\n")

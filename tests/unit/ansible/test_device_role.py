@@ -1,0 +1,237 @@
+"""What the role `device` writes and what it refuses, rendered by Ansible's own engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from model_registry.core.robot import Robot
+from model_registry.core.toml import read_toml
+from stack.agent.config import Config, GateSettings
+
+ROLE = Path(__file__).parents[3] / "ansible/roles/device"
+IMAGE = f"registry.bench:5000/homeport/stack@sha256:{'ab' * 32}"
+UNITS = ("homeport-supervisor", "homeport-agent", "homeport-monitor", "homeport-slot@")
+HOST: dict[str, Any] = {
+    "python": "3.10",
+    "openssl": True,
+    "systemd": True,
+    "docker": "20.10.24+dfsg1",
+    "docker_client": True,
+    "docker_runtimes": ["runc"],
+    "cdi": [],
+    "ids": {"10001": [None, None], "10002": ["homeport-supervisor"] * 2},
+    "rmem_max": 212992,
+    "rmem_writable": True,
+    "realtime": True,
+    "image": False,
+    "fingerprints": [],
+}
+
+
+def templar(**variables: object) -> Templar:
+    """Defaults and variables of the role for a docker robot; a keyword replaces one."""
+    loader = DataLoader()
+    role: dict[str, Any] = {}
+    for folder in ("defaults", "vars"):
+        role |= loader.load_from_file(str(ROLE / folder / "main.yml"), trusted_as_template=True)
+    inventory = {
+        "inventory_hostname": "bay-1",
+        "homeport_embodiment": "mobile_base",
+        "homeport_row": "cpu",
+        "homeport_source": "https://registry.bench:5000",
+        "homeport_runtime": "docker",
+        "homeport_device_image": IMAGE,
+        "device_fingerprint": "f" * 64,
+        "device_host": HOST,
+    }
+    return Templar(loader=loader, variables=role | inventory | variables)
+
+
+def render(name: str, **variables: object) -> str:
+    return str(templar(**variables).template(trust_as_template((ROLE / "templates" / f"{name}.j2").read_text())))
+
+
+def unit(name: str, **variables: object) -> str:
+    return render(f"{name}.service", **variables)
+
+
+@pytest.mark.parametrize("runtime", ["docker", "process"])
+def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime: str) -> None:
+    path = tmp_path / "agent.toml"
+    gate = {field.name: 0.5 for field in fields(GateSettings)}
+    path.write_text(
+        render(
+            "agent.toml",
+            homeport_runtime=runtime,
+            homeport_gpu="cdi",
+            homeport_slot_environment={"OMP_NUM_THREADS": 1},
+            homeport_gate_settings=gate,
+            homeport_device_path=["/opt/site"],
+        )
+    )
+
+    config = Config.load(path)
+
+    others = {"docker": {"device_python", "device_path"}, "process": {"device_image", "gpu"}}[runtime]
+    written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
+    assert written - set(gate) - {"OMP_NUM_THREADS"} == {field.name for field in fields(Config)} - others
+    assert config.environment == {"OMP_NUM_THREADS": "1"} and config.gate == GateSettings(**gate)
+    assert (config.device_image, config.gpu) == ((IMAGE, "cdi") if runtime == "docker" else (None, "none"))
+
+
+def test_the_robot_is_read_back_as_the_inventory_says(tmp_path: Path) -> None:
+    path = tmp_path / "robot.toml"
+    path.write_text(render("robot.toml", homeport_l4t="36.4.3", homeport_limits={"linear": 0.8}))
+
+    robot = Robot.load(path)
+
+    assert (robot.name, robot.row, robot.l4t, robot.limits.linear) == ("bay-1", "cpu", "36.4.3", 0.8)
+    read_toml(path)
+
+
+def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed here")
+    for name in UNITS:
+        text = unit(name).replace("/usr/local/bin/homeport-agent", "/bin/true").replace("/usr/bin/docker", "/bin/true")
+        (tmp_path / f"{name}.service").write_text(text)
+    paths = [str(tmp_path / f"{name}.service".replace("@", "@a")) for name in UNITS]
+    (tmp_path / "homeport-slot@a.service").symlink_to("homeport-slot@.service")
+
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
+
+    assert [line for line in done.stderr.splitlines() if "homeport" in line] == []
+
+
+@pytest.mark.parametrize("name", ["homeport-supervisor", "homeport-monitor"])
+def test_a_container_is_confined_and_never_sees_docker(name: str) -> None:
+    start = next(line for line in unit(name).replace("\\\n", "").splitlines() if line.startswith("ExecStart="))
+    words = start.split()
+
+    for flag in ("--read-only", "--rm", "ALL", "no-new-privileges", "never", "host", "10002:10002", "/tmp", "none"):
+        assert flag in words, flag
+    assert "docker.sock" not in start and "--restart" not in start and "--privileged" not in start
+    assert words[-2:] == [IMAGE, f"stack.{name.removeprefix('homeport-')}"]
+    assert "\\" not in start
+
+
+def test_nothing_needs_the_monitor_and_the_supervisor_starts_before_the_agent() -> None:
+    texts = {name: unit(name) for name in UNITS}
+
+    assert [name for name, text in texts.items() if "homeport-monitor.service" in text] == []
+    assert not any("Requires=" in text or "BindsTo=" in text for text in texts.values())
+    assert "After=docker.service homeport-supervisor.service" in texts["homeport-agent"]
+    assert "Restart=always" in texts["homeport-supervisor"] and "Restart=on-failure" in texts["homeport-monitor"]
+    assert "Restart=no" in texts["homeport-slot@"] and "[Install]" not in texts["homeport-slot@"]
+
+
+def test_every_start_clears_what_a_crash_left_and_every_stop_takes_two_seconds() -> None:
+    for name in UNITS:
+        container = name.replace("@", "-%i")
+        expected = name != "homeport-agent"
+        assert (f"ExecStartPre=-/usr/bin/docker rm --force {container}\n" in unit(name)) is expected
+        assert (f"ExecStop=/usr/bin/docker stop -t 2 {container}\n" in unit(name)) is expected
+
+
+def test_real_time_is_asked_for_where_the_host_can_grant_it() -> None:
+    assert "--ulimit rtprio=50" in unit("homeport-supervisor")
+    assert "rtprio" not in unit("homeport-supervisor", device_host=HOST | {"realtime": False})
+
+
+def test_folders_of_sockets_and_status_belong_to_who_writes_them() -> None:
+    lines = [line.split() for line in render("tmpfiles.conf").splitlines() if line.startswith("d ")]
+
+    assert {
+        path.removeprefix("/run/homeport"): (mode[-3:], user, group) for _, path, mode, user, group, _ in lines
+    } == {
+        "": ("755", "root", "root"),
+        "/control": ("750", "10002", "homeport-agent"),
+        "/operator": ("750", "10002", "homeport-operator"),
+        "/slot-a": ("755", "10001", "10001"),
+        "/slot-b": ("755", "10001", "10001"),
+    }
+
+
+def test_a_good_host_has_no_problems() -> None:
+    assert templar().template(trust_as_template("{{ device_problems }}")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "host", "message"),
+    [
+        ({"homeport_device_image": "registry.bench:5000/homeport/stack:0.1.0"}, {}, "not a tag"),
+        ({"homeport_device_image": f"homeport/stack@sha256:{'ab' * 32}"}, {}, "expected HOST[:PORT]/name"),
+        ({"homeport_device_image": ""}, {}, "got nothing"),
+        ({"homeport_source": "oci:/srv/registry"}, {}, "expected https://HOST"),
+        ({"homeport_root": "/srv/robot"}, {}, "use the system's folders"),
+        ({}, {"python": "3.9"}, "the agent needs 3.10"),
+        ({}, {"openssl": False}, "install the package openssl"),
+        ({}, {"systemd": False}, "homeport_runtime=process"),
+        ({}, {"docker": ""}, "this role never installs it"),
+        ({}, {"docker": "19.03.8"}, "this role never upgrades it"),
+        ({"homeport_gpu": "runtime"}, {}, "Docker has no runtime nvidia, only runc"),
+        ({"homeport_gpu": "cdi"}, {}, "nvidia-ctk cdi generate"),
+        ({}, {"ids": {"10001": ["alice", "users"], "10002": [None, None]}}, "id 10001 belongs to alice and users"),
+        ({}, {"ids": {"10001": [None, None], "10002": ["bob", None]}}, "id 10002 belongs to bob"),
+        ({}, {"rmem_writable": False}, "net.core.rmem_max is 212992 and cannot be set here"),
+        ({}, {"rmem_writable": False, "rmem_max": None}, "not to be seen"),
+    ],
+)
+def test_a_host_that_would_not_work_is_refused_with_one_reason_and_the_remedy(change, host, message) -> None:
+    (problem,) = templar(**change, device_host=HOST | host).template(trust_as_template("{{ device_problems }}"))
+
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "host"),
+    [
+        ({"homeport_gpu": "runtime"}, {"docker_runtimes": ["nvidia", "runc"]}),
+        ({"homeport_gpu": "cdi"}, {"cdi": ["/etc/cdi/nvidia.yaml"]}),
+        ({}, {"rmem_writable": False, "rmem_max": 8388608}),
+        ({"homeport_sysctl": False}, {"rmem_writable": False}),
+        ({}, {"docker": "28.0.1"}),
+        ({"homeport_device_image": f"registry.example.org/a/b@sha256:{'00' * 32}"}, {}),
+    ],
+)
+def test_what_the_host_can_do_is_not_refused(change, host) -> None:
+    assert templar(**change, device_host=HOST | host).template(trust_as_template("{{ device_problems }}")) == []
+
+
+def test_the_authority_is_installed_for_the_agent_and_for_every_registry_that_docker_asks() -> None:
+    expression = trust_as_template("{{ device_ca_files }}")
+
+    assert templar().template(expression) == []
+    assert templar(homeport_registry_ca="ca.crt", homeport_source="https://one:5000").template(expression) == [
+        "/etc/homeport/registry-ca.crt",
+        "/etc/docker/certs.d/one:5000/ca.crt",
+        "/etc/docker/certs.d/registry.bench:5000/ca.crt",
+    ]
+
+
+def test_the_probe_answers_on_any_host_with_exactly_what_is_judged() -> None:
+    done = subprocess.run([sys.executable, "-c", (ROLE / "files/probe.py").read_text(), IMAGE], capture_output=True)
+
+    assert json.loads(done.stdout).keys() == HOST.keys()
+
+
+def test_every_variable_of_the_role_is_specified_and_explained() -> None:
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    specified = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    readme = (ROLE / "README.md").read_text()
+
+    assert set(defaults) == set(specified)
+    inventory = {word for value in defaults.values() for word in re.findall(r"homeport_\w+", str(value))}
+    assert [word for word in sorted(inventory) if f"`{word}`" not in readme] == []
