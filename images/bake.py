@@ -131,7 +131,8 @@ def push(
     found = planned(row, arch, to)
     if not allow_drift:
         _refuse_drift({(target.row, target.arch) for target in found})
-    source = open_source(("http://" if to.startswith(("127.0.0.1", "localhost")) else "https://") + to, writable=True)
+    plain = to.startswith(("127.0.0.1", "localhost")) and "HOMEPORT_CA_FILE" not in os.environ
+    source = open_source(f"{'http' if plain else 'https'}://{to}", writable=True)
     for name in dict.fromkeys(target.row for target in found):
         images = []
         for target in (each for each in found if each.row == name):

@@ -25,6 +25,7 @@ from model_registry.core.layout import Layout
 from tests.fakes.robot import remove_run_folder
 from tests.fakes.ros import Process, allocate_domain_id, ros_env, wait_until
 from tests.fakes.schemas import check
+from tests.testbed.console import Console, run_playbook
 from tests.testbed.registry import LOCK, Published
 from tests.testbed.ticks import read
 
@@ -32,7 +33,7 @@ REPOSITORY = Path(__file__).parents[2]
 TAIL_BYTES = 16_384
 
 
-class Robot:
+class Robot(Console):
     """One simulated robot: base with sensors, supervisor, agent, and an independent listener beside it."""
 
     def __init__(self, name: str, folder: Path, seed: int) -> None:
@@ -51,6 +52,15 @@ class Robot:
     def agent_file(self) -> Path:
         return self.root / "bin" / "homeport-agent"
 
+    def agent_argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, str(self.agent_file), "--root", str(self.root), *arguments]
+
+    def ros_argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-", *arguments]
+
+    def ros_environment(self) -> dict[str, str]:
+        return self.environment
+
     def start(self, part: str, argv: Sequence[str]) -> None:
         """Start one long-running part of the robot."""
         process = Process(argv, self.environment, self._logs / f"{self.name}-{part}.log")
@@ -68,46 +78,8 @@ class Robot:
         self.start("sim", [*sim, "--respawn", target] if respawn else sim)
         self.start("listener", [python, str(Path(__file__).with_name("listener.py")), str(self.heard)])
         self.start("supervisor", [python, "-m", "stack.supervisor", "--root", str(self.root)])
-        self.start("agent", [python, str(self.agent_file), "--root", str(self.root), "serve"])
+        self.start("agent", self.agent_argv("serve"))
         wait_until(self.answers, 30.0, f"{self.name}'s agent and supervisor")
-
-    def answers(self) -> bool:
-        """Whether the agent answers and hears its supervisor."""
-        status = self.agent("status", check_code=False)
-        return status.get("supervisor") is not None
-
-    def agent(self, *arguments: str, check_code: bool = True, timeout_s: float = 180.0) -> dict[str, Any]:
-        """Run `homeport-agent --json …` as an operator would. Raises AssertionError with its output when it fails."""
-        argv = [sys.executable, str(self.agent_file), "--root", str(self.root), "--json", *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s)
-        if check_code and done.returncode:
-            raise AssertionError(
-                f"{self.name}: {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}"
-            )
-        document = json.loads(done.stdout) if done.stdout.strip() else {}
-        return {**document.get("result", {}), "error": document.get("error"), "exit_code": done.returncode}
-
-    def say(self, text: str) -> None:
-        """Give a voice command."""
-        program = str(Path(__file__).with_name("say.py"))
-        done = subprocess.run(
-            [sys.executable, program, text], env=self.environment, capture_output=True, text=True, timeout=30
-        )
-        if done.returncode:
-            raise AssertionError(f"{self.name} did not accept the command {text!r}: {done.stderr}")
-
-    def arm(self, deadline_s: float = 20.0) -> None:
-        """Arm the supervisor as an operator; nothing drives before."""
-        reply: dict[str, Any] = {}
-
-        def armed() -> bool:
-            reply.update(self.agent("arm", check_code=False))
-            return reply["exit_code"] == 0
-
-        try:
-            wait_until(armed, deadline_s, f"{self.name} to be armed")
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {reply}") from error
 
     def records(self) -> list[dict[str, Any]]:
         """What the listener heard so far."""
@@ -206,20 +178,6 @@ class Fleet:
 
     def playbook(self, name: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """Run a playbook of the collection over the inventory; what it printed goes to a log file as well."""
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible" / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY),
-            "ANSIBLE_LOCAL_TEMP": str(self.folder / "ansible"),
-            "ANSIBLE_REMOTE_TEMP": str(self.folder / "ansible"),
-            "ANSIBLE_LOCALHOST_WARNING": "False",
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory)]
-        argv += [str(REPOSITORY / "ansible" / "playbooks" / f"{name}.yml"), "-e", json.dumps(variables)]
-        done = subprocess.run(
-            argv, env=environment, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL
-        )
-        with (self.folder / "ansible.log").open("a") as log:
-            log.write(f"$ {name}.yml {json.dumps(variables)}\n{done.stdout}{done.stderr}\n")
-        return done
+        # Ansible's scratch files on the robots, which are this machine, stay below the folder too.
+        remote = {"ansible_remote_tmp": str(self.folder / "ansible")}
+        return run_playbook(name, self.inventory, self.folder, **remote, **variables)

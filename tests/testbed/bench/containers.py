@@ -1,0 +1,182 @@
+"""The containers of a bench: network, registry and robots, all with one label, so that everything can be found and removed again."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import socket
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from tests.testbed.bench.secrets import REGISTRY_HOST
+
+LABEL = "dev.homeport.bench"
+REGISTRY_PORT = 5000
+REGISTRY_CONFIG = f"""
+version: 0.1
+log: {{level: warn, accesslog: {{disabled: false}}}}
+storage: {{filesystem: {{rootdirectory: /var/lib/docker-registry}}, delete: {{enabled: true}}}}
+http: {{addr: ":{REGISTRY_PORT}", tls: {{certificate: /etc/bench/registry.crt, key: /etc/bench/registry.key}}}}
+"""
+# What systemd and an engine inside a container need. --privileged asks for more than every kernel here can give.
+CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYSLOG"]
+# Without a group of their own, all robots together count as one process of this machine, and their control loops starve beside Ansible.
+CGROUPS = Path("/sys/fs/cgroup")
+CPU_SHARES = 20_480
+SSHD = "PasswordAuthentication no\nAllowUsers homeport\nUseDNS no\n"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on; it stays the container's when that is stopped and started."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def put(container: Container, files: Mapping[str, tuple[bytes, int, int]]) -> None:
+    """Write files (path → content, mode, uid) into a container, running or not."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, (content, mode, uid) in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, uid, uid
+            archive.addfile(entry, io.BytesIO(content))
+    container.put_archive("/", buffer.getvalue())
+
+
+def network(client: docker.DockerClient, bench: str) -> None:
+    """The bench's own network."""
+    with contextlib.suppress(NotFound):
+        client.networks.get(bench)
+        return
+    client.networks.create(bench, driver="bridge", labels={LABEL: bench}, check_duplicate=True)
+
+
+def existing(client: docker.DockerClient, name: str) -> Container | None:
+    """A container of this name, running; None when there is none."""
+    try:
+        container = client.containers.get(name)
+    except NotFound:
+        return None
+    container.start()
+    container.reload()
+    return container
+
+
+def published_port(container: Container, inside: int) -> int:
+    """The port of 127.0.0.1 that leads to a port of the container."""
+    return int(container.attrs["HostConfig"]["PortBindings"][f"{inside}/tcp"][0]["HostPort"])
+
+
+def registry(client: docker.DockerClient, bench: str, image: str, secrets: Path) -> Container:
+    """Debian's registry over TLS, known to the robots as registry.bench:5000; stdout is its access log."""
+    name = f"{bench}-registry"
+    if (found := existing(client, name)) is not None:
+        return found
+    volume(client, bench, name)
+    container = client.containers.create(
+        image,
+        ["docker-registry", "serve", "/etc/bench/registry.yml"],
+        name=name,
+        labels={LABEL: bench},
+        stop_signal="SIGTERM",
+        network=bench,
+        networking_config={bench: client.api.create_endpoint_config(aliases=[REGISTRY_HOST])},
+        ports={f"{REGISTRY_PORT}/tcp": ("127.0.0.1", free_port())},
+        volumes={name: {"bind": "/var/lib/docker-registry"}},
+    )
+    files = {"/etc/bench/registry.yml": (REGISTRY_CONFIG.encode(), 0o644, 0)}
+    for part in ("registry.crt", "registry.key"):
+        files[f"/etc/bench/{part}"] = ((secrets / part).read_bytes(), 0o600, 0)
+    put(container, files)
+    container.start()
+    return container
+
+
+def robot(client: docker.DockerClient, bench: str, name: str, image: str, secrets: Path) -> Container:
+    """A container that is a robot: systemd, sshd and an engine of its own."""
+    full = f"{bench}-{name}"
+    if (found := existing(client, full)) is not None:
+        return found
+    group = f"/{bench}" if client.info()["CgroupDriver"] == "cgroupfs" else None
+    daemon = {"storage-driver": "overlay2", "log-driver": "local", **({"cgroup-parent": group} if group else {})}
+    volumes = {str(CGROUPS): {"bind": str(CGROUPS), "mode": "rw"}}
+    for part in ("docker", "containerd"):
+        volume(client, bench, f"{full}-{part}")
+        volumes[f"{full}-{part}"] = {"bind": f"/var/lib/{part}", "mode": "rw"}
+    container = client.containers.create(
+        image,
+        name=full,
+        hostname=name,
+        labels={LABEL: bench},
+        stop_signal="SIGRTMIN+3",
+        environment={"container": "docker"},
+        cap_add=CAPABILITIES,
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        cgroupns="host",
+        cgroup_parent=group,
+        device_cgroup_rules=["a *:* rwm"],
+        tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
+        shm_size="512m",
+        network=bench,
+        ports={"22/tcp": ("127.0.0.1", free_port())},
+        volumes=volumes,
+    )
+    put(
+        container,
+        {
+            "/etc/ssh/ssh_host_ed25519_key": ((secrets / "host").read_bytes(), 0o600, 0),
+            "/etc/ssh/sshd_config.d/bench.conf": (SSHD.encode(), 0o644, 0),
+            "/home/homeport/.ssh/authorized_keys": ((secrets / "operator.pub").read_bytes(), 0o600, 1000),
+            "/etc/docker/daemon.json": (json.dumps(daemon).encode(), 0o644, 0),
+        },
+    )
+    container.start()
+    if (shares := CGROUPS / "cpu" / bench / "cpu.shares").exists() and os.access(shares, os.W_OK):
+        shares.write_text(str(CPU_SHARES))
+    return container
+
+
+def volume(client: docker.DockerClient, bench: str, name: str) -> None:
+    client.volumes.create(name, labels={LABEL: bench})
+
+
+def leftovers(client: docker.DockerClient, bench: str) -> list[str]:
+    """Names of everything on the engine that belongs to this bench."""
+    wanted = {"label": f"{LABEL}={bench}"}
+    containers = [each.name or "" for each in client.containers.list(all=True, filters=wanted)]
+    volumes = [each.name for each in client.volumes.list(filters=wanted)]
+    networks = [each.name or "" for each in client.networks.list(filters=wanted)]
+    return [*containers, *volumes, *networks]
+
+
+def retire(client: docker.DockerClient, bench: str, keep: Iterable[str]) -> None:
+    """Remove the robots of this bench that are not to be kept, with their volumes."""
+    wanted, kept = {"label": f"{LABEL}={bench}"}, {f"{bench}-{name}" for name in keep}
+    gone = [each for each in client.containers.list(all=True, filters=wanted) if each.name not in kept]
+    for container in gone:
+        container.remove(force=True, v=True)
+    for each in client.volumes.list(filters=wanted):
+        if not any(each.name == name or each.name.startswith(f"{name}-") for name in kept):
+            each.remove(force=True)
+
+
+def remove(client: docker.DockerClient, bench: str) -> None:
+    """Remove containers, volumes and network of this bench. Raises AssertionError naming what would not go."""
+    retire(client, bench, keep=())
+    wanted = {"label": f"{LABEL}={bench}"}
+    for link in client.networks.list(filters=wanted):
+        link.remove()
+    for group in CGROUPS.glob(f"*/{bench}"):  # which Docker makes and leaves
+        for folder in (*(path for path in group.iterdir() if path.is_dir()), group):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    if left := leftovers(client, bench):
+        raise AssertionError(f"could not remove {', '.join(left)}")

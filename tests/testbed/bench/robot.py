@@ -1,0 +1,138 @@
+"""One robot of the bench, reached over ssh as an operator reaches a real one, and the body that it would have: the simulator, as a unit."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker.models.containers import Container
+
+from tests.fakes.ros import wait_until
+from tests.testbed.bench import containers
+from tests.testbed.console import Console
+
+HOST_KEY_ALIAS = "homeport-bench"
+TRACE = "/tmp/trace.jsonl"
+LOGS = ("homeport-agent", "homeport-supervisor", "homeport-slot@a", "homeport-slot@b", "bench-base")
+BODY = """\
+[Unit]
+Description=The simulated body of this bench robot
+Wants=docker.service
+After=docker.service
+
+[Service]
+ExecStartPre=-/usr/bin/docker rm --force bench-base
+ExecStart=/usr/bin/docker run --rm --name bench-base --pull never --network host --read-only --tmpfs /tmp \\
+    --cap-drop ALL --env ROS_DOMAIN_ID={domain} --no-healthcheck {image} stack.sim --seed {seed} --respawn red --trace {trace}
+ExecStop=/usr/bin/docker stop -t 2 bench-base
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def ssh_options(secrets: Path) -> list[str]:
+    """How ssh trusts a bench robot without a question: its host key is known by an alias, as its port changes."""
+    options = {
+        "HostKeyAlias": HOST_KEY_ALIAS,
+        "IdentitiesOnly": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(secrets / "known_hosts"),
+    }
+    return [item for key, value in options.items() for item in ("-o", f"{key}={value}")]
+
+
+@dataclass(frozen=True)
+class Robot(Console):
+    """A running container."""
+
+    name: str
+    container: Container
+    secrets: Path
+    domain: int
+
+    @property
+    def port(self) -> int:
+        return containers.published_port(self.container, 22)
+
+    def ssh_argv(self, *command: str) -> list[str]:
+        """A command on the robot, as its operator."""
+        known = ["-q", "-i", str(self.secrets / "operator"), "-p", str(self.port), *ssh_options(self.secrets)]
+        return ["ssh", *known, "homeport@127.0.0.1", shlex.join(command)]
+
+    def agent_argv(self, *arguments: str) -> list[str]:
+        return self.ssh_argv("sudo", "/usr/local/bin/homeport-agent", *arguments)
+
+    def ros_argv(self, *arguments: str) -> list[str]:
+        python = ("/opt/homeport/bin/python", "-", *arguments)
+        return self.ssh_argv("sudo", "docker", "exec", "-i", "bench-base", *python)
+
+    def run(self, *argv: str) -> str:
+        """Run a program as root, past ssh. Raises AssertionError with its output when it fails."""
+        done = self.container.exec_run(list(argv))
+        text = str(done.output.decode(errors="replace"))
+        if done.exit_code:
+            raise AssertionError(f"{self.name}: {shlex.join(argv)} ended with {done.exit_code}: {text}")
+        return text
+
+    def booted(self) -> bool:
+        """Whether systemd has started what it starts, its engine included."""
+        state = self.container.exec_run(["systemctl", "is-system-running"]).output.decode().strip()
+        return state in ("running", "degraded")
+
+    def wait_booted(self) -> None:
+        """Raises AssertionError naming the units that failed."""
+        wait_until(self.booted, 60.0, f"{self.name} to boot")
+        failed = self.run("systemctl", "list-units", "--failed", "--no-legend", "--plain")
+        assert not failed.strip(), f"{self.name}: these units failed: {failed}"
+
+    def give_body(self, image: str, seed: int) -> None:
+        """Install the simulator as the robot's body and start it, unless it runs like that already."""
+        unit = BODY.format(image=image, domain=self.domain, seed=seed, trace=TRACE).encode()
+        containers.put(self.container, {"/etc/systemd/system/bench-base.service": (unit, 0o644, 0)})
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "enable", "--now", "bench-base.service")
+
+    def wait_driving(self, speed: float, deadline_s: float = 40.0) -> None:
+        """Wait until the simulator's own record shows a forward speed in m/s. It looks seldom: every look takes time from the control loops."""
+        pause = threading.Event()
+
+        def driven() -> bool:
+            pause.wait(0.5)
+            return any(each > speed for each in self.speeds())
+
+        wait_until(driven, deadline_s, f"{self.name} to drive")
+
+    def speeds(self) -> list[float]:
+        """True forward speeds of the last two seconds, in m/s."""
+        lines = self.run("docker", "exec", "bench-base", "tail", "-n", "11", TRACE).splitlines()[:-1]
+        return [abs(float(json.loads(line)["v"])) for line in lines]
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """What the robot's own engine says of a container, or of an image."""
+        return dict(json.loads(self.run("docker", "inspect", name))[0])
+
+    def off(self) -> None:
+        self.container.stop(timeout=10)
+
+    def on(self) -> None:
+        """Power on and wait until agent and supervisor answer."""
+        self.container.start()
+        self.container.reload()
+        self.wait_booted()
+        wait_until(self.answers, 60.0, f"{self.name}'s agent and supervisor")
+
+    def logs(self, lines: int = 60) -> str:
+        """The newest lines of everything of ours on it."""
+        units = [item for unit in LOGS for item in ("-u", unit)]
+        argv = ["journalctl", "--no-pager", "-o", "short-monotonic", "-n", str(lines), *units]
+        self.container.reload()
+        if self.container.status != "running":
+            return f"it is {self.container.status}"
+        return str(self.container.exec_run(argv).output.decode(errors="replace"))
