@@ -19,7 +19,7 @@ ANSIBLE := ANSIBLE_CONFIG=$(CURDIR)/ansible/ansible.cfg ANSIBLE_COLLECTIONS_PATH
 	ANSIBLE_INVENTORY_UNPARSED_WARNING=False $(VENV)/bin/ansible-playbook -i $(INVENTORY)
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements/dev.txt pyproject.toml requirements/bootstrap.sh
 	@requirements/bootstrap.sh $(VENV)
