@@ -48,6 +48,7 @@ class Layout:
     keys = _Below("etc", "keys")
     registry_ca = _Below("etc", "registry-ca.crt")
     dds_profile = _Below("etc", "dds.xml")
+    tegra_release = _Below("etc", "..", "nv_tegra_release")
     control_socket = _Below("run", "control", "control.sock")
     operator_socket = _Below("run", "operator", "operator.sock")
     agent_socket = _Below("run", "agent.sock")

@@ -10,6 +10,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError
 from model_registry.core.layout import Layout
 from model_registry.core.release import PAYLOAD_TYPE, Release, version_key
+from model_registry.core.robot import l4t_of
 from model_registry.core.version import version
 from stack.agent.host import Host
 
@@ -31,6 +32,10 @@ def check_here(host: Host, release: Release) -> None:
     fit, name = release.compatibility, f"release {release.name} {release.version}"
     if robot.row not in fit.rows or robot.row_arch not in release.images:
         raise IncompatibleError(f"{name}: made for {', '.join(fit.rows)}, and {robot.name} is {robot.row_arch}")
+    if (here := l4t_of(host.layout.tegra_release)) not in (None, robot.l4t):
+        raise IncompatibleError(
+            f"{robot.name}: robot.toml says L4T {robot.l4t or 'none'}, and here is {here}; set homeport_l4t and apply the role `device`"
+        )
     if robot.l4t is not None and robot.l4t not in fit.l4t:
         raise IncompatibleError(
             f"{name}: made for L4T {', '.join(fit.l4t) or 'none'}, and {robot.name} has {robot.l4t}; create one for it"

@@ -16,7 +16,7 @@ def test_the_robot_example_names_every_key_with_its_default() -> None:
 
     assert robot.topics == TOPICS
     assert set(robot.sources) == set(SOURCES)
-    assert robot.l4t == "36.4"
+    assert robot.l4t == "36.4.3"
 
 
 def test_the_agent_example_names_every_key_with_its_default() -> None:

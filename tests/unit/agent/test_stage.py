@@ -74,6 +74,15 @@ def test_a_release_that_does_not_fit_is_refused(rig: Rig, change: Callable[[dict
     assert not list((rig.root / "releases").iterdir()) and rig.status()["quarantined"] == []
 
 
+def test_a_jetson_that_was_updated_takes_nothing_until_its_robot_toml_says_so(rig: Rig) -> None:
+    one = rig.publish("1.0.0")
+    rig.layout.tegra_release.resolve().write_text("# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic\n")
+
+    answer = rig.run("stage", one)
+
+    assert answer.code == 5 and "L4T none, and here is 36.4.3" in answer.message
+
+
 def test_a_release_signed_by_a_stranger_is_refused(rig: Rig) -> None:
     answer = rig.run("stage", rig.publish("1.0.0", key=ec.generate_private_key(ec.SECP256R1())))
     assert answer.code == 5 and "no valid signature" in answer.message

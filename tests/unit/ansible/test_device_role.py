@@ -34,6 +34,7 @@ HOST: dict[str, Any] = {
     "ids": {"10001": [None, None], "10002": ["homeport-supervisor"] * 2},
     "rmem_max": 212992,
     "rmem_writable": True,
+    "l4t": "",
     "realtime": True,
     "image": False,
     "fingerprints": [],
@@ -187,6 +188,7 @@ def test_a_good_host_has_no_problems() -> None:
         ({}, {"ids": {"10001": [None, None], "10002": ["bob", None]}}, "id 10002 belongs to bob"),
         ({}, {"rmem_writable": False}, "net.core.rmem_max is 212992 and cannot be set here"),
         ({}, {"rmem_writable": False, "rmem_max": None}, "not to be seen"),
+        ({"homeport_l4t": "36.4.3"}, {"l4t": "36.5.0"}, "this is L4T 36.5.0"),
     ],
 )
 def test_a_host_that_would_not_work_is_refused_with_one_reason_and_the_remedy(change, host, message) -> None:
@@ -200,6 +202,7 @@ def test_a_host_that_would_not_work_is_refused_with_one_reason_and_the_remedy(ch
     [
         ({"homeport_gpu": "runtime"}, {"docker_runtimes": ["nvidia", "runc"]}),
         ({"homeport_gpu": "cdi"}, {"cdi": ["/etc/cdi/nvidia.yaml"]}),
+        ({"homeport_l4t": "36.4.3"}, {"l4t": "36.4.3"}),
         ({}, {"rmem_writable": False, "rmem_max": 8388608}),
         ({"homeport_sysctl": False}, {"rmem_writable": False}),
         ({}, {"docker": "28.0.1"}),

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 CAP_SYS_RESOURCE = 24
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 LABEL = "dev.homeport.config"
 
 
@@ -29,6 +31,13 @@ def accounts(number: int) -> list[str | None]:
     users = {user.pw_uid: user.pw_name for user in pwd.getpwall()}
     groups = {group.gr_gid: group.gr_name for group in grp.getgrall()}
     return [users.get(number), groups.get(number)]
+
+
+def l4t() -> str:
+    """The L4T release of a Jetson, such as 36.4.3; empty elsewhere."""
+    text = TEGRA_RELEASE.read_text() if TEGRA_RELEASE.exists() else ""
+    found = re.match(r"# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", text)
+    return ".".join(found.groups()) if found else ""
 
 
 def capable(number: int) -> bool:
@@ -49,6 +58,7 @@ host = {
     "ids": {number: accounts(number) for number in (10001, 10002)},
     "rmem_max": int(RMEM_MAX.read_text()) if RMEM_MAX.exists() else None,
     "rmem_writable": os.access(RMEM_MAX, os.W_OK),
+    "l4t": l4t(),
     "realtime": capable(CAP_SYS_RESOURCE),
     "image": bool(docker("image", "inspect", "--format", "{{.Id}}", *sys.argv[1:])),
     "fingerprints": docker("ps", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}'),
