@@ -209,9 +209,11 @@ def _name(requirement: str) -> str:
 def run(argv: list[str]) -> str:
     """stdout of a command. Raises HomeportError with the end of what it said."""
     with umask(0o022):  # file modes go into built wheels
-        done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
-        )
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+        except FileNotFoundError:
+            raise HomeportError(f"{argv[0]} is not installed here; run requirements/bench.sh as root") from None
     if done.returncode:
         raise HomeportError(f"{' '.join(argv[:4])} … ended with {done.returncode}: {done.stderr.strip()[-600:]}")
     return done.stdout if done.stdout.strip() else done.stderr

@@ -103,3 +103,8 @@ def test_a_cached_wheel_with_other_bytes_is_refused(tmp_path: Path, monkeypatch:
 
     with pytest.raises(IntegrityError):
         resolve.wheelhouse(ROWS["cpu"], "amd64", [WHEEL])
+
+
+def test_a_program_that_is_not_installed_is_named_with_what_installs_it() -> None:
+    with pytest.raises(HomeportError, match=r"no-such-program is not installed here; run requirements/bench\.sh"):
+        resolve.run(["no-such-program"])
