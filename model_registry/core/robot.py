@@ -25,9 +25,11 @@ _TEGRA = re.compile(r"# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)")
 
 
 def l4t_of(release: Path) -> str | None:
-    """The L4T release in /etc/nv_tegra_release: `# R36 (release), REVISION: 4.3, …` is 36.4.3. None where there is no such file."""
-    found = _TEGRA.match(release.read_text(errors="replace")) if release.is_file() else None
-    return None if found is None else f"{found[1]}.{found[2]}"
+    """The L4T release in /etc/nv_tegra_release: `# R36 (release), REVISION: 4.3, …` is 36.4.3. None where there is no such file, `unknown` for any other text."""
+    if not release.is_file():
+        return None
+    found = _TEGRA.match(release.read_text(errors="replace"))
+    return "unknown" if found is None else f"{found[1]}.{found[2]}"
 
 
 @dataclass(frozen=True)

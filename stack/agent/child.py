@@ -71,7 +71,10 @@ def _clear(command: Command) -> None:
     """Remove what an earlier run has left, or this one that does not end."""
     if command.clear:
         null = subprocess.DEVNULL
-        subprocess.run(command.clear, stdin=null, stdout=null, stderr=null, env=command.environment, timeout=60)
+        try:
+            subprocess.run(command.clear, stdin=null, stdout=null, stderr=null, env=command.environment, timeout=60)
+        except subprocess.TimeoutExpired:
+            raise HomeportError(f"{command.clear[0]}: no answer within 60 s; look at the robot") from None
 
 
 def _relay(stream: IO[bytes], last: list[str], on_line: Callable[[str], None]) -> None:

@@ -27,6 +27,8 @@ from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
 
 _FREE_BYTES = 256 << 20
+_DOCKER_FAILED = 125
+"""The exit code of `docker run` itself, not of what it ran: no fault of the release."""
 _STEPS = ("FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
 
 
@@ -110,7 +112,7 @@ class _Staging:
         shutil.rmtree(self._fetched, ignore_errors=True)
         stage = self._deployment.stage
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
-        full = isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error)
+        full = isinstance(error, OSError) or os.strerror(errno.ENOSPC).lower() in str(error).lower()
         if stage in ("BUILD", "PROVE") and not full:
             self._host.store.quarantine(failure)
         self._deployment.fail(failure)
@@ -167,6 +169,8 @@ class _Staging:
         options = ("--release", str(self._home), *self._host.layout.options, "--json")
         tool = self._host.runtime.tool(release, "stack.engine", "build", *options)
         outcome = child.run(tool, self._deployment.say)
+        if outcome.code == _DOCKER_FAILED:
+            raise OSError(errno.EIO, outcome.error or "docker could not start the container")
         report = outcome.reader("engine build", 1)
         key, built = report.text("key"), report.boolean("built")
         self._result.engines_built += built

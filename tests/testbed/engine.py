@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
@@ -42,6 +42,8 @@ class Daemon:
 
     pid: int
     ticks: int
+    child: subprocess.Popen[bytes] | None = field(default=None, compare=False, repr=False)
+    """Where this process has started it: kept until it ended."""
 
     @property
     def alive(self) -> bool:
@@ -51,10 +53,12 @@ class Daemon:
         """SIGTERM, and SIGKILL when it has not ended in 20 s."""
         for number, deadline_s in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0)):
             if not self.alive:
-                return
+                break
             os.kill(self.pid, number)
             with contextlib.suppress(AssertionError):
                 wait_until(lambda: not self.alive, deadline_s, "dockerd to end")
+        if self.child is not None:
+            self.child.wait(5.0)
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,6 @@ def start_ticks(pid: int) -> int:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
-    with contextlib.suppress(ChildProcessError):  # reap it, if it is our own child
-        os.waitpid(pid, os.WNOHANG)
     return 0 if fields[0] == "Z" else int(fields[19])
 
 
@@ -123,7 +125,7 @@ def _start(environment: Mapping[str, str]) -> Engine:
     with log.open("ab") as file:
         argv = ["dockerd", "--host", SOCKET, "--pidfile", str(folder / "dockerd.pid")]
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
-    daemon = Daemon(child.pid, start_ticks(child.pid))
+    daemon = Daemon(child.pid, start_ticks(child.pid), child)
     try:
         found = wait_until(lambda: answering(environment) or not daemon.alive, 60.0, "dockerd to answer")
     except AssertionError:

@@ -16,7 +16,7 @@ from model_registry.core.documents import Reader, as_text, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout
-from model_registry.core.release import Release, check_image
+from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.config import Config
 from stack.agent.runtime import Command, Fetched, Identity, containers, image_of, recall, remember
@@ -191,7 +191,12 @@ class DockerRuntime:
         if (found := self._inspect(name)) is not None:
             settings = found.child("Config")
             labels = settings.table("Labels", as_text) if settings.has("Labels") else {}
-            check_image(what, labels, found.text("Architecture"), robot.row_arch, robot.l4t)
+            here = robot.l4t or ("none" if image_l4t(labels) else None)
+            check_image(what, labels, found.text("Architecture"), robot.row_arch, here)
+            if labels.get("dev.homeport.cuda") and self._config.gpu == "none":
+                raise IncompatibleError(
+                    f'{what}: needs a GPU, and agent.toml says gpu = "none"; set homeport_gpu and apply the role `device`'
+                )
 
     def _check_room(self, compressed_bytes: int) -> None:
         root = self._info().text("DockerRootDir")

@@ -34,10 +34,11 @@ def accounts(number: int) -> list[str | None]:
 
 
 def l4t() -> str:
-    """The L4T release of a Jetson, such as 36.4.3; empty elsewhere."""
-    text = TEGRA_RELEASE.read_text() if TEGRA_RELEASE.exists() else ""
-    found = re.match(r"# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", text)
-    return ".".join(found.groups()) if found else ""
+    """The L4T release of a Jetson, such as 36.4.3; empty elsewhere, `unknown` where it cannot be read."""
+    if not TEGRA_RELEASE.exists():
+        return ""
+    found = re.match(r"# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", TEGRA_RELEASE.read_text())
+    return ".".join(found.groups()) if found else "unknown"
 
 
 def capable(number: int) -> bool:
