@@ -147,7 +147,12 @@ def push(
 
 def push_argvs(target: Target) -> list[list[str]]:
     local, remote = target.tags
-    return [["docker", "tag", local, remote], ["docker", "push", "--quiet", remote]]
+    """The second name is there for the push only."""
+    return [
+        ["docker", "tag", local, remote],
+        ["docker", "push", "--quiet", remote],
+        ["docker", "image", "rm", "--no-prune", remote],
+    ]
 
 
 def sbom_of(image: str) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,11 +83,11 @@ def wheel_argv(folder: str) -> list[str]:
     return [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
 
 
-def build_argv(target: Target, identity: str, *, no_cache: bool = False) -> list[str]:
+def build_argv(client: str, target: Target, identity: str, *, no_cache: bool = False) -> list[str]:
     """Without a network: what is missing from the context makes the build fail, not differ."""
     options = {"--build-arg": target.args, "--label": target.labels}
     return [
-        docker(), "build", "--network=none", f"--platform={target.platform}", f"--file={target.dockerfile}",
+        client, "build", "--network=none", f"--platform={target.platform}", f"--file={target.dockerfile}",
         f"--iidfile={identity}", *(["--no-cache"] if no_cache else []),
         *(word for option, pairs in options.items() for key, value in pairs.items() for word in (option, f"{key}={value}")),
         *(f"--tag={tag}" for tag in target.tags), target.context,
@@ -97,7 +98,7 @@ def build(target: Target, *, no_cache: bool = False) -> str:
     """The image's ID. Docker's progress goes to stderr. Raises HomeportError."""
     with tempfile.TemporaryDirectory() as folder:
         identity = Path(folder, "id")
-        argv = build_argv(target, str(identity), no_cache=no_cache)
+        argv = build_argv(docker(), target, str(identity), no_cache=no_cache)
         environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
         done = subprocess.run(argv, cwd=resolve.ROOT, env=environment, stdout=sys.stderr, check=False)
         if done.returncode:
@@ -118,8 +119,8 @@ def can_build(ask: Callable[..., str | None]) -> bool:
     """Whether a client, asked with these words, builds with BuildKit. Before version 23 it was part of the client."""
     if ask("buildx", "version") is not None:
         return True
-    version = (ask("version", "--format", "{{.Client.Version}}") or "").partition(".")[0]
-    return version.isdigit() and int(version) < 23
+    version = re.search(r"\d+", ask("--version") or "")  # of the client alone: no engine needs to run for it
+    return version is not None and int(version[0]) < 23
 
 
 def _answer(argv: list[str]) -> str | None:

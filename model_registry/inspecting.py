@@ -6,6 +6,8 @@ The engine is docker-py's client; it is imported late, because only a publisher'
 from __future__ import annotations
 
 import io
+import os
+import socket
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +22,7 @@ from model_registry.sources import Progress, no_progress
 if TYPE_CHECKING:
     from docker import DockerClient
 
+SOCKET = "unix:///var/run/docker.sock"
 LEAST_BYTES = 10_000_000
 LABEL = "dev.homeport."
 _PACKAGES = ("site-packages", "dist-packages")
@@ -46,6 +49,14 @@ class Inspected:
     items: tuple[Part, ...]
 
 
+def listens(host: str) -> bool:
+    """Whether an engine may be at `unix://PATH`; docker-py leaves an open socket behind when none is."""
+    if not host.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(host.removeprefix("unix://")) == 0
+
+
 @contextmanager
 def engine() -> Iterator[DockerClient]:
     """The container engine of this machine. Raises HomeportError when there is none, and for whatever it refuses."""
@@ -53,12 +64,13 @@ def engine() -> Iterator[DockerClient]:
         import docker
     except ImportError as error:
         raise HomeportError("docker-py is not installed; run pip install 'homeport[controller]'") from error
+    no_engine = HomeportError("no container engine answers; start Docker, or set DOCKER_HOST to the one you mean")
+    if not listens(os.environ.get("DOCKER_HOST", SOCKET)):
+        raise no_engine
     try:
         client = docker.from_env()
     except docker.errors.DockerException as error:
-        raise HomeportError(
-            "no container engine answers; start Docker, or set DOCKER_HOST to the one you mean"
-        ) from error
+        raise no_engine from error
     try:
         yield client
     except docker.errors.DockerException as error:

@@ -22,9 +22,9 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from model_registry.inspecting import SOCKET, listens
 from tests.fakes.ros import wait_until
 
-SOCKET = "unix:///var/run/docker.sock"
 CLIENT_TIMEOUT_S = 180
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 QEMU_ARM64 = Path("/usr/bin/qemu-aarch64-static")
@@ -89,6 +89,8 @@ def start_ticks(pid: int) -> int:
 
 def answering(environment: Mapping[str, str]) -> docker.DockerClient | None:
     """A client of the engine at DOCKER_HOST or the usual socket, if it answers."""
+    if not listens(environment.get("DOCKER_HOST") or SOCKET):
+        return None
     try:
         if environment.get("DOCKER_HOST"):
             client = docker.from_env(timeout=CLIENT_TIMEOUT_S, environment=dict(environment))

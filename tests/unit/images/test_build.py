@@ -61,7 +61,7 @@ def test_the_build_has_no_network_and_takes_arguments_labels_and_tags_from_the_p
     empty = lock.Lock({"cpu/amd64": lock.LockEntry("", "", {}, (), ())})
     target = targets([CPU], empty, Facts("1.2.3", "0" * 40, 0, ""), arches=["amd64"])[0]
 
-    argv = build.build_argv(target, "/id", no_cache=True)
+    argv = build.build_argv("docker", target, "/id", no_cache=True)
 
     assert {"--network=none", "--platform=linux/amd64", "--no-cache", "--iidfile=/id"} <= set(argv)
     assert argv[argv.index("OS=debian") - 1] == "--build-arg"
