@@ -64,9 +64,7 @@ def test_a_rollout_over_broken_robots_is_halted_before_anybody_switches(faulty: 
 
 def test_a_rollout_that_may_lose_two_robots_changes_the_healthy_one(faulty: Bench) -> None:
     wanted = faulty.releases["1.1.0"]
-    done = faulty.playbook(
-        "deploy", homeport_release=wanted, homeport_max_failed=2, homeport_report=str(faulty.report_file)
-    )
+    done = faulty.rollout("1.1.0", homeport_max_failed=2)
     report = faulty.report()
 
     assert done.returncode != 0

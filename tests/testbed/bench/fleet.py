@@ -155,19 +155,29 @@ class Bench:
         return done
 
     def deploy(self, version: str) -> dict[str, Any]:
-        """`make deploy` of a release; the report. Raises AssertionError with what Ansible printed.
-
-        A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that; such a rollout is tried once more.
-        """
-        wanted = self.releases[version]
-        done = self.make("deploy", RELEASE=wanted)
-        failures = [host["failure"]["message"] for host in self.report()["hosts"].values() if host["failure"]]
-        if done.returncode and failures and all(any(word in text for word in BUSY) for text in failures):
-            self.say(f"Deploying {version} again: {failures[0]}")
-            report = str(self.report_file)
-            done = self.playbook("deploy", homeport_release=wanted, homeport_retry=True, homeport_report=report)
+        """`make deploy` of a release to robots that are all well; the report. Raises AssertionError with what Ansible printed."""
+        done = self._or_once_more(self.make("deploy", RELEASE=self.releases[version]), version)
         assert done.returncode == 0, done.stdout[-4000:]
         return self.report()
+
+    def rollout(self, version: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        """deploy.yml with variables, whatever comes of it."""
+        return self._or_once_more(self._rollout(version, **variables), version, **variables)
+
+    def _rollout(self, version: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        settings = {"homeport_release": self.releases[version], "homeport_report": str(self.report_file), **variables}
+        return self.playbook("deploy", **settings)
+
+    def _or_once_more(
+        self, done: subprocess.CompletedProcess[str], version: str, **variables: object
+    ) -> subprocess.CompletedProcess[str]:
+        """A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that; such a rollout is tried once more."""
+        failures = [host["failure"]["message"] for host in self.report()["hosts"].values() if host["failure"]]
+        busy = [text for text in failures if any(word in text for word in BUSY)]
+        if not (done.returncode and busy):
+            return done
+        self.say(f"Deploying {version} again: {busy[0]}")
+        return self._rollout(version, homeport_retry=True, **variables)
 
     @property
     def report_file(self) -> Path:
