@@ -119,8 +119,9 @@ def test_a_robot_that_lost_its_power_comes_back_on_its_committed_release(bench: 
 
 def test_fleet_down_leaves_nothing_behind(bench: Bench) -> None:
     client, secrets, folder = bench.engine().client, bench.secrets, bench.folder
+    pushed_to = f"{bench.registry_address}/"
     bench.down()
 
     assert not containers.leftovers(client, bench.name)
-    assert not [tag for image in client.images.list() for tag in image.tags if tag.startswith("127.0.0.1:")]
+    assert not [tag for image in client.images.list() for tag in image.tags if tag.startswith(pushed_to)]
     assert not secrets.exists() and not folder.exists()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ REPOSITORY = Path(__file__).parents[2]
 REFERENCE = REPOSITORY / "stack" / "models" / "reference"
 LOCK = REPOSITORY / "requirements" / "robot.txt"
 EXAMPLE = REPOSITORY / "docs" / "examples" / "release.toml"
+# All robots of a testbed share this machine's cores: what they may take is not what a robot of its own may.
+SHARED_P99_MS = 200.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ def homeport(*arguments: str) -> str:
     return done.stdout
 
 
+def recipe_text() -> str:
+    """docs/examples/release.toml with the latency budget of robots that share one machine."""
+    text, changed = re.subn(r"(?m)^inference_p99_ms = .*$", f"inference_p99_ms = {SHARED_P99_MS}", EXAMPLE.read_text())
+    assert changed == 1, EXAMPLE
+    return text
+
+
 def build_wheel(folder: Path) -> Path:
     """The wheel of this checkout."""
     argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
@@ -65,7 +75,7 @@ def release(
 ) -> str:
     """Create and sign a release of the packed model `version`; its digest."""
     recipe = folder / f"release-{version}.toml"
-    recipe.write_text(EXAMPLE.read_text().replace('"mobile_base"', f'"{body}"'))
+    recipe.write_text(recipe_text().replace('"mobile_base"', f'"{body}"'))
     given = ["--version", version, "--counter", str(counter), "--model", f"homeport/pilot:{version}"]
     given += ["--wheel", str(wheel), "--lock", str(LOCK)]
     printed = homeport(

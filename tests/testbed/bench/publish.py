@@ -13,7 +13,7 @@ import docker
 
 from model_registry.core.version import version
 from tests.fakes.ros import REPOSITORY
-from tests.testbed.registry import EXAMPLE, REFERENCE
+from tests.testbed.registry import REFERENCE, recipe_text
 
 VERSIONS = ("1.0.0", "1.1.0")
 STACK = "homeport/stack"
@@ -57,7 +57,7 @@ def release(folder: Path, authority: Path, source: str, key: Path, number: int, 
     """Pack the model of a version and sign a release of it; its digest."""
     name = VERSIONS[number]
     homeport(authority, "model", "pack", str(REFERENCE / f"pilot-{name}"), "--source", source)
-    head, _, _ = EXAMPLE.read_text().partition("[[image]]")
+    head, _, _ = recipe_text().partition("[[image]]")
     head = re.sub(r"(?m)^rows = .*$", f'rows = ["{ROW}"]', head)
     recipe = folder / f"release-{name}.toml"
     recipe.write_text(f'{head}[[image]]\nrow_arch = "{ROW}/{ARCH}"\nref = "{image}"\n')
