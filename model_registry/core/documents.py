@@ -112,6 +112,10 @@ class Reader:
             raise UsageError(f"{self.path}.{key}: expected {minimum} to {maximum}, got {raw}")
         return value
 
+    def number_or(self, key: str, default: float, minimum: float, maximum: float) -> float:
+        """A number that may be left out."""
+        return self.number(key, minimum, maximum) if self.has(key) else default
+
     def boolean(self, key: str) -> bool:
         return self._typed(key, bool, "true or false")
 

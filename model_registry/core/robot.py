@@ -11,7 +11,8 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
 from model_registry.core.toml import read_toml
 
-SOURCES = ("scan", "odom", "battery")
+SOURCES = ("scan", "odom", "battery", "estop")
+_OPTIONAL_SOURCES = frozenset({"estop"})
 TOPICS = {
     "camera": "/camera/image_raw",
     "scan": "/scan",
@@ -34,34 +35,100 @@ def l4t_of(release: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest commanded speeds and their slopes: m/s, rad/s, m/s², rad/s²."""
+    """Largest commanded speeds, their slopes, and how fast the slopes may change: m/s, rad/s, m/s², rad/s², m/s³, rad/s³."""
 
     linear: float
     angular: float
     linear_acceleration: float
     angular_acceleration: float
+    linear_jerk: float
+    angular_jerk: float
 
     @classmethod
     def read(cls, reader: Reader) -> Limits:
+        """Without a limit of its own, jerk is what reaches the whole slope in a tenth of a second."""
+        slopes = {name: reader.number(f"{name}_acceleration", 0.01, 100.0) for name in ("linear", "angular")}
+        jerks = {name: reader.number_or(f"{name}_jerk", 10.0 * slope, 0.01, 10_000.0) for name, slope in slopes.items()}
         return cls(
             reader.number("linear", 0.0, 20.0),
             reader.number("angular", 0.0, 20.0),
-            reader.number("linear_acceleration", 0.01, 100.0),
-            reader.number("angular_acceleration", 0.01, 100.0),
+            *slopes.values(),
+            *jerks.values(),
         )
 
 
 @dataclass(frozen=True)
 class Source:
-    """One input of the supervisor. A source that is not `present` is declared absent; any other missing source stops the robot."""
+    """One input of the supervisor. A source that is not `present` is declared absent; any other missing source stops the robot.
+
+    Without `stamps` its stamps are not looked at: for a driver that sends none, or those of another clock.
+    """
 
     present: bool
     max_age_ms: float
+    stamps: bool = True
 
     @classmethod
     def read(cls, reader: Reader) -> Source:
         present = reader.boolean("present")
-        return cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0)
+        stamps = reader.boolean("stamps") if reader.has("stamps") else True
+        return cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0, stamps)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What of the floor the body covers, in metres from the point it turns about. A `round` body has its radius three times."""
+
+    front: float
+    rear: float
+    half_width: float
+    round: bool
+
+    @classmethod
+    def read(cls, reader: Reader) -> Footprint:
+        """`radius`, or `front`, `rear` and `half_width`."""
+        if reader.has("radius"):
+            radius = reader.number("radius", 0.01, 10.0)
+            return cls(radius, radius, radius, True)
+        front, rear, half_width = (reader.number(key, 0.01, 10.0) for key in ("front", "rear", "half_width"))
+        return cls(front, rear, half_width, False)
+
+
+@dataclass(frozen=True)
+class Lidar:
+    """Where the scanner sits (m, rad, from the point the body turns about) and which share of its beams must be readable."""
+
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+    min_valid: float = 0.5
+
+    @classmethod
+    def read(cls, reader: Reader) -> Lidar:
+        return cls(
+            reader.number_or("x", 0.0, -10.0, 10.0),
+            reader.number_or("y", 0.0, -10.0, 10.0),
+            reader.number_or("yaw", 0.0, -7.0, 7.0),
+            reader.number_or("min_valid", 0.5, 0.01, 1.0),
+        )
+
+
+@dataclass(frozen=True)
+class Safety:
+    """How the supervisor uses its inputs.
+
+    `margin` is the free space it keeps (m). `action_age_s` is how old the observation behind an action may be before the robot slows down.
+    After `auto_resume_s` healthy seconds a passed fault lets it go on by itself; None: never, somebody arms it again.
+    """
+
+    margin: float = 0.1
+    action_age_s: float = 0.5
+    auto_resume_s: float | None = None
+
+    @classmethod
+    def read(cls, reader: Reader) -> Safety:
+        resume = reader.number("auto_resume_s", 0.5, 60.0) if reader.has("auto_resume_s") else None
+        return cls(reader.number_or("margin", 0.1, 0.02, 5.0), reader.number_or("action_age_s", 0.5, 0.05, 1.0), resume)
 
 
 @dataclass(frozen=True)
@@ -78,6 +145,12 @@ class Robot:
     sources: dict[str, Source]
     battery_floor: float
     base_timeout_s: float
+    base_response_s: float = 0.1
+    """How long the base takes to follow a new command; part of every stopping distance."""
+    footprint: Footprint | None = None
+    """None only where no scan is present."""
+    lidar: Lidar = Lidar()
+    safety: Safety = Safety()
 
     @property
     def row_arch(self) -> str:
@@ -93,8 +166,7 @@ class Robot:
         if reader.has("topics"):
             given = reader.child("topics")
             topics.update({key: given.text(key) for key in TOPICS if given.has(key)})
-        sources = reader.child("sources")
-        base = reader.child("base")
+        sources, base = reader.child("sources"), reader.child("base")
         robot = cls(
             name=reader.text("name"),
             site=reader.text("site"),
@@ -103,13 +175,27 @@ class Robot:
             l4t=reader.text("l4t") if reader.has("l4t") else None,
             topics=topics,
             limits=Limits.read(reader.child("limits")),
-            sources={name: Source.read(sources.child(name)) for name in SOURCES},
+            sources={name: _source(sources, name) for name in SOURCES},
             battery_floor=reader.number("battery_floor", 0.0, 1.0),
             base_timeout_s=base.number("timeout_s", 0.01),
+            base_response_s=base.number_or("response_s", 0.1, 0.0, 1.0),
+            footprint=Footprint.read(reader.child("footprint")) if reader.has("footprint") else None,
+            lidar=Lidar.read(reader.child("lidar")) if reader.has("lidar") else Lidar(),
+            safety=Safety.read(reader.child("safety")) if reader.has("safety") else Safety(),
         )
         reader.done()
+        if robot.footprint is None and robot.sources["scan"].present:
+            raise UsageError(
+                f"{path.name}.footprint: missing; a scan is of no use without it: give radius, or front, rear and half_width (m)"
+            )
         if robot.base_timeout_s > MAX_BASE_TIMEOUT_S:
             raise UsageError(
                 f"{path.name}.base.timeout_s: {robot.base_timeout_s} s is too long, at most {MAX_BASE_TIMEOUT_S} s; configure the base driver to stop sooner"
             )
         return robot
+
+
+def _source(sources: Reader, name: str) -> Source:
+    if name in _OPTIONAL_SOURCES and not sources.has(name):
+        return Source(False, 0.0)
+    return Source.read(sources.child(name))

@@ -6,21 +6,16 @@ Subscriptions take the raw bytes; only the two message types that a slot reads a
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_registry.core.cdr import Cursor, MalformedMessageError
 from model_registry.core.errors import HomeportError
 
 _MAX_PIXELS = 1 << 25
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-
-
-class MalformedMessageError(HomeportError):
-    """A message's bytes do not hold what its type says."""
 
 
 class UnsupportedImageError(HomeportError):
@@ -51,43 +46,9 @@ class Scan:
     ranges: NDArray[np.float32]
 
 
-class _Cursor:
-    """Reads aligned CDR fields one after another."""
-
-    def __init__(self, data: bytes) -> None:
-        if len(data) < 4 or data[0] != 0 or data[1] not in (0, 1):
-            raise MalformedMessageError("message: no plain CDR header; check the publisher's middleware")
-        self.order = "<" if data[1] else ">"
-        self._body = memoryview(data)[4:]
-        self._at = 0
-
-    def _next(self, size: int, alignment: int) -> memoryview:
-        start = self._at + -self._at % alignment
-        self._at = start + size
-        if self._at > len(self._body):
-            raise MalformedMessageError(f"message: ends after {len(self._body)} bytes; check its publisher")
-        return self._body[start : self._at]
-
-    def take(self, code: str) -> tuple[Any, ...]:
-        """Fields of one size: `code` is a struct code such as `II`."""
-        layout = struct.Struct(self.order + code)
-        return layout.unpack(self._next(layout.size, struct.calcsize(f"={code[0]}")))
-
-    def block(self, item_bytes: int = 1) -> memoryview:
-        """A sequence: its bytes."""
-        return self._next(self.take("I")[0] * item_bytes, 1)
-
-    def text(self) -> str:
-        return bytes(self.block()).rstrip(b"\0").decode("ascii", "replace")
-
-    def stamp_ns(self) -> int:
-        seconds, nanoseconds = self.take("iI")
-        return int(seconds * 1_000_000_000 + nanoseconds)
-
-
 def parse_image(data: bytes) -> Image:
     """Raises MalformedMessageError."""
-    cursor = _Cursor(data)
+    cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
     cursor.text()
     height, width = cursor.take("II")
@@ -99,7 +60,7 @@ def parse_image(data: bytes) -> Image:
 
 def parse_scan(data: bytes) -> Scan:
     """Raises MalformedMessageError."""
-    cursor = _Cursor(data)
+    cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
     cursor.text()
     angle_min, _, increment, _, _, range_min, range_max = cursor.take("fffffff")

@@ -11,8 +11,12 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
+STAMP_FUTURE_S = 0.05
+"""A stamp may be this far ahead of the clock; more is a fault."""
 _PRIORITY = 50
 _REMEMBERED = 500
+_OVERRUN = 10
+_OVERRUN_WINDOW_S = 1.0
 _STEP_S = 0.05
 _SETTLE_S = 1.0
 # Stamps that are still wrong this long after a clock step are the slot's fault.
@@ -58,6 +62,16 @@ class Ticks:
         self.missed = 0
         self.scheduler = "other"
         self._late_s: deque[float] = deque(maxlen=_REMEMBERED)
+        self._skips: deque[tuple[float, int]] = deque(maxlen=_OVERRUN)
+
+    def skip(self, count: int, now_s: float) -> None:
+        """Whole periods that nothing was published in."""
+        self.missed += count
+        self._skips.append((now_s, count))
+
+    def overrun(self, now_s: float) -> bool:
+        """Whether so many periods of the last second were skipped that its stops cannot be relied on."""
+        return sum(count for at_s, count in self._skips if now_s - at_s < _OVERRUN_WINDOW_S) >= _OVERRUN
 
     def note(self, late_s: float) -> None:
         self.count += 1
@@ -84,7 +98,6 @@ class Ticker(threading.Thread):
         self.join(timeout_s)
 
     def run(self) -> None:
-        self._ticks.scheduler = _become_real_time()
         deadline = time.monotonic()
         while not self._ending.is_set():
             self._ticks.note(time.monotonic() - deadline)
@@ -93,17 +106,17 @@ class Ticker(threading.Thread):
             behind = time.monotonic() - deadline
             if behind > self._period_s:
                 skipped = int(behind / self._period_s)
-                self._ticks.missed += skipped
+                self._ticks.skip(skipped, time.monotonic())
                 deadline += skipped * self._period_s
             time.sleep(max(0.0, deadline - time.monotonic()))
         self._last()
 
 
-def _become_real_time() -> str:
-    """Ask for SCHED_FIFO for the calling thread; `fifo` or `other`."""
+def become_real_time() -> str:
+    """Ask for SCHED_FIFO for the calling thread and all that it starts; `fifo` or `other`."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     except OSError as error:
-        log.warning("No real-time scheduling for the tick thread (%s); ticks may be late under load", error.strerror)
+        log.warning("No real-time scheduling (%s); ticks may be late under load", error.strerror)
         return "other"
     return "fifo"

@@ -1,15 +1,16 @@
-"""Clamp and slew: the last two things that happen to every command."""
+"""Clamp, slope and jerk: the last things that happen to every command."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model_registry.core.robot import Limits
 
 Command = tuple[float, float]
 """Linear (m/s) and angular (rad/s) speed."""
 ZERO: Command = (0.0, 0.0)
+_SAME = 1e-9
 
 
 def exceeds(value: Command, limits: Limits, factor: float) -> bool:
@@ -17,10 +18,49 @@ def exceeds(value: Command, limits: Limits, factor: float) -> bool:
     return abs(value[0]) > limits.linear * factor or abs(value[1]) > limits.angular * factor
 
 
-def _approach(last: float, target: float, limit: float, largest_step: float) -> float:
-    """From `last` towards `target` within ±limit, by at most `largest_step`; a target that is not finite is 0 (min and max would turn NaN into full speed)."""
-    wanted = max(-limit, min(limit, target)) if math.isfinite(target) else 0.0
-    return last + max(-largest_step, min(largest_step, wanted - last))
+def within(value: float, limit: float) -> float:
+    """`value` held within ±limit; what is not finite is 0 (min and max would turn NaN into full speed)."""
+    return max(-limit, min(limit, value)) if math.isfinite(value) else 0.0
+
+
+@dataclass
+class Axis:
+    """One of the two speeds, and its slope of the last tick.
+
+    In one tick the speed changes by at most `slope` when braking and by `rise` when driving, and that change by at most `jerk`.
+    """
+
+    limit: float = 0.0
+    slope: float = 0.0
+    rise: float = 0.0
+    jerk: float = 0.0
+    last: float = 0.0
+    step: float = 0.0
+
+    def drive(self, target: float) -> float:
+        """Towards `target`, so that the slope is gone when the speed is reached. A slope grows by at most `jerk` a tick, and may end at once.
+
+        The speed never moves away from its target and never beyond it: a slope that is left over carries it nowhere else.
+        """
+        wanted = within(target, self.limit)
+        gap = wanted - self.last
+        # Steps of k, k-1, … 1 times the jerk cover jerk*k*(k+1)/2: the largest k that does not pass the target.
+        steps = (math.sqrt(1.0 + 8.0 * abs(gap) / self.jerk) - 1.0) / 2.0
+        ideal = math.copysign(min(self.rise, steps * self.jerk, abs(gap)), gap)
+        value = self.last + self.step + within(ideal - self.step, self.jerk)
+        value = max(min(self.last, wanted), min(max(self.last, wanted), value))
+        value = wanted if abs(wanted - value) < _SAME else value
+        self.step, self.last = value - self.last, value
+        return value
+
+    def brake(self, target: float) -> float:
+        """Towards `target` by the whole slope at once: stopping does not wait for comfort."""
+        self.last += within(within(target, self.limit) - self.last, self.slope)
+        self.step = 0.0
+        return self.last
+
+    def zero(self) -> None:
+        self.last = self.step = 0.0
 
 
 @dataclass
@@ -29,20 +69,38 @@ class Limiter:
 
     limits: Limits
     tick_s: float
-    last: Command = ZERO
+    axes: tuple[Axis, Axis] = field(default_factory=lambda: (Axis(), Axis()))
 
-    def follow(self, target: Command) -> Command:
-        """The next command on the way to `target`: within the limits, and within one tick's slope of the last one."""
-        limits, tick_s = self.limits, self.tick_s
-        self.last = (
-            _approach(self.last[0], target[0], limits.linear, limits.linear_acceleration * tick_s),
-            _approach(self.last[1], target[1], limits.angular, limits.angular_acceleration * tick_s),
-        )
-        return self.last
+    def __post_init__(self) -> None:
+        self.allow(self.limits, self.limits.linear_acceleration)
+
+    def allow(self, limits: Limits, linear_slope: float) -> None:
+        """Other limits from the next command on; the forward speed rises by at most `linear_slope` (m/s²)."""
+        self.limits, tick_s = limits, self.tick_s
+        linear, angular = self.axes
+        linear.limit, angular.limit = limits.linear, limits.angular
+        linear.slope, angular.slope = limits.linear_acceleration * tick_s, limits.angular_acceleration * tick_s
+        linear.rise, angular.rise = linear_slope * tick_s, angular.slope
+        linear.jerk, angular.jerk = limits.linear_jerk * tick_s**2, limits.angular_jerk * tick_s**2
+
+    @property
+    def last(self) -> Command:
+        return self.axes[0].last, self.axes[1].last
+
+    def follow(self, target: Command, cap: float = math.inf) -> Command:
+        """The next command on the way to `target`: within limits, slope and jerk. A linear speed above `cap` is braked, not eased, down to it."""
+        linear, angular = self.axes
+        wanted = max(-cap, min(cap, target[0]))
+        return (linear.brake(wanted) if abs(linear.last) > cap else linear.drive(wanted)), angular.drive(target[1])
+
+    def brake(self, target: Command = ZERO) -> Command:
+        """The next command down to `target`, as steep as the slope allows."""
+        return self.axes[0].brake(target[0]), self.axes[1].brake(target[1])
 
     def zero(self) -> Command:
         """Zero at once, without a slope."""
-        self.last = ZERO
+        for axis in self.axes:
+            axis.zero()
         return ZERO
 
     @property

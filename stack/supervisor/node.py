@@ -9,35 +9,42 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import os
 import signal
+import sys
 import threading
 import time
 from functools import partial
 
 import rclpy
-from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState, LaserScan
 from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory
 
+from model_registry.core.cdr import MalformedMessageError
 from model_registry.core.documents import dump
-from model_registry.core.errors import UsageError
+from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
 from model_registry.core.robot import Robot
-from stack.supervisor import report
+from stack.supervisor import report, thresholds
 from stack.supervisor.actions import ActionMessage
-from stack.supervisor.clock import Ticker
+from stack.supervisor.cdr import parse_odometry, parse_scan, parse_speed, parse_trajectory
+from stack.supervisor.clock import Ticker, become_real_time
+from stack.supervisor.envelope import TICK_S
 from stack.supervisor.requests import CONTROL, OPERATOR
 from stack.supervisor.selection import Selected
 from stack.supervisor.sockets import SocketServer
 from stack.supervisor.state import Reason
-from stack.supervisor.supervisor import TICK_S, Output, Supervisor
+from stack.supervisor.supervisor import Output, Supervisor
+from stack.supervisor.writers import Writers
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +53,8 @@ _KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _TICKS_PER_STATE = 5
 _TICKS_PER_LOG = 50
 _LAST_ZEROS = 5
+# A tick waits at most this long for a thread of its own process, instead of Python's 5 ms.
+_SWITCH_S = 0.0005
 
 
 class Topics:
@@ -61,36 +70,72 @@ class Topics:
         self._log = node.create_publisher(String, "/safety_log", 10)
         self._command = node.create_publisher(String, "/command", _KEPT)
         self._command_seq = 0
-        sources = supervisor.sources
+        self._node, self._writers = node, Writers()
         sensors = {
-            "scan": (LaserScan, lambda _: sources.scan(time.monotonic())),
+            "scan": (LaserScan, self._on_scan),
             "odom": (Odometry, self._on_odom),
-            "battery": (BatteryState, lambda message: sources.charge(float(message.percentage), time.monotonic())),
+            "battery": (BatteryState, self._on_battery),
         }
         for name, (kind, callback) in sensors.items():
-            if sources.all[name].required:
-                # Of a scan only its arrival matters yet, so it is not even decoded.
-                node.create_subscription(kind, robot.topics[name], callback, _LATEST, raw=name == "scan")
+            if supervisor.sources.all[name].required:
+                node.create_subscription(kind, robot.topics[name], callback, _LATEST, raw=name != "battery")
         node.create_subscription(String, robot.topics["voice"], lambda text: supervisor.voice.append(text.data), 10)
-        node.create_subscription(Bool, "/safety/estop", lambda pressed: supervisor.estop(pressed.data), 10)
+        node.create_subscription(Bool, "/safety/estop", self._on_estop, 10)
+        node.create_subscription(Twist, robot.topics["cmd_vel"], self._on_command, 10, raw=True)
         for slot in SLOTS:
-            node.create_subscription(JointTrajectory, f"/slot_{slot}/action", partial(self._on_action, slot), 10)
+            on_action = partial(self._on_action, slot)
+            node.create_subscription(JointTrajectory, f"/slot_{slot}/action", on_action, 10, raw=True)
 
-    def _on_odom(self, message: Odometry) -> None:
-        twist = message.twist.twist
-        self._supervisor.sources.odom(twist.linear.x, twist.angular.z, time.monotonic())
+    # What arrives, in the executor's thread. Without simulated time the ROS clock is the system clock.
 
-    def _on_action(self, slot: str, message: JointTrajectory) -> None:
+    def _on_scan(self, data: bytes) -> None:
+        now_s, sources = time.monotonic(), self._supervisor.sources
+        try:
+            sources.scan(parse_scan(data), now_s, time.time())
+        except MalformedMessageError:
+            sources.unreadable("scan", now_s)
+
+    def _on_odom(self, data: bytes) -> None:
+        now_s, sources = time.monotonic(), self._supervisor.sources
+        try:
+            found = parse_odometry(data)
+            sources.odom(found.speed, found.stamp_s, found.content, now_s, time.time())
+        except MalformedMessageError:
+            sources.unreadable("odom", now_s)
+
+    def _on_battery(self, message: BatteryState) -> None:
+        self._supervisor.sources.charge(float(message.percentage), time.monotonic())
+
+    def _on_estop(self, pressed: Bool) -> None:
+        self._supervisor.estop(pressed.data, time.monotonic())
+
+    def _on_command(self, data: bytes, info: dict[str, int | None]) -> None:
+        try:
+            foreign = self._writers.foreign(info["publication_sequence_number"], parse_speed(data))
+        except MalformedMessageError:
+            foreign = True
+        if foreign:
+            self._supervisor.trips.append(Reason.SECOND_WRITER)
+
+    def _on_action(self, slot: str, data: bytes) -> None:
+        now_s = time.monotonic()
+        try:
+            found = parse_trajectory(data)
+        except MalformedMessageError as error:
+            log.warning("slot %s: %s", slot, error)
+            return
         action = ActionMessage(
-            arrival_s=time.monotonic(),
-            ros_s=time.time(),  # without simulated time the ROS clock is the system clock
-            header=message.header.frame_id,
-            stamp_s=_seconds(message.header.stamp),
-            names=tuple(message.joint_names),
-            times=tuple(_seconds(point.time_from_start) for point in message.points),
-            values=tuple(tuple(point.velocities) for point in message.points),
+            arrival_s=now_s,
+            ros_s=time.time(),
+            header=found.header,
+            stamp_s=found.stamp_s,
+            names=found.names,
+            times=found.times,
+            values=found.values,
         )
         self._supervisor.actions.append((slot, action))
+
+    # What a tick says, in the tick thread
 
     def publish(self, output: Output, now_s: float) -> None:
         """Say what one tick decided: the command first."""
@@ -102,6 +147,8 @@ class Topics:
             self._status.publish(Bool(data=output.safe))
         for event in output.events:
             log.info("%s: %s (%s)", event["event"], event["reason"], event["state"])
+            if "second_writer" in str(event["reason"]):
+                log.error("Somebody else writes %s; its publishers: %s", self._cmd_vel.topic_name, self._publishers())
             self._log.publish(_text(event))
         if output.source and count % _TICKS_PER_LOG == 0:
             self._log.publish(_text(report.log_record(self._supervisor, output.command, now_s)))
@@ -110,11 +157,16 @@ class Topics:
             self._command_seq = command.seq
             self._command.publish(_text(command.document(now_s) or {}))
 
+    def _publishers(self) -> str:
+        found = self._node.get_publishers_info_by_topic(self._cmd_vel.topic_name)
+        return ", ".join(sorted(f"{each.node_namespace.rstrip('/')}/{each.node_name}" for each in found))
+
     def publish_command(self, output: Output) -> None:
         """`/cmd_vel`, and the same with its origin on `/safety/applied`."""
         linear, angular = output.command
         if not (math.isfinite(linear) and math.isfinite(angular)):
             raise ArithmeticError(f"command {output.command} is not finite")
+        self._writers.sent(output.command)
         applied = TwistStamped()
         applied.header.stamp.sec, applied.header.stamp.nanosec = divmod(time.time_ns(), 1_000_000_000)
         applied.header.frame_id = output.source
@@ -123,9 +175,24 @@ class Topics:
         self._applied.publish(applied)
 
 
-def _seconds(stamp: Time | Duration) -> float:
-    """A ROS time or duration in seconds."""
-    return float(stamp.sec + stamp.nanosec * 1e-9)
+def parameters(node: Node, supervisor: Supervisor) -> None:
+    """The thresholds as ROS parameters with descriptions and ranges."""
+    now = supervisor.envelope.thresholds
+    for name in thresholds.NAMES:
+        low, high = thresholds.span(name, supervisor.robot)
+        ranges = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        told = ParameterDescriptor(description=thresholds.DESCRIPTIONS[name], floating_point_range=ranges)
+        node.declare_parameter(name, getattr(now, name), told)
+
+    def on_set(given: list[Parameter]) -> SetParametersResult:
+        try:
+            for parameter in given:
+                supervisor.adjust(parameter.name, float(parameter.value))
+        except (HomeportError, TypeError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(on_set)
 
 
 def _text(document: dict[str, object]) -> String:
@@ -138,8 +205,9 @@ class Process:
     def __init__(self, supervisor: Supervisor, sockets: SocketServer) -> None:
         self._supervisor = supervisor
         self._sockets = sockets
-        self._node = rclpy.create_node("homeport_supervisor", enable_rosout=False, start_parameter_services=False)
+        self._node = rclpy.create_node("homeport_supervisor", enable_rosout=False)
         self._topics = Topics(self._node, supervisor)
+        parameters(self._node, supervisor)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._spinning = threading.Thread(target=self._spin, name="executor", daemon=True)
@@ -175,6 +243,9 @@ class Process:
             self._supervisor.trips.append(Reason.EXCEPTION)
 
     def _serve_sockets(self) -> None:
+        os.sched_setscheduler(
+            0, os.SCHED_OTHER, os.sched_param(0)
+        )  # whoever talks to a socket has no claim on the processor
         while not self._sockets.ending:
             try:
                 self._sockets.serve()
@@ -205,6 +276,9 @@ def run(layout: Layout) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     supervisor = Supervisor(Robot.load(layout.robot_toml), committed(layout))
+    # Threads inherit it: what receives for the middleware must not wait behind a busy machine either.
+    supervisor.ticks.scheduler = become_real_time()
+    sys.setswitchinterval(_SWITCH_S)
     # The sockets come first: they are how a second supervisor finds out that it is one.
     paths = {CONTROL: layout.control_socket, OPERATOR: layout.operator_socket}
     sockets = SocketServer(paths, supervisor.tickets.append)

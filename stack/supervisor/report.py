@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ def state(supervisor: Supervisor, now_s: float) -> dict[str, object]:
         "reasons": machine_state.names(machine.reasons),
         "latched": machine_state.names(machine.latched),
         "blocking": machine_state.blocking(machine, supervisor.inputs),
+        "limited_by": list(supervisor.envelope.limited_by),
         "selected": driving,
         "probation": on_probation,
         "reverted": selection.reverted,
@@ -55,10 +57,20 @@ def status(supervisor: Supervisor, now_s: float) -> dict[str, object]:
         "command": supervisor.voice_command.document(now_s),
         "battery": supervisor.sources.battery,
         "holders": [{"owner": owner, "reason": reason} for owner, reason in supervisor.holders.items()],
-        "sources": {name: source.document(now_s) for name, source in supervisor.sources.all.items()},
-        "limits": asdict(supervisor.robot.limits),
+        "sources": supervisor.sources.document(now_s),
+        "limits": asdict(supervisor.limiter.limits),
+        "thresholds": asdict(supervisor.envelope.thresholds),
+        "envelope": {
+            "nearest_m": _rounded(supervisor.sources.obstacles.nearest_m if supervisor.sources.obstacles else None),
+            "cap": None if math.isinf(supervisor.envelope.cap) else round(supervisor.envelope.cap, 3),
+            "reaction_ms": round(supervisor.envelope.reaction_s * 1e3, 1),
+        },
         "ticks": supervisor.ticks.document(),
     }
+
+
+def _rounded(distance_m: float | None) -> float | None:
+    return None if distance_m is None else round(distance_m, 3)
 
 
 def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:

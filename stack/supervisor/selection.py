@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import RefusedError, UsageError
-from stack.supervisor.slots import SILENCE_S, STAMP_FUTURE_S, STAMP_MAX_AGE_S, SlotView
+from stack.supervisor.clock import STAMP_FUTURE_S
+from stack.supervisor.slots import SILENCE_S, SlotView
 from stack.supervisor.state import NONE, Reason, names
 
 _EXCESS_COUNT = 5
@@ -38,8 +39,8 @@ class Failure:
     threshold: float | None
 
 
-def failures(view: SlotView, release: Digest, now_s: float) -> list[Failure]:
-    """Everything that keeps a slot from driving, the worst first."""
+def failures(view: SlotView, release: Digest, now_s: float, oldest_s: float) -> list[Failure]:
+    """Everything that keeps a slot from driving, the worst first. `oldest_s` is how old what it saw may be."""
     found = [
         Failure(reason, metric, view.counts[metric], 0)
         for reason, metric in ((Reason.NON_FINITE, "non_finite"), (Reason.WRONG_WIDTH, "wrong_width"))
@@ -53,8 +54,8 @@ def failures(view: SlotView, release: Digest, now_s: float) -> list[Failure]:
         found.append(Failure(Reason.OTHER_RELEASE, "release", None, None))
     late = bool(view.fresh & Reason.ACTION_STALE)
     observed_age = view.late_by_s if late else view.observed_age_s(now_s)
-    if late or observed_age > STAMP_MAX_AGE_S:
-        threshold = STAMP_MAX_AGE_S if observed_age > 0 else -STAMP_FUTURE_S
+    if late or observed_age > oldest_s:
+        threshold = oldest_s if observed_age > 0 else -STAMP_FUTURE_S
         found.append(Failure(Reason.ACTION_STALE, "observation_age_ms", round(observed_age * 1e3, 1), threshold * 1e3))
     return found
 
@@ -99,18 +100,18 @@ class Selection:
         if refusal:
             raise RefusedError(f"select {wanted.slot}: not selectable, {refusal}; wait for it or look at its log")
 
-    def watch(self, now_s: float) -> Reason:
-        """What is wrong with the driver at this tick, after going back to the fallback if the probation asks for it."""
+    def watch(self, now_s: float, oldest_s: float) -> Reason:
+        """What is wrong with the driver, whose actions may come from observations of `oldest_s`, at this tick, after going back to the fallback if the probation asks for it."""
         if self.selected is None or self.driver is None:
             return Reason.NO_SLOT
-        found = failures(self.driver, self.selected.release, now_s)
+        found = failures(self.driver, self.selected.release, now_s, oldest_s)
         if self.probation is not None:
             if (excess := sum(self.driver.recent)) >= _EXCESS_COUNT:
                 # A driver that asks for more than the robot may do, again and again, fails its probation.
                 found.append(Failure(NONE, "limited", excess, _EXCESS_COUNT))
             if found:
                 self._revert(self.selected, self.probation.fallback, found[0], now_s)
-                found = failures(self.driver, self.selected.release, now_s)
+                found = failures(self.driver, self.selected.release, now_s, oldest_s)
             elif now_s >= self.probation.until_s:
                 self.probation = None
         reasons = NONE

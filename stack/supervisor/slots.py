@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from model_registry.core.robot import Limits
 from stack.supervisor.actions import ActionError, ActionMessage, Identity
-from stack.supervisor.clock import ClockWatch
+from stack.supervisor.clock import STAMP_FUTURE_S, ClockWatch
 from stack.supervisor.limits import Command, exceeds
 from stack.supervisor.state import NONE, Reason, names
 
@@ -18,7 +18,6 @@ SILENCE_S = 0.1
 """No message of the selected slot for this long commands zero, however many steps remain."""
 STAMP_MAX_AGE_S = 1.0
 """Oldest observation an action may be derived from: a 300 ms policy that executes 8 steps of 50 ms stays below."""
-STAMP_FUTURE_S = 0.05
 _SELECTABLE_RUN = 20
 _EXCESS = 1.1  # times a limit: a request above counts as out of limits
 _EXCESS_WINDOW = 25
@@ -27,24 +26,31 @@ _DISAGREEMENT = 0.2  # part of the limit by which two slots must differ to count
 
 @dataclass
 class Disagreement:
-    """Mean difference from the driver (m/s, rad/s), and how often it was more than a part of the limit."""
+    """Mean difference from the driver (m/s, rad/s), how often it was more than a part of the limit, and how old the shadow's observations were (s)."""
 
     samples: int = 0
     linear: float = 0.0
     angular: float = 0.0
     far: int = 0
+    age_s: float = 0.0
 
-    def add(self, mine: Command, driver: Command, limits: Limits) -> None:
+    def add(self, mine: Command, driver: Command, age_s: float, limits: Limits) -> None:
         difference = abs(mine[0] - driver[0]), abs(mine[1] - driver[1])
         self.samples += 1
         self.linear += difference[0]
         self.angular += difference[1]
+        self.age_s += age_s
         self.far += exceeds(difference, limits, _DISAGREEMENT)
 
     def document(self) -> dict[str, object] | None:
         if not self.samples:
             return None
-        sums = {"linear_mean": self.linear, "angular_mean": self.angular, "rate": self.far}
+        sums = {
+            "linear_mean": self.linear,
+            "angular_mean": self.angular,
+            "rate": self.far,
+            "latency_ms": self.age_s * 1e3,
+        }
         return {"samples": self.samples, **{name: total / self.samples for name, total in sums.items()}}
 
 

@@ -6,7 +6,8 @@
     any state ──latched reason──▶ LATCHED ──reset──▶ SAFE_STOP
 
 Reasons are bits. A *latched* reason stays until `reset`, which needs everything healthy and zero speed, and does not arm. A *fault* disarms: when it
-has passed the robot stays in SAFE_STOP until somebody arms it again. `HOLD` neither latches nor disarms. Under hold the reasons of the slot do not
+has passed the robot stays in SAFE_STOP until somebody arms it again, or, where robot.toml asks for it (`auto_resume_s`), until it has been healthy
+for that long after one of the faults in `RESUMABLE`. `HOLD` neither latches nor disarms. Under hold the reasons of the slot do not
 disarm either: that is how one slot is exchanged for another on a robot without room for two.
 An action with nothing to do, a stop command and a re-selected fallback are not reasons at all.
 
@@ -49,14 +50,24 @@ class Reason(IntFlag):
     WRONG_WIDTH = 2048
     ESTOP = 4096
     EXCEPTION = 8192
+    SCAN_BAD = 16384
+    ODOM_BAD = 32768
+    ESTOP_STALE = 65536
+    OBSTACLE = 131072
+    OVERRUN = 262144
+    SECOND_WRITER = 524288
 
 
 NONE = Reason(0)
-LATCHING = Reason.NON_FINITE | Reason.WRONG_WIDTH | Reason.ESTOP | Reason.EXCEPTION
+LATCHING = Reason.NON_FINITE | Reason.WRONG_WIDTH | Reason.ESTOP | Reason.EXCEPTION | Reason.SECOND_WRITER
 OF_SLOT = Reason.NO_SLOT | Reason.SILENCE | Reason.ACTION_STALE | Reason.OTHER_RELEASE
 OF_BATTERY = Reason.BATTERY_STALE | Reason.BATTERY_LOW
-FAULTS = Reason.SCAN_STALE | Reason.ODOM_STALE | OF_BATTERY | OF_SLOT | Reason.CLOCK_STEP
-AT_ONCE = LATCHING | (FAULTS & ~OF_BATTERY)
+OF_SENSORS = Reason.SCAN_STALE | Reason.SCAN_BAD | Reason.ODOM_STALE | Reason.ODOM_BAD | Reason.ESTOP_STALE
+FAULTS = OF_SENSORS | OF_BATTERY | OF_SLOT | Reason.CLOCK_STEP | Reason.OBSTACLE | Reason.OVERRUN
+AT_ONCE = LATCHING | (FAULTS & ~OF_BATTERY & ~Reason.OBSTACLE)
+RESUMABLE = Reason.OBSTACLE | Reason.SCAN_STALE | Reason.ODOM_STALE
+"""What a robot may go on from by itself: an obstacle however long it stood there, a source that was late for no longer than `RESUME_WITHIN_S`."""
+RESUME_WITHIN_S = 1.0
 
 _LIMITED_DWELL_S = 0.5
 MAY_MOVE = frozenset({State.ARMED, State.RUN, State.LIMITED})
@@ -81,6 +92,7 @@ class Inputs:
     live: bool = False
     """The selected slot has a step due, and no stop was commanded."""
     clamped: bool = False
+    """The command is held below what the slot asks for."""
     commanded_zero: bool = True
     standing: bool = True
     arm: bool = False
@@ -92,6 +104,7 @@ class Machine:
     """The state between two ticks. Times are monotonic seconds."""
 
     ramp_limit_s: float = 1.0
+    auto_resume_s: float | None = None
     state: State = State.BOOT
     armed: bool = False
     reasons: Reason = NONE
@@ -99,6 +112,10 @@ class Machine:
     limited_until_s: float = float("-inf")
     ramp_since_s: float | None = None
     motion: Motion = Motion.ZERO
+    stopped_s: float | None = None
+    """Since when it waits to go on by itself; None: it does not."""
+    healthy_s: float | None = None
+    """Since when nothing is wrong while it waits."""
 
 
 def names(reasons: Reason) -> list[str]:
@@ -124,14 +141,30 @@ def step(machine: Machine, inputs: Inputs) -> Machine:
     if inputs.reset and not reset_blocking(inputs):
         latched = NONE
     limited_until_s = inputs.now_s + _LIMITED_DWELL_S if inputs.clamped else machine.limited_until_s
+    before, machine = machine, _waiting(machine, inputs, latched)
     armed = not latched and _armed(machine, inputs)
     machine = replace(machine, armed=armed, reasons=inputs.reasons, latched=latched, limited_until_s=limited_until_s)
+    if before.armed and not armed and machine.auto_resume_s is not None and not latched | (inputs.reasons & ~RESUMABLE):
+        machine = replace(machine, stopped_s=inputs.now_s, healthy_s=None)
     return _with_motion(replace(machine, state=_state(machine, inputs)), inputs)
+
+
+def _waiting(machine: Machine, inputs: Inputs, latched: Reason) -> Machine:
+    """Whether the robot may still go on by itself: nothing else came up, and a source was not away for too long."""
+    if machine.stopped_s is None:
+        return machine
+    late = inputs.reasons & ~Reason.OBSTACLE and inputs.now_s - machine.stopped_s > RESUME_WITHIN_S
+    if latched or inputs.reset or inputs.reasons & ~(RESUMABLE | Reason.HOLD) or late or machine.armed:
+        return replace(machine, stopped_s=None, healthy_s=None)
+    since = inputs.now_s if machine.healthy_s is None else machine.healthy_s
+    return replace(machine, healthy_s=None if inputs.reasons else since)
 
 
 def _armed(machine: Machine, inputs: Inputs) -> bool:
     if inputs.arm and not inputs.reset and inputs.heard_all and not inputs.reasons & FAULTS:
         return True
+    if machine.stopped_s is not None and machine.healthy_s is not None and machine.auto_resume_s is not None:
+        return inputs.now_s - machine.healthy_s >= machine.auto_resume_s
     disarming = FAULTS & ~OF_SLOT if inputs.reasons & Reason.HOLD else FAULTS
     return machine.armed and not inputs.reasons & disarming
 

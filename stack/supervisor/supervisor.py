@@ -1,7 +1,7 @@
 """One tick of the supervisor, without ROS: messages and requests in, one command out.
 
-Other threads only store: in `actions`, `voice`, `trips` and `tickets`, in `sources`, and by `estop`. The tick thread calls `tick`, the only place
-where anything else changes.
+Other threads only store: in `actions`, `voice`, `trips` and `tickets`, in `sources`, and by `estop` and `adjust`. The tick thread calls `tick`, the
+only place where anything else changes.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from stack.supervisor import report, state
 from stack.supervisor.actions import ActionMessage
 from stack.supervisor.clock import ClockWatch, Ticks
 from stack.supervisor.command import VoiceCommand
-from stack.supervisor.limits import ZERO, Command, Limiter, exceeds
+from stack.supervisor.envelope import Envelope
+from stack.supervisor.limits import ZERO, Command
 from stack.supervisor.requests import Answer, Request, Ticket
 from stack.supervisor.selection import Selected, Selection
 from stack.supervisor.slots import Disagreement, SlotView
 from stack.supervisor.sources import Sources
 from stack.supervisor.state import NONE, Inputs, Machine, Motion, Reason, State
+from stack.supervisor.thresholds import changed
 
-TICK_S = 0.02
 MAX_HOLDERS = 16
 _MAX_REQUESTS_PER_TICK = 4
 _STANDSTILL: Command = (0.02, 0.05)
+_MOVING: Command = (0.05, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,13 @@ class Supervisor:
         self.robot = robot
         self.ticks = Ticks()
         self.clock = ClockWatch()
-        self.sources = Sources(robot)
+        self.sources = Sources(robot, self.clock)
         self.views = {slot: SlotView(robot.limits) for slot in SLOTS}
         self.selection = Selection(selected, self.views)
         self.voice_command = VoiceCommand(None)
-        self.limiter = Limiter(robot.limits, TICK_S)
-        self.machine = Machine(self.limiter.longest_ramp_s + 0.1)
+        self.envelope = Envelope(robot, self.sources)
+        self.limiter = self.envelope.limiter
+        self.machine = Machine(self.limiter.longest_ramp_s + 0.1, robot.safety.auto_resume_s)
         self.holders: dict[str, str] = {}
         self.inputs = Inputs(0.0, heard_all=False)
         self.violations = 0
@@ -63,24 +66,33 @@ class Supervisor:
         self.voice: deque[str] = deque(maxlen=8)
         self.trips: deque[Reason] = deque(maxlen=64)
         self.tickets: deque[Ticket] = deque(maxlen=64)
-        self._estop_pressed = False
+        self._adjusted = self.envelope.thresholds
+        self._allowed: Command | None = None
         self._events: list[dict[str, object]] = []
 
-    def estop(self, pressed: bool) -> None:
+    def estop(self, pressed: bool, now_s: float) -> None:
         """From any thread. An e-stop that is pressed and let go between two ticks still latches."""
-        self._estop_pressed = pressed
+        self.sources.estop(pressed, now_s)
         if pressed:
             self.trips.append(Reason.ESTOP)
+
+    def adjust(self, name: str, value: float) -> None:
+        """Set a threshold, from one other thread; it holds from the next tick on. Raises HomeportError with the reason when it may not be set."""
+        may_loosen = not self.machine.armed and self.standing
+        self._adjusted = changed(self._adjusted, name, value, self.robot, may_loosen)
 
     def tick(self, now_s: float, ros_s: float) -> Output:
         """Take what has arrived, decide, and give this tick's command."""
         self.clock.update(now_s, ros_s)
+        if self._adjusted is not self.envelope.thresholds:
+            self.envelope.allow(self._adjusted)
+            self._event("thresholds", "adjusted")
         self._take_messages(now_s)
         waiting = self._serve(now_s)
         self.voice_command.expire(now_s)
         machine, reverted, probation = self.machine, self.selection.reverted, self.selection.probation
         self._decide(now_s, waiting.request.verb if waiting is not None else "")
-        command, source = self._move(now_s)
+        command, source = self._move()
         for view in self.views.values():
             view.fresh = NONE
         if self.selection.reverted is not None and self.selection.reverted is not reverted:
@@ -107,7 +119,7 @@ class Supervisor:
         if view.accept(message, self.clock, expects_motion) and due is not None:
             mine = view.due(now_s)
             if mine is not None:
-                view.disagreement.add(mine, due, self.robot.limits)
+                view.disagreement.add(mine, due, view.observed_age_s(now_s), self.robot.limits)
 
     def _serve(self, now_s: float) -> Ticket | None:
         """Do what waits, a few requests a tick. An arm, reset or estop is returned: its answer is what the state machine makes of it."""
@@ -151,21 +163,28 @@ class Supervisor:
 
     def _decide(self, now_s: float, verb: str) -> None:
         """Feed the state machine: what holds now, and what somebody asks for."""
-        reasons = self.selection.watch(now_s) | self.sources.reasons(now_s)
+        thresholds = self.envelope.thresholds
+        reasons = self.selection.watch(now_s, thresholds.max_processing_time)
+        reasons |= self.sources.reasons(now_s, _above(self.limiter.last, _MOVING), thresholds.min_battery)
         while self.trips:
             reasons |= self.trips.popleft()
         if self.clock.stepped(now_s):
             # Ages by stamp mean nothing now; that is the clock's doing.
             reasons = (reasons & ~Reason.ACTION_STALE) | Reason.CLOCK_STEP
         reasons |= Reason.HOLD if self.holders else NONE
-        reasons |= Reason.ESTOP if self._estop_pressed else NONE
-        wanted = self._wanted(now_s)
+        reasons |= Reason.ESTOP if self.sources.estop_pressed else NONE
+        reasons |= Reason.OVERRUN if self.ticks.overrun(now_s) else NONE
+        if _above(self.speed[0], _STANDSTILL) and self.envelope.obstructed(self.speed[0]):
+            reasons |= Reason.OBSTACLE
+        wanted, driver = self._wanted(now_s), self.selection.driver
+        observed_age_s = 0.0 if driver is None else driver.observed_age_s(now_s)
+        self._allowed = self.envelope.plan(wanted, observed_age_s, now_s)
         self.inputs = Inputs(
             now_s=now_s,
             reasons=reasons,
             heard_all=self.sources.heard_all,
             live=wanted is not None,
-            clamped=wanted is not None and exceeds(wanted, self.robot.limits, 1.0),
+            clamped=bool(self.envelope.limited_by),
             commanded_zero=self.limiter.last == ZERO,
             standing=self.standing,
             arm=verb == "arm",
@@ -178,14 +197,14 @@ class Supervisor:
         driver = self.selection.driver
         return None if driver is None or self.voice_command.stopped else driver.due(now_s)
 
-    def _move(self, now_s: float) -> tuple[Command, str]:
+    def _move(self) -> tuple[Command, str]:
         """Turn the state machine's decision into this tick's command."""
         if self.machine.motion is Motion.ZERO:
             return self.limiter.zero(), ""
-        wanted, driver = self._wanted(now_s), self.selection.driver
-        if self.machine.motion is Motion.RAMP or wanted is None or driver is None or driver.chunk is None:
-            return self.limiter.follow(ZERO), ""
-        return self.limiter.follow(wanted), driver.chunk.header
+        driver = self.selection.driver
+        if self.machine.motion is Motion.RAMP or self._allowed is None or driver is None or driver.chunk is None:
+            return self.limiter.brake(), ""
+        return self.envelope.follow(self._allowed), driver.chunk.header
 
     def _outcome(self, verb: str) -> Answer:
         """What became of an arm, reset or estop."""
@@ -228,11 +247,14 @@ class Supervisor:
 
     @property
     def standing(self) -> bool:
-        (linear, angular), _ = self.speed
-        return abs(linear) <= _STANDSTILL[0] and abs(angular) <= _STANDSTILL[1] and self.limiter.last == ZERO
+        return not _above(self.speed[0], _STANDSTILL) and self.limiter.last == ZERO
 
     def stop(self) -> Output:
         """The command of a process that ends, or whose tick failed: zero, disarmed."""
         stopped = State.LATCHED if self.machine.latched else State.SAFE_STOP
         self.machine = replace(self.machine, state=stopped, armed=False, motion=Motion.ZERO)
         return Output(self.limiter.zero(), "", False, True)
+
+
+def _above(speed: Command, threshold: Command) -> bool:
+    return abs(speed[0]) > threshold[0] or abs(speed[1]) > threshold[1]

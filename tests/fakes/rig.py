@@ -47,6 +47,8 @@ angular_acceleration = 2.0
 scan = { present = true, max_age_ms = 500 }
 odom = { present = true, max_age_ms = 500 }
 battery = { present = true, max_age_ms = 5000 }
+[footprint]
+radius = 0.2
 [base]
 timeout_s = 0.25
 """

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import struct
+from dataclasses import replace
+
+import numpy as np
+
 from model_registry.core.digest import Digest
-from model_registry.core.robot import Limits, Robot, Source
+from model_registry.core.robot import Footprint, Limits, Robot, Safety, Source
 from stack.supervisor.actions import NAMES, ActionMessage
+from stack.supervisor.obstacles import Scan
 from stack.supervisor.requests import OPERATOR, Answer, Ticket, parse_request
 from stack.supervisor.selection import Selected
 from stack.supervisor.supervisor import Output, Supervisor
 
 OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
 COMMITTED = Selected("a", OLD)
-LIMITS = Limits(0.5, 1.0, 2.0, 4.0)
+LIMITS = Limits(0.5, 1.0, 2.0, 4.0, 100.0, 200.0)
+BODY = Footprint(0.2, 0.2, 0.2, round=True)
+BEAMS = 360
 ROS_EPOCH_S = 1_700_000_000.0
 
 
-def robot(**absent: bool) -> Robot:
-    """A robot with scan and odometry, and no battery; `scan=False` takes one away."""
-    present = {"scan": True, "odom": True, "battery": False, **absent}
+def robot(safety: Safety | None = None, **absent: bool) -> Robot:
+    """A round robot with scan and odometry, without battery and e-stop; `scan=False` takes one away."""
+    present = {"scan": True, "odom": True, "battery": False, "estop": False, **absent}
     return Robot(
         name="test-1",
         site="lab",
@@ -29,7 +38,22 @@ def robot(**absent: bool) -> Robot:
         sources={name: Source(there, 500.0 if there else 0.0) for name, there in present.items()},
         battery_floor=0.2,
         base_timeout_s=0.25,
+        footprint=BODY,
+        safety=safety or Safety(),
     )
+
+
+def around(distance_m: float, number: int = 0) -> Scan:
+    """A scan of a round room, seen from its middle; no two numbers give the same ranges. Stamp 0."""
+    ranges = np.full(BEAMS, distance_m + number % 50 * 1e-4, dtype=np.float32)
+    return Scan(0.0, -math.pi, math.tau / BEAMS, 0.05, 10.0, ranges)
+
+
+def with_thing(scan: Scan, bearing: float, distance_m: float, width: float = 0.2) -> Scan:
+    """The same with something at a bearing (rad), `width` radians wide."""
+    angles = scan.angle_min + scan.angle_increment * np.arange(scan.ranges.size)
+    near = np.abs(np.remainder(angles - bearing + math.pi, math.tau) - math.pi) <= width / 2
+    return replace(scan, ranges=np.where(near, np.float32(distance_m), scan.ranges))
 
 
 class Bench:
@@ -45,6 +69,14 @@ class Bench:
         self.stamp_age_s = 0.05
         self.epoch = 1_000
         self.sensors = True
+        self.scan = True
+        self.odom = True
+        self.room_m = 8.0
+        self.thing: tuple[float, float] | None = None
+        """Bearing (rad) and distance (m) of something in the room."""
+        self.measured: tuple[float, float] | None = None
+        """What odometry says; None: what was commanded."""
+        self.pose = (0.0, 0.0)
         self.outputs: list[Output] = []
         self._seq = 0
 
@@ -68,16 +100,25 @@ class Bench:
         for _ in range(count):
             self.now_s += 0.02
             number = len(self.outputs)
-            if self.sensors:
-                speed = self.supervisor.limiter.last
-                self.supervisor.sources.scan(self.now_s)
-                self.supervisor.sources.odom(*speed, self.now_s)
+            self._sense(number)
             if number % 3 == 0:
                 for slot, speed in self.speeds.items():
                     self.supervisor.actions.append((slot, self.message(slot, (speed,) * 8 if speed else ())))
             self.supervisor.ticks.note(0.0)
             self.outputs.append(self.supervisor.tick(self.now_s, self.ros_s))
         return self.outputs[-1]
+
+    def _sense(self, number: int) -> None:
+        """Odometry at every tick, a scan at every fifth; stamps are 10 ms old."""
+        speed = self.measured or self.supervisor.limiter.last
+        self.pose = self.pose[0] + speed[0] * 0.02, self.pose[1] + speed[1] * 0.02
+        stamp_s = self.ros_s - 0.01
+        if self.sensors and self.odom:
+            self.supervisor.sources.odom(speed, stamp_s, struct.pack("4d", *self.pose, *speed), self.now_s, self.ros_s)
+        if self.sensors and self.scan and number % 5 == 0:
+            scan = replace(around(self.room_m, number), stamp_s=stamp_s)
+            scan = with_thing(scan, *self.thing) if self.thing else scan
+            self.supervisor.sources.scan(scan, self.now_s, self.ros_s)
 
     def ask(self, endpoint: str, line: bytes) -> Answer:
         """Send one request and tick until it is answered."""

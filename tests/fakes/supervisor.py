@@ -153,6 +153,7 @@ class FakeSupervisor:
             "reasons": [],
             "latched": self.latched,
             "blocking": self.latched,
+            "limited_by": [],
             "selected": self.selected,
             "probation": {"fallback": self._fallback, "remaining_s": left} if left else None,
             "reverted": self.reverted,
@@ -166,7 +167,15 @@ class FakeSupervisor:
                 name: {"required": True, "age_ms": 10.0, "max_age_ms": 500.0, "fault": self.faults.get(name)}
                 for name in names
             },
-            "limits": {"linear": 1.0, "angular": 1.0, "linear_acceleration": 1.0, "angular_acceleration": 1.0},
+            "limits": {
+                **{"linear": 1.0, "angular": 1.0, "linear_acceleration": 1.0, "angular_acceleration": 1.0},
+                **{"linear_jerk": 10.0, "angular_jerk": 10.0},
+            },
+            "thresholds": {
+                **{"min_battery": 0.2, "max_linear": 1.0, "max_angular": 1.0},
+                **{"min_obstacle": 0.1, "max_processing_time": 1.0, "max_action_deviation": 0.1},
+            },
+            "envelope": {"nearest_m": None, "cap": None, "reaction_ms": 120.0},
             "ticks": {"count": 1, "missed": 0, "late_p99_ms": 0.1, "scheduler": "other"},
         }
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from model_registry.core.digest import Digest
 from model_registry.core.layout import Layout
-from model_registry.core.robot import Robot
+from model_registry.core.robot import Footprint, Robot
 from stack.agent.config import Config
 from tests.fakes.agent import install
 
@@ -245,6 +245,8 @@ def test_bootstrap_prepares_a_bare_robot_that_the_agent_can_read(fleet: Fleet, t
         "homeport_environment": sys.prefix,
         "homeport_lock": str(lock),
         "homeport_limits": {"linear": 0.8},
+        "homeport_footprint": {"radius": 0.3},
+        "homeport_safety": {"auto_resume_s": 2},
         "homeport_slot_environment": {"SEED": 7},
         "homeport_gate_settings": {"probation_s": 3},
         "homeport_device_path": ["/opt/homeport/site"],
@@ -258,6 +260,7 @@ def test_bootstrap_prepares_a_bare_robot_that_the_agent_can_read(fleet: Fleet, t
     layout = Layout.at(fleet.folder / "h1")
     robot, config = Robot.load(layout.robot_toml), Config.load(layout.agent_toml)
     assert (robot.name, robot.limits.linear, robot.sources["scan"].present) == ("h1", 0.8, True)
+    assert (robot.footprint, robot.safety.auto_resume_s) == (Footprint(0.3, 0.3, 0.3, round=True), 2.0)
     assert (config.environment, config.gate.probation_s, config.device_path) == (
         {"SEED": "7"},
         3.0,

@@ -35,6 +35,8 @@ max_age_ms = 500
 present = false
 [sources.battery]
 present = false
+[footprint]
+radius = 0.2
 [base]
 timeout_s = 0.25
 """

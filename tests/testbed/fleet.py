@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from model_registry.core.layout import Layout
+from stack.sim.scene import ROBOT_RADIUS_M
 from tests.fakes.robot import remove_run_folder
 from tests.fakes.ros import Process, allocate_domain_id, ros_env, wait_until
 from tests.fakes.schemas import check
@@ -164,6 +165,7 @@ class Fleet:
             "homeport_site": "lab",
             "homeport_row": "process",
             "homeport_embodiment": "mobile_base",
+            "homeport_footprint": {"radius": ROBOT_RADIUS_M},
             "homeport_source": published.source,
             "homeport_repository": "releases/pilot",
             "homeport_public_keys": [str(path) for path in published.keys.glob("*.pub")],

@@ -43,10 +43,9 @@ class PlainRobot(Node):
         self._scan = self.create_publisher(LaserScan, "/scan", qos_profile_sensor_data)
         self._voice = self.create_publisher(String, "/voice_command", 10)
         self.create_subscription(Twist, "/cmd_vel", lambda m: self.heard.append((m.linear.x, m.angular.z)), 10)
+        self._scans = 0
         self._frame = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH, data=picture())
-        self._beams = LaserScan(
-            angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0, ranges=[2.5] * 360
-        )
+        self._beams = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0)
         self.create_timer(1 / 15, self.see)
         self.create_timer(1 / 10, self.feel)
         self.create_timer(1.0, lambda: self._voice.publish(String(data=self._command)))
@@ -56,6 +55,8 @@ class PlainRobot(Node):
         self._camera.publish(self._frame)
 
     def feel(self) -> None:
+        self._scans += 1  # no two scans of a real laser are equal
+        self._beams.ranges = [2.5 + 0.001 * (self._scans % 7)] * 360
         self._beams.header.stamp = self.get_clock().now().to_msg()
         self._scan.publish(self._beams)
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from stack.sim.scene import ROBOT_RADIUS_M
 from tests.testbed.bench.containers import REGISTRY_PORT
 from tests.testbed.bench.robot import Robot, ssh_options
 from tests.testbed.bench.secrets import REGISTRY_HOST
@@ -35,6 +36,7 @@ def write(
         "homeport_site": "bench",
         "homeport_row": "cpu",
         "homeport_embodiment": "mobile_base",
+        "homeport_footprint": {"radius": ROBOT_RADIUS_M},
         "homeport_runtime": "docker",
         "homeport_device_image": device_image(digest),
         "homeport_registry_ca": str(secrets / "ca.crt"),

@@ -31,6 +31,8 @@ present = false
 present = false
 [sources.battery]
 present = false
+[footprint]
+radius = 0.2
 [base]
 timeout_s = 0.25
 """

@@ -34,6 +34,8 @@ angular_acceleration = 2.0
 scan = {{ present = true, max_age_ms = 300.0 }}
 odom = {{ present = true, max_age_ms = 300.0 }}
 battery = {{ present = true, max_age_ms = 3000.0 }}
+[footprint]
+radius = 0.2
 [base]
 timeout_s = 0.25
 """

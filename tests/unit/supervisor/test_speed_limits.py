@@ -32,7 +32,10 @@ def test_nan_is_zero_and_not_full_speed():
 
 
 def test_zero_is_at_once():
-    limiter = Limiter(LIMITS, 0.02, last=(0.5, 1.0))
+    limiter = Limiter(LIMITS, 0.02)
+    for _ in range(50):
+        limiter.follow((0.5, 1.0))
+    assert limiter.last == (0.5, 1.0)
     assert limiter.zero() == (0.0, 0.0)
 
 

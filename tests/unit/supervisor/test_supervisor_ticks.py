@@ -357,8 +357,8 @@ def test_a_slot_can_be_exchanged_under_hold():
 def test_an_estop_pressed_between_two_ticks_latches():
     bench = Bench()
     bench.drive()
-    bench.supervisor.estop(True)
-    bench.supervisor.estop(False)
+    bench.supervisor.estop(True, bench.now_s)
+    bench.supervisor.estop(False, bench.now_s)
     bench.tick()
     assert bench.outputs[-1].command == (0.0, 0.0)
     assert bench.state == "LATCHED"

@@ -1,0 +1,83 @@
+"""The messages that come often, read from their bytes: rclpy would make a Python object of every field of every point first."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+from model_registry.core.cdr import Cursor, MalformedMessageError
+from stack.supervisor.actions import MAX_STEPS
+from stack.supervisor.limits import Command
+from stack.supervisor.obstacles import Scan
+
+_MAX_NAMES = 64
+
+
+class Odometry(NamedTuple):
+    """Of nav_msgs/Odometry: ROS seconds, forward and turning speed (m/s, rad/s), and pose and twist as sent."""
+
+    stamp_s: float
+    speed: Command
+    content: bytes
+
+
+class Trajectory(NamedTuple):
+    """Of trajectory_msgs/JointTrajectory: header, names, and of every point its time (s) and its velocities."""
+
+    stamp_s: float
+    header: str
+    names: tuple[str, ...]
+    times: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
+def parse_odometry(data: bytes) -> Odometry:
+    """Raises MalformedMessageError."""
+    cursor = Cursor(data)
+    stamp_ns = cursor.stamp_ns()
+    cursor.text()
+    cursor.text()
+    numbers = cursor.take("85d")  # pose 7, its covariance 36, twist 6, its covariance 36
+    return Odometry(stamp_ns / 1e9, (numbers[43], numbers[48]), struct.pack("13d", *numbers[:7], *numbers[43:49]))
+
+
+def parse_scan(data: bytes) -> Scan:
+    """Raises MalformedMessageError."""
+    cursor = Cursor(data)
+    stamp_ns = cursor.stamp_ns()
+    cursor.text()
+    angle_min, _, increment, _, _, range_min, range_max = cursor.take("7f")
+    ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4")
+    return Scan(stamp_ns / 1e9, angle_min, increment, range_min, range_max, ranges)
+
+
+def parse_trajectory(data: bytes) -> Trajectory:
+    """Raises MalformedMessageError. More points than an action may have are not read."""
+    cursor = Cursor(data)
+    stamp_ns, header = cursor.stamp_ns(), cursor.text()
+    names = tuple(cursor.text() for _ in range(_count(cursor, _MAX_NAMES)))
+    times, values = [], []
+    for _ in range(_count(cursor, MAX_STEPS + 1)):
+        cursor.block(8)  # positions
+        velocities = cursor.block(8)
+        cursor.block(8)  # accelerations
+        cursor.block(8)  # effort
+        seconds, nanoseconds = cursor.take("iI")
+        times.append(seconds + nanoseconds * 1e-9)
+        values.append(struct.unpack(f"{cursor.order}{len(velocities) // 8}d", velocities))
+    return Trajectory(stamp_ns / 1e9, header, names, tuple(times), tuple(values))
+
+
+def parse_speed(data: bytes) -> Command:
+    """Forward and turning speed of a geometry_msgs/Twist. Raises MalformedMessageError."""
+    numbers = Cursor(data).take("6d")
+    return numbers[0], numbers[5]
+
+
+def _count(cursor: Cursor, most: int) -> int:
+    (count,) = cursor.take("I")
+    if count > most:
+        raise MalformedMessageError(f"message: {count} items where at most {most} are expected; check its publisher")
+    return int(count)

@@ -1,0 +1,96 @@
+"""The envelope of motion: how much of what a slot asks for the robot may do now, and when even that cannot be kept.
+
+Three things hold a command below a request: the speed limits, the free way (`obstacle`), and the age of what the slot has seen (`action_age`). The
+free way caps the speed so that the robot can always stop with the margin left; when something moves into the margin, that is a fault, not a cap.
+"""
+
+from __future__ import annotations
+
+import math
+
+from model_registry.core.robot import Robot
+from stack.supervisor.limits import Command, Limiter, within
+from stack.supervisor.obstacles import Obstacles, fastest, stopping_m
+from stack.supervisor.sources import Sources
+from stack.supervisor.thresholds import Thresholds
+
+TICK_S = 0.02
+_EASES_S = 0.025  # per second: how fast a latency that was measured once is forgotten
+_NOTICEABLE = 1e-6
+
+
+class Peak:
+    """The largest value of late, in seconds: a latency counts until better ones have come for a while."""
+
+    def __init__(self) -> None:
+        self.value_s = 0.0
+
+    def note(self, value_s: float) -> float:
+        self.value_s = max(value_s, self.value_s - _EASES_S * TICK_S)
+        return self.value_s
+
+
+class Envelope:
+    """One robot's. `plan` is called once a tick; `limited_by` and `cap` are what it found."""
+
+    def __init__(self, robot: Robot, sources: Sources) -> None:
+        self._robot, self._sources = robot, sources
+        self.thresholds = Thresholds.of(robot)
+        self.limiter = Limiter(robot.limits, TICK_S)
+        self.limited_by: tuple[str, ...] = ()
+        self.cap = math.inf
+        self._scan_age, self._action_age = Peak(), Peak()
+
+    def allow(self, thresholds: Thresholds) -> None:
+        """Other thresholds from the next tick on."""
+        self.thresholds = thresholds
+        self.limiter.allow(thresholds.limits(self._robot.limits), thresholds.linear_slope)
+
+    @property
+    def _obstacles(self) -> Obstacles | None:
+        return self._sources.obstacles if self._sources.all["scan"].required else None
+
+    @property
+    def reaction_s(self) -> float:
+        """From something in the way to wheels that brake: the measured age of the scan, one tick, and the base."""
+        return self._scan_age.value_s + TICK_S + self._robot.base_response_s
+
+    def plan(self, wanted: Command | None, observed_age_s: float, now_s: float) -> Command | None:
+        """The part of `wanted` that may be done; None for None. `observed_age_s` is the age of what the action was derived from."""
+        self._scan_age.note(self._sources.all["scan"].age_s(now_s))
+        self._action_age.note(observed_age_s)
+        self.limited_by, self.cap = (), math.inf
+        if wanted is None:
+            return None
+        limits = self.limiter.limits
+        slow = self._robot.safety.action_age_s / max(self._action_age.value_s, self._robot.safety.action_age_s)
+        allowed = within(wanted[0], limits.linear), within(wanted[1], limits.angular)
+        eased = within(allowed[0], limits.linear * slow), within(allowed[1], limits.angular * slow)
+        free = self._free(eased)
+        self.limited_by = tuple(
+            name
+            for name, before, after in (
+                ("speed", wanted, allowed),
+                ("action_age", allowed, eased),
+                ("obstacle", eased, free),
+            )
+            if max(abs(a - b) for a, b in zip(before, after, strict=True)) > _NOTICEABLE
+        )
+        return free
+
+    def _free(self, command: Command) -> Command:
+        if (obstacles := self._obstacles) is None:
+            return command
+        margin, slope = self.thresholds.min_obstacle, self._robot.limits.linear_acceleration
+        self.cap = fastest(obstacles.free_m(command), self.reaction_s, slope, margin)
+        return within(command[0], self.cap), command[1] if obstacles.may_turn(command) else 0.0
+
+    def obstructed(self, speed: Command) -> bool:
+        """Whether the robot, at this measured speed, can no longer stop before what it sees without using up the margin."""
+        if (obstacles := self._obstacles) is None:
+            return False
+        return obstacles.free_m(speed) < stopping_m(speed[0], self.reaction_s, self._robot.limits.linear_acceleration)
+
+    def follow(self, target: Command) -> Command:
+        """This tick's command on the way to what `plan` allowed."""
+        return self.limiter.follow(target, self.cap)

@@ -1,0 +1,294 @@
+"""A robot whose body and slots are played, around a real supervisor process on real topics.
+
+    with PlayedRobot(folder) as robot:
+        robot.drive()
+        robot.body.scan_on = False
+        robot.wait_state("SAFE_STOP")
+
+Everything that can go wrong with a sensor or a slot is an attribute of `body` or of a `PlayedSlot`. A slot that must be killed or frozen is a process of
+its own: `robot.start_slot("a", …)` (tests/testbed/slot_program.py).
+"""
+
+from __future__ import annotations
+
+import array
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import BatteryState, LaserScan
+from std_msgs.msg import Bool, String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from model_registry.core import lines
+from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError
+from model_registry.core.layout import Layout
+from tests.fakes.robot import remove_run_folder
+from tests.fakes.ros import Process, Ros, allocate_domain_id, ros_env, wait_until
+
+OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
+SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BASE_TIMEOUT_S = 0.25
+PROGRAM = Path(__file__).with_name("slot_program.py")
+ROBOT = """
+name = "test-1"
+site = "lab"
+embodiment = "diff_drive"
+row = "process"
+battery_floor = 0.2
+[limits]
+linear = 0.5
+angular = 1.0
+linear_acceleration = 2.0
+angular_acceleration = 4.0
+[sources.scan]
+present = true
+max_age_ms = 500
+[sources.odom]
+present = true
+max_age_ms = 500
+[sources.battery]
+present = true
+max_age_ms = 3000
+[footprint]
+radius = 0.2
+[base]
+timeout_s = 0.25
+"""
+
+
+class Repeat(threading.Thread):
+    """Calls a function at a rate until it is stopped."""
+
+    def __init__(self, hz: float, function: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self.period_s, self.function = 1.0 / hz, function
+        self.ending = threading.Event()
+
+    def run(self) -> None:
+        deadline = time.monotonic()
+        while not self.ending.is_set():
+            self.function()
+            deadline += self.period_s
+            self.ending.wait(max(0.0, deadline - time.monotonic()))
+
+    def stop(self) -> None:
+        self.ending.set()
+        self.join(2.0)
+
+
+class PlayedSlot:
+    """Publishes 8 steps of one speed at 20 Hz, as a policy does; what it says can be bent in every way."""
+
+    def __init__(self, ros: Ros, slot: str, release: Digest, speed: float) -> None:
+        self.publisher = ros.publisher(f"/slot_{slot}/action", JointTrajectory)
+        self.clock = ros.node.get_clock()
+        self.release, self.speed, self.turn, self.steps = release, speed, 0.0, 8
+        self.names = ["linear_x", "angular_z"]
+        self.value: list[float] | None = None
+        """Velocities of every step in place of speed and turn."""
+        self.stamp_offset_s = 0.0
+        self.epoch, self.seq = time.monotonic_ns(), 0
+        self._start()
+
+    def _start(self) -> None:
+        self._repeat = Repeat(20, self.publish)
+        self._repeat.start()
+
+    def stop(self) -> None:
+        self._repeat.stop()
+
+    def start(self) -> None:
+        """Publish again, as another process of the same release."""
+        self.epoch, self.seq = time.monotonic_ns(), 0
+        self._start()
+
+    def message(self) -> JointTrajectory:
+        self.seq += 1
+        message = JointTrajectory(joint_names=self.names)
+        message.header.stamp = (self.clock.now() + Duration(seconds=self.stamp_offset_s)).to_msg()
+        message.header.frame_id = f"{self.release.short}/{self.epoch}/{self.seq}"
+        for index in range(self.steps):
+            point = JointTrajectoryPoint(velocities=self.value or [self.speed, self.turn])
+            point.time_from_start = Duration(seconds=index * 0.05).to_msg()
+            message.points.append(point)
+        return message
+
+    def publish(self) -> None:
+        self.publisher.publish(self.message())
+
+
+class Body:
+    """Base, scanner and battery. The base follows `/cmd_vel`, and stops by itself after 0.25 s without one."""
+
+    def __init__(self, ros: Ros, cmd_vel: list[tuple[float, Any]]) -> None:
+        self._cmd_vel, self._clock = cmd_vel, ros.node.get_clock()
+        self._scan = ros.publisher("/scan", LaserScan, SENSOR)
+        self._odom = ros.publisher("/odom", Odometry, SENSOR)
+        self._battery = ros.publisher("/battery_state", BatteryState)
+        self.scan_on = self.odom_on = True
+        self.ranges: list[float] | None = None
+        """All beams as they are; None: a room of 5 m with a little noise."""
+        self.thing: tuple[float, float] | None = None
+        """Bearing (rad) and distance (m) of something in the room."""
+        self.scan_stamp_offset_s = self.odom_stamp_offset_s = 0.0
+        self.frozen_odom = False
+        self.battery = 0.9
+        self.speed = (0.0, 0.0)
+        self._x, self._number = 0.0, 0
+        self._repeats = [Repeat(50, self._move), Repeat(10, self._see), Repeat(2, self._charge)]
+        for repeat in self._repeats:
+            repeat.start()
+
+    def stop(self) -> None:
+        for repeat in self._repeats:
+            repeat.stop()
+
+    def _stamp(self, offset_s: float) -> Any:
+        return (self._clock.now() + Duration(seconds=offset_s)).to_msg()
+
+    def _move(self) -> None:
+        at_s, command = self._cmd_vel[-1] if self._cmd_vel else (0.0, Twist())
+        fresh = time.monotonic() - at_s <= BASE_TIMEOUT_S
+        wanted = (command.linear.x, command.angular.z) if fresh else (0.0, 0.0)
+        if self.frozen_odom:
+            wanted = self.speed
+        else:
+            self._x += wanted[0] * 0.02 + wanted[1] * 1e-3
+        self.speed = wanted
+        message = Odometry()
+        message.header.stamp = self._stamp(self.odom_stamp_offset_s)
+        message.pose.pose.position.x = self._x
+        message.twist.twist.linear.x, message.twist.twist.angular.z = wanted
+        if self.odom_on:
+            self._odom.publish(message)
+
+    def _see(self) -> None:
+        self._number += 1
+        ranges = self.ranges or [5.0 + 1e-3 * ((index + self._number) % 7) for index in range(360)]
+        if self.thing is not None:
+            middle = round(math.degrees(self.thing[0])) + 180
+            ranges = [self.thing[1] if abs(index - middle) <= 5 else each for index, each in enumerate(ranges)]
+        message = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0)
+        message.ranges = array.array("f", ranges)
+        message.header.stamp = self._stamp(self.scan_stamp_offset_s)
+        if self.scan_on:
+            self._scan.publish(message)
+
+    def _charge(self) -> None:
+        self._battery.publish(BatteryState(percentage=self.battery))
+
+
+class PlayedRobot:
+    """A supervisor with slot `a` committed, a played body and both slots. `robot` is its robot.toml."""
+
+    def __init__(self, folder: Path, robot: str = ROBOT, slots: str = "ab") -> None:
+        self.folder, self._robot, self._names = folder, robot, slots
+        self.layout = Layout.at(folder / "robot")
+        self.domain = allocate_domain_id()
+        self.environment = ros_env(folder, self.domain)
+        self.slots: dict[str, PlayedSlot] = {}
+        self._programs: list[Process] = []
+
+    def __enter__(self) -> PlayedRobot:
+        layout = self.layout
+        layout.robot_toml.parent.mkdir(parents=True)
+        layout.robot_toml.write_text(self._robot)
+        layout.release(OLD).mkdir(parents=True)
+        layout.slot("a").parent.mkdir()
+        layout.slot("a").symlink_to(f"../releases/{OLD.hex}")
+        layout.current.symlink_to("slots/a")
+        self._ros = Ros(self.folder, self.domain)
+        self.ros = self._ros.__enter__()
+        self.cmd_vel = self.ros.record("/cmd_vel", Twist)
+        self.applied = self.ros.record("/safety/applied", TwistStamped)
+        self.states = self.ros.record("/safety/state", String, KEPT)
+        self.safe = self.ros.record("/safety_status", Bool)
+        self.log = self.ros.record("/safety_log", String)
+        self.commands = self.ros.record("/command", String, KEPT)
+        self.voice = self.ros.publisher("/voice_command", String)
+        self.estop = self.ros.publisher("/safety/estop", Bool)
+        self.start_supervisor()
+        self.body = Body(self.ros, self.cmd_vel)
+        for slot, release, speed in (("a", OLD, 0.3), ("b", NEW, 0.4)):
+            if slot in self._names:
+                self.slots[slot] = PlayedSlot(self.ros, slot, release, speed)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        for slot in self.slots.values():
+            slot.stop()
+        self.body.stop()
+        for program in [*self._programs, self.supervisor]:
+            program.__exit__(kind, error, trace)
+        self._ros.__exit__(kind, error, trace)
+        remove_run_folder(self.layout.root)
+
+    def start_supervisor(self) -> None:
+        """Start it, also a second time, and wait until it answers."""
+        argv = ["stack.supervisor", "--root", str(self.layout.root)]
+        self.supervisor = Process(argv, self.environment, self.folder / "supervisor.log").__enter__()
+        wait_until(lambda: self._answers, 15.0, "the supervisor to answer")
+
+    @property
+    def _answers(self) -> bool:
+        try:
+            return bool(self.status)
+        except HomeportError:
+            return False
+
+    def start_slot(self, slot: str, release: Digest = OLD, speed: float = 0.3, steps: int = 8) -> Process:
+        """A slot as a process of its own, which can be killed or frozen."""
+        argv = [sys.executable, str(PROGRAM), slot, release.short, str(speed), str(steps)]
+        program = Process(argv, self.environment, self.folder / f"slot-{slot}.log").__enter__()
+        self._programs.append(program)
+        return program
+
+    def control(self, verb: str, **fields: object) -> dict[str, Any]:
+        return lines.call(self.layout.control_socket, lines.request(verb, **fields), 5.0)
+
+    def operator(self, verb: str) -> dict[str, Any]:
+        return lines.call(self.layout.operator_socket, lines.request(verb), 5.0)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.control("status")
+
+    @property
+    def speed(self) -> float | None:
+        """The newest commanded forward speed (m/s)."""
+        return self.cmd_vel[-1][1].linear.x if self.cmd_vel else None
+
+    def wait_healthy(self) -> None:
+        wait_until(lambda: not self.status["blocking"], 15.0, "nothing to block arming")
+
+    def arm(self) -> dict[str, Any]:
+        self.wait_healthy()
+        return self.operator("arm")
+
+    def drive(self, speed: float = 0.3) -> None:
+        self.arm()
+        self.wait_speed(speed)
+
+    def wait_speed(self, speed: float, deadline_s: float = 5.0) -> None:
+        wait_until(lambda: math.isclose(self.speed or 0.0, speed, abs_tol=1e-3), deadline_s, f"{speed} m/s")
+
+    def wait_state(self, state: str, deadline_s: float = 5.0) -> None:
+        wait_until(lambda: self.status["state"] == state, deadline_s, state)
+
+    def wait_selectable(self, slot: str) -> None:
+        wait_until(lambda: self.status["slots"][slot]["selectable"], 15.0, f"slot {slot} to be selectable")
+
+    def select_new(self, probation_s: float = 30.0, fallback: str | None = "a") -> dict[str, Any]:
+        self.wait_selectable("b")
+        return self.control("select", slot="b", release=str(NEW), probation_s=probation_s, fallback=fallback)
