@@ -8,13 +8,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STAMP_FUTURE_S = 0.05
 """A stamp may be this far ahead of the clock; more is a fault."""
 _PRIORITY = 50
 _REMEMBERED = 500
+_LEAD_S = 0.002
 _OVERRUN = 10
 _OVERRUN_WINDOW_S = 1.0
 _STEP_S = 0.05
@@ -55,7 +58,7 @@ class ClockWatch:
 
 
 class Ticks:
-    """Counts of one ticker. Lateness is the time from a tick's deadline to its start."""
+    """Counts of one ticker. Lateness is the time from a tick's deadline to what it does then."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -84,13 +87,24 @@ class Ticks:
         return {"count": self.count, "missed": self.missed, "late_p99_ms": p99, "scheduler": self.scheduler}
 
 
-class Ticker(threading.Thread):
-    """Calls `tick` every `period_s` seconds until `stop`, then `last` once. A late tick does not move the later ones; whole periods are skipped."""
+class Ticker(threading.Thread, Generic[T]):
+    """Every `period_s` seconds until `stop`: `decide` shortly before the deadline, `act` on it at the deadline (monotonic s). Then `last` once.
 
-    def __init__(self, period_s: float, tick: Callable[[], None], last: Callable[[], None], ticks: Ticks) -> None:
+    Deciding takes a millisecond, more or less; what others see of a tick comes at its deadline all the same. A late tick does not move the later ones;
+    whole periods are skipped.
+    """
+
+    def __init__(
+        self,
+        period_s: float,
+        decide: Callable[[], T],
+        act: Callable[[T, float], None],
+        last: Callable[[], None],
+        ticks: Ticks,
+    ) -> None:
         super().__init__(name="tick", daemon=True)
         self._period_s, self._ticks = period_s, ticks
-        self._tick, self._last = tick, last
+        self._decide, self._act, self._last = decide, act, last
         self._ending = threading.Event()
 
     def stop(self, timeout_s: float) -> None:
@@ -98,18 +112,25 @@ class Ticker(threading.Thread):
         self.join(timeout_s)
 
     def run(self) -> None:
-        deadline = time.monotonic()
+        deadline = time.monotonic() + self._period_s
         while not self._ending.is_set():
+            _sleep_until(deadline - min(_LEAD_S, self._period_s / 4))
+            decided = self._decide()
+            _sleep_until(deadline)
             self._ticks.note(time.monotonic() - deadline)
-            self._tick()
+            self._act(decided, deadline)
             deadline += self._period_s
             behind = time.monotonic() - deadline
-            if behind > self._period_s:
+            if behind > 0.0:
                 skipped = int(behind / self._period_s)
-                self._ticks.skip(skipped, time.monotonic())
+                if skipped:
+                    self._ticks.skip(skipped, time.monotonic())
                 deadline += skipped * self._period_s
-            time.sleep(max(0.0, deadline - time.monotonic()))
         self._last()
+
+
+def _sleep_until(at_s: float) -> None:
+    time.sleep(max(0.0, at_s - time.monotonic()))
 
 
 def become_real_time() -> str:

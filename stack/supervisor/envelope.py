@@ -40,6 +40,7 @@ class Envelope:
         self.limited_by: tuple[str, ...] = ()
         self.cap = math.inf
         self._scan_age, self._action_age = Peak(), Peak()
+        self._stopped_from: Command | None = None
 
     def allow(self, thresholds: Thresholds) -> None:
         """Other thresholds from the next tick on."""
@@ -89,7 +90,20 @@ class Envelope:
         """Whether the robot, at this measured speed, can no longer stop before what it sees without using up the margin."""
         if (obstacles := self._obstacles) is None:
             return False
-        return obstacles.free_m(speed) < stopping_m(speed[0], self.reaction_s, self._robot.limits.linear_acceleration)
+        need = stopping_m(speed[0], self.reaction_s, self._robot.limits.linear_acceleration)
+        if obstacles.free_m(speed) >= need:
+            return False
+        self._stopped_from = speed
+        return True
+
+    @property
+    def way_free(self) -> bool:
+        """Whether what `obstructed` has found is gone."""
+        if self._obstacles is not None and self._stopped_from is not None:
+            if self._obstacles.free_m(self._stopped_from) <= self.thresholds.min_obstacle:
+                return False
+            self._stopped_from = None
+        return True
 
     def follow(self, target: Command) -> Command:
         """This tick's command on the way to what `plan` allowed."""

@@ -1,7 +1,7 @@
 """The supervisor's process: ROS topics, the tick thread, both sockets, and how it ends.
 
-Three threads beside the main one, which only waits for a signal: *executor* stores what arrives, *tick* decides and publishes, *sockets* serves
-requests. The last message of a process that is told to end is zero, whatever its state.
+Three threads beside the main one, which only waits for a signal: *tick* takes what has arrived, decides and publishes, *sockets* serves requests,
+*executor* the parameters. The last message of a process that is told to end is zero, whatever its state.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rclpy.callback_groups import CallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import BatteryState, LaserScan
 from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory
 
-from model_registry.core.cdr import MalformedMessageError
 from model_registry.core.documents import dump
-from model_registry.core.errors import HomeportError, UsageError
-from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
+from model_registry.core.errors import HomeportError
+from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.robot import Robot
 from stack.supervisor import report, thresholds
-from stack.supervisor.actions import ActionMessage
-from stack.supervisor.cdr import parse_odometry, parse_scan, parse_speed, parse_trajectory
 from stack.supervisor.clock import Ticker, become_real_time
 from stack.supervisor.envelope import TICK_S
+from stack.supervisor.hearing import Hearing
 from stack.supervisor.requests import CONTROL, OPERATOR
-from stack.supervisor.selection import Selected
+from stack.supervisor.selection import committed
 from stack.supervisor.sockets import SocketServer
 from stack.supervisor.state import Reason
 from stack.supervisor.supervisor import Output, Supervisor
@@ -53,15 +55,30 @@ _KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _TICKS_PER_STATE = 5
 _TICKS_PER_LOG = 50
 _LAST_ZEROS = 5
+_MOST_A_TICK = 10
 # A tick waits at most this long for a thread of its own process, instead of Python's 5 ms.
 _SWITCH_S = 0.0005
 
 
+class _Polled(CallbackGroup):  # type: ignore[misc]
+    """Subscriptions that no executor waits for: the tick thread takes what has arrived, which costs a fraction of being woken for every message."""
+
+    def can_execute(self, entity: object) -> bool:
+        return False
+
+    def beginning_execution(self, entity: object) -> bool:
+        return False
+
+    def ending_execution(self, entity: object) -> None:
+        return
+
+
 class Topics:
-    """Everything the supervisor hears and says on ROS."""
+    """Everything the supervisor hears and says on ROS, in the tick thread."""
 
     def __init__(self, node: Node, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+        self._node, self._supervisor, self._writers = node, supervisor, Writers()
+        hearing = Hearing(supervisor, self._writers)
         robot = supervisor.robot
         self._cmd_vel = node.create_publisher(Twist, robot.topics["cmd_vel"], 10)
         self._applied = node.create_publisher(TwistStamped, "/safety/applied", 10)
@@ -70,76 +87,50 @@ class Topics:
         self._log = node.create_publisher(String, "/safety_log", 10)
         self._command = node.create_publisher(String, "/command", _KEPT)
         self._command_seq = 0
-        self._node, self._writers = node, Writers()
-        sensors = {
-            "scan": (LaserScan, self._on_scan),
-            "odom": (Odometry, self._on_odom),
-            "battery": (BatteryState, self._on_battery),
+        self._taken_s = time.monotonic()
+        self._ears: list[tuple[Subscription, Callable[[Any, float, float, int | None], None]]] = []
+        group = _Polled()
+
+        def hear(kind: type, topic: str, on_message: Callable[..., None], qos: QoSProfile | int, raw: bool) -> None:
+            ear = node.create_subscription(kind, topic, print, qos, callback_group=group, raw=raw)
+            self._ears.append((ear, on_message))
+
+        sensors: dict[str, tuple[type, Callable[..., None]]] = {
+            "scan": (LaserScan, hearing.scan),
+            "odom": (Odometry, hearing.odom),
+            "battery": (BatteryState, hearing.battery),
         }
-        for name, (kind, callback) in sensors.items():
+        for name, (kind, on_message) in sensors.items():
             if supervisor.sources.all[name].required:
-                node.create_subscription(kind, robot.topics[name], callback, _LATEST, raw=name != "battery")
-        node.create_subscription(String, robot.topics["voice"], lambda text: supervisor.voice.append(text.data), 10)
-        node.create_subscription(Bool, "/safety/estop", self._on_estop, 10)
-        node.create_subscription(Twist, robot.topics["cmd_vel"], self._on_command, 10, raw=True)
+                hear(kind, robot.topics[name], on_message, _LATEST, raw=name != "battery")
+        hear(String, robot.topics["voice"], hearing.voice, 10, raw=False)
+        hear(Bool, "/safety/estop", hearing.estop, 10, raw=False)
+        hear(Twist, robot.topics["cmd_vel"], hearing.command, 10, raw=True)
         for slot in SLOTS:
-            on_action = partial(self._on_action, slot)
-            node.create_subscription(JointTrajectory, f"/slot_{slot}/action", on_action, 10, raw=True)
+            hear(JointTrajectory, f"/slot_{slot}/action", partial(hearing.action, slot), 10, raw=True)
 
-    # What arrives, in the executor's thread. Without simulated time the ROS clock is the system clock.
+    def take(self, now_s: float, ros_s: float) -> None:
+        """Hand what came since the last tick to the supervisor, each with the time (monotonic s) at which the middleware had it.
 
-    def _on_scan(self, data: bytes) -> None:
-        now_s, sources = time.monotonic(), self._supervisor.sources
-        try:
-            sources.scan(parse_scan(data), now_s, time.time())
-        except MalformedMessageError:
-            sources.unreadable("scan", now_s)
+        Without simulated time the ROS clock is the system clock.
+        """
+        since_s, self._taken_s = self._taken_s, now_s
+        for ear, on_message in self._ears:
+            for _ in range(_MOST_A_TICK):
+                with ear.handle:
+                    taken = ear.handle.take_message(ear.msg_type, ear.raw)
+                if taken is None:
+                    break
+                message, info = taken
+                waited_s = (
+                    ros_s - info["received_timestamp"] * 1e-9
+                )  # a clock that was set meanwhile makes nonsense of it
+                arrival_s = now_s - min(max(waited_s, 0.0), now_s - since_s)
+                on_message(message, arrival_s, ros_s - (now_s - arrival_s), info.get("publication_sequence_number"))
 
-    def _on_odom(self, data: bytes) -> None:
-        now_s, sources = time.monotonic(), self._supervisor.sources
-        try:
-            found = parse_odometry(data)
-            sources.odom(found.speed, found.stamp_s, found.content, now_s, time.time())
-        except MalformedMessageError:
-            sources.unreadable("odom", now_s)
-
-    def _on_battery(self, message: BatteryState) -> None:
-        self._supervisor.sources.charge(float(message.percentage), time.monotonic())
-
-    def _on_estop(self, pressed: Bool) -> None:
-        self._supervisor.estop(pressed.data, time.monotonic())
-
-    def _on_command(self, data: bytes, info: dict[str, int | None]) -> None:
-        try:
-            foreign = self._writers.foreign(info["publication_sequence_number"], parse_speed(data))
-        except MalformedMessageError:
-            foreign = True
-        if foreign:
-            self._supervisor.trips.append(Reason.SECOND_WRITER)
-
-    def _on_action(self, slot: str, data: bytes) -> None:
-        now_s = time.monotonic()
-        try:
-            found = parse_trajectory(data)
-        except MalformedMessageError as error:
-            log.warning("slot %s: %s", slot, error)
-            return
-        action = ActionMessage(
-            arrival_s=now_s,
-            ros_s=time.time(),
-            header=found.header,
-            stamp_s=found.stamp_s,
-            names=found.names,
-            times=found.times,
-            values=found.values,
-        )
-        self._supervisor.actions.append((slot, action))
-
-    # What a tick says, in the tick thread
-
-    def publish(self, output: Output, now_s: float) -> None:
+    def publish(self, output: Output, now_s: float, deadline_s: float) -> None:
         """Say what one tick decided: the command first."""
-        self.publish_command(output)
+        self.publish_command(output, deadline_s)
         count = self._supervisor.ticks.count
         if output.changed or count % _TICKS_PER_STATE == 0:
             self._state.publish(_text(report.state(self._supervisor, now_s)))
@@ -161,14 +152,15 @@ class Topics:
         found = self._node.get_publishers_info_by_topic(self._cmd_vel.topic_name)
         return ", ".join(sorted(f"{each.node_namespace.rstrip('/')}/{each.node_name}" for each in found))
 
-    def publish_command(self, output: Output) -> None:
-        """`/cmd_vel`, and the same with its origin on `/safety/applied`."""
+    def publish_command(self, output: Output, deadline_s: float) -> None:
+        """`/cmd_vel`, and the same on `/safety/applied` with its origin, stamped with the tick's deadline."""
         linear, angular = output.command
-        if not (math.isfinite(linear) and math.isfinite(angular)):
+        if not math.isfinite(linear + angular):
             raise ArithmeticError(f"command {output.command} is not finite")
         self._writers.sent(output.command)
         applied = TwistStamped()
-        applied.header.stamp.sec, applied.header.stamp.nanosec = divmod(time.time_ns(), 1_000_000_000)
+        late_ns = int((time.monotonic() - deadline_s) * 1e9)
+        applied.header.stamp.sec, applied.header.stamp.nanosec = divmod(time.time_ns() - late_ns, 1_000_000_000)
         applied.header.frame_id = output.source
         applied.twist.linear.x, applied.twist.angular.z = linear, angular
         self._cmd_vel.publish(applied.twist)
@@ -212,26 +204,31 @@ class Process:
         self._executor.add_node(self._node)
         self._spinning = threading.Thread(target=self._spin, name="executor", daemon=True)
         self._serving = threading.Thread(target=self._serve_sockets, name="sockets", daemon=True)
-        self._ticker = Ticker(TICK_S, self._tick, self._last, supervisor.ticks)
+        self._ticker = Ticker(TICK_S, self._decide, self._act, self._last, supervisor.ticks)
         self._failing = False
 
     def serve(self, ending: threading.Event) -> int:
-        """Run until `ending` is set. Returns the exit code: 1 when the tick thread died."""
+        """Run until `ending` is set. Returns the exit code: 1 when it can no longer decide or hear."""
         # What exists now lives as long as the process: the collector need not walk it during a tick.
         gc.collect()
         gc.freeze()
         for thread in (self._spinning, self._ticker, self._serving):
             thread.start()
-        while self._ticker.is_alive() and not ending.wait(0.5):
+        while self._alive and not ending.wait(0.5):
             continue
-        code = 0 if self._ticker.is_alive() else 1
+        code = 0 if self._alive else 1
+        self._ticker.stop(2.0)  # zero first, everything else after it
         self._sockets.stop()
         self._serving.join(2.0)
-        self._ticker.stop(2.0)
         self._executor.shutdown(timeout_sec=1.0)
         self._spinning.join(1.0)
         self._node.destroy_node()
         return code
+
+    @property
+    def _alive(self) -> bool:
+        """Whether it decides and hears; a supervisor that does not is better started anew."""
+        return self._ticker.is_alive() and self._spinning.is_alive()
 
     def _spin(self) -> None:
         try:
@@ -243,30 +240,45 @@ class Process:
             self._supervisor.trips.append(Reason.EXCEPTION)
 
     def _serve_sockets(self) -> None:
-        os.sched_setscheduler(
-            0, os.SCHED_OTHER, os.sched_param(0)
-        )  # whoever talks to a socket has no claim on the processor
+        # Whoever talks to a socket has no claim on the processor.
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         while not self._sockets.ending:
             try:
                 self._sockets.serve()
             except Exception:
                 log.exception("Serving the sockets failed once and goes on")
 
-    def _tick(self) -> None:
-        now_s = time.monotonic()
+    def _decide(self) -> tuple[Output, float] | None:
+        """What this tick will say, and when that was decided; None when deciding failed."""
+        now_s, ros_s = time.monotonic(), time.time()
         try:
-            self._topics.publish(self._supervisor.tick(now_s, time.time()), now_s)
-            self._failing = False
+            self._topics.take(now_s, ros_s)
+            return self._supervisor.tick(now_s, ros_s), now_s
         except Exception:
-            self._topics.publish_command(self._supervisor.stop())
-            self._supervisor.trips.append(Reason.EXCEPTION)
-            if not self._failing:
-                log.exception("A tick failed; the robot stops")
-            self._failing = True
+            self._fail("Deciding")
+            return None
+
+    def _act(self, decided: tuple[Output, float] | None, deadline_s: float) -> None:
+        try:
+            if decided is None:
+                self._topics.publish_command(self._supervisor.stop(), deadline_s)
+            else:
+                self._topics.publish(*decided, deadline_s)
+                self._failing = False
+        except Exception:
+            self._fail("Publishing")
+            self._topics.publish_command(self._supervisor.stop(), deadline_s)
+
+    def _fail(self, what: str) -> None:
+        self._supervisor.trips.append(Reason.EXCEPTION)
+        if not self._failing:
+            log.exception("%s failed; the robot stops", what)
+        self._failing = True
 
     def _last(self) -> None:
         for _ in range(_LAST_ZEROS):
-            self._topics.publish(self._supervisor.stop(), time.monotonic())
+            now_s = time.monotonic()
+            self._topics.publish(self._supervisor.stop(), now_s, now_s)
             time.sleep(TICK_S)
 
 
@@ -287,14 +299,3 @@ def run(layout: Layout) -> int:
         return Process(supervisor, sockets).serve(ending)
     finally:
         rclpy.try_shutdown()
-
-
-def committed(layout: Layout) -> Selected | None:
-    """The slot and release that `current` names; None before the first COMMIT, or when the links say nothing usable."""
-    slot = linked_slot(layout)
-    try:
-        release = None if slot is None else linked_release(layout.slot(slot))
-    except UsageError as error:
-        log.warning("No slot is selected: %s", error)
-        return None
-    return Selected(slot, release) if slot is not None and release is not None else None

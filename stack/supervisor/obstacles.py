@@ -19,13 +19,15 @@ from stack.supervisor.limits import Command
 Floats = NDArray[np.float64]
 
 SECTORS = 180
+"""Of each, the nearest point is kept."""
+_VIEWS = 36
+"""Of each, whether any beam in it could be read; wider, since a scanner may have few beams."""
 _VIEW_RAD = math.radians(35.0)
 _UNSEEN = 1 / 3  # of the sectors in the direction of travel
 _STRAIGHT = 1e-3  # rad/m: less bend than this is none
 _BESIDE_M = 0.02  # a thing this near beside the swept floor is on it
 _MAX_BEAMS = 100_000
-_WIDTH = math.tau / SECTORS
-_MIDDLES = -math.pi + _WIDTH * (np.arange(SECTORS) + 0.5)
+_VIEW_MIDDLES = -math.pi + math.tau / _VIEWS * (np.arange(_VIEWS) + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Obstacles:
         self._body, self._lidar = footprint, lidar
         self._beams: tuple[tuple[int, float, float], Floats, Floats] | None = None
         self._points: tuple[Floats, Floats] = (np.full(SECTORS, np.inf), np.full(SECTORS, np.inf))
-        self._seen = np.zeros(SECTORS, dtype=bool)
+        self._seen = np.zeros(_VIEWS, dtype=bool)
         self.nearest_m: float | None = None
 
     def see(self, scan: Scan) -> str | None:
@@ -67,6 +69,7 @@ class Obstacles:
         readable = hit | (ranges > scan.range_max)
         if readable.mean() < self._lidar.min_valid:
             return "is blind"
+        ranges[~hit] = 0.0  # inf times zero is no number
         self._sort(self._lidar.x + ranges * cos, self._lidar.y + ranges * sin, hit, readable, np.arctan2(sin, cos))
         return None
 
@@ -81,19 +84,15 @@ class Obstacles:
     def _sort(
         self, x: Floats, y: Floats, hit: NDArray[np.bool_], readable: NDArray[np.bool_], bearings: Floats
     ) -> None:
-        """Keep of every sector the nearest point, and whether any beam in it could be read.
-
-        Readable beams count in the sector that they point to, hits in the one where the point lies as the body sees it.
-        """
-        seen = np.zeros(SECTORS, dtype=bool)
-        seen[_sector(bearings[readable])] = True
+        """Keep of every sector the nearest point as the body sees it, and which directions could be seen."""
+        seen = np.zeros(_VIEWS, dtype=bool)
+        seen[_sector(bearings[readable], _VIEWS)] = True
         x, y = x[hit], y[hit]
         distance = np.hypot(x, y)
         order = np.argsort(-distance, kind="stable")  # the nearest is written last
-        sector = _sector(np.arctan2(y, x))[order]
+        sector = _sector(np.arctan2(y, x), SECTORS)[order]
         points = np.full(SECTORS, np.inf), np.full(SECTORS, np.inf)
         points[0][sector], points[1][sector] = x[order], y[order]
-        seen[sector] = True
         self.nearest_m = float(distance.min()) if distance.size else None
         self._points, self._seen = points, seen
 
@@ -132,7 +131,7 @@ class Obstacles:
         return np.where(empty, np.inf, abs(radius) * turned), np.where(empty, np.inf, aside)
 
     def _unseen(self, linear: float) -> bool:
-        turned = _MIDDLES if linear > 0 else np.abs(_MIDDLES) - math.pi
+        turned = _VIEW_MIDDLES if linear > 0 else np.abs(_VIEW_MIDDLES) - math.pi
         view = self._seen[np.abs(turned) <= _VIEW_RAD]
         return bool(np.count_nonzero(~view) > _UNSEEN * view.size)
 
@@ -145,9 +144,9 @@ class Obstacles:
         return self.nearest_m > reach + _BESIDE_M
 
 
-def _sector(bearings: Floats) -> NDArray[np.int64]:
-    """The sector each bearing (rad) lies in."""
-    return np.floor((bearings + math.pi) / _WIDTH).astype(np.int64) % SECTORS
+def _sector(bearings: Floats, count: int) -> NDArray[np.int64]:
+    """Which of `count` sectors each bearing (rad) lies in."""
+    return np.floor((bearings + math.pi) * (count / math.tau)).astype(np.int64) % count
 
 
 def stopping_m(speed: float, reaction_s: float, deceleration: float) -> float:

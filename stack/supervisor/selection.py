@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import RefusedError, UsageError
+from model_registry.core.layout import Layout, linked_release, linked_slot
 from stack.supervisor.clock import STAMP_FUTURE_S
 from stack.supervisor.slots import SILENCE_S, SlotView
 from stack.supervisor.state import NONE, Reason, names
+
+log = logging.getLogger(__name__)
 
 _EXCESS_COUNT = 5
 
@@ -58,6 +62,17 @@ def failures(view: SlotView, release: Digest, now_s: float, oldest_s: float) -> 
         threshold = oldest_s if observed_age > 0 else -STAMP_FUTURE_S
         found.append(Failure(Reason.ACTION_STALE, "observation_age_ms", round(observed_age * 1e3, 1), threshold * 1e3))
     return found
+
+
+def committed(layout: Layout) -> Selected | None:
+    """The slot and release that `current` names; None before the first COMMIT, or when the links say nothing usable."""
+    slot = linked_slot(layout)
+    try:
+        release = None if slot is None else linked_release(layout.slot(slot))
+    except UsageError as error:
+        log.warning("No slot is selected: %s", error)
+        return None
+    return Selected(slot, release) if slot is not None and release is not None else None
 
 
 class Selection:

@@ -45,6 +45,8 @@ class Source:
     max_age_s: float
     stamps: bool = True
     heard: Heard | None = None
+    frozen_since_s: float | None = None
+    """`same_since_s` of what it froze at: it is frozen until it says something else, also while the robot stands."""
 
     def hear(self, at_s: float, fault: str | None, age_s: float = 0.0, content: bytes = b"") -> None:
         """Note a message. `content` is what a living sensor never repeats while the robot moves; empty when there is nothing to compare."""
@@ -76,8 +78,10 @@ class Source:
         """What is wrong now; None when nothing is, or the source is declared absent."""
         if (late := self.late(now_s)) or not self.required or self.heard is None:
             return late
-        frozen = moving_since_s is not None and now_s - max(self.heard.same_since_s, moving_since_s) > FROZEN_S
-        return self.heard.fault or ("frozen" if frozen and self.heard.content else None)
+        since_s = self.heard.same_since_s
+        if self.heard.content and moving_since_s is not None and now_s - max(since_s, moving_since_s) > FROZEN_S:
+            self.frozen_since_s = since_s
+        return self.heard.fault or ("frozen" if since_s == self.frozen_since_s else None)
 
 
 class Sources:

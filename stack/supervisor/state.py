@@ -93,6 +93,8 @@ class Inputs:
     """The selected slot has a step due, and no stop was commanded."""
     clamped: bool = False
     """The command is held below what the slot asks for."""
+    way_free: bool = True
+    """Nothing stands any more where something stepped into the way."""
     commanded_zero: bool = True
     standing: bool = True
     arm: bool = False
@@ -157,7 +159,7 @@ def _waiting(machine: Machine, inputs: Inputs, latched: Reason) -> Machine:
     if latched or inputs.reset or inputs.reasons & ~(RESUMABLE | Reason.HOLD) or late or machine.armed:
         return replace(machine, stopped_s=None, healthy_s=None)
     since = inputs.now_s if machine.healthy_s is None else machine.healthy_s
-    return replace(machine, healthy_s=None if inputs.reasons else since)
+    return replace(machine, healthy_s=since if inputs.way_free and not inputs.reasons else None)
 
 
 def _armed(machine: Machine, inputs: Inputs) -> bool:

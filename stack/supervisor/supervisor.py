@@ -1,7 +1,7 @@
 """One tick of the supervisor, without ROS: messages and requests in, one command out.
 
-Other threads only store: in `actions`, `voice`, `trips` and `tickets`, in `sources`, and by `estop` and `adjust`. The tick thread calls `tick`, the
-only place where anything else changes.
+The tick thread fills `actions`, `voice`, `trips`, `sources` and `estop`, and calls `tick`. Other threads only store: in `trips` and `tickets`, and by
+`adjust`. Nothing else changes outside of `tick`.
 """
 
 from __future__ import annotations
@@ -185,6 +185,7 @@ class Supervisor:
             heard_all=self.sources.heard_all,
             live=wanted is not None,
             clamped=bool(self.envelope.limited_by),
+            way_free=self.envelope.way_free,
             commanded_zero=self.limiter.last == ZERO,
             standing=self.standing,
             arm=verb == "arm",

@@ -77,6 +77,9 @@ class Bench:
         self.measured: tuple[float, float] | None = None
         """What odometry says; None: what was commanded."""
         self.pose = (0.0, 0.0)
+        self.stamp_ages = {"scan": 0.01, "odom": 0.01}
+        self.frozen = ""
+        """A source whose content does not change any more."""
         self.outputs: list[Output] = []
         self._seq = 0
 
@@ -109,16 +112,17 @@ class Bench:
         return self.outputs[-1]
 
     def _sense(self, number: int) -> None:
-        """Odometry at every tick, a scan at every fifth; stamps are 10 ms old."""
-        speed = self.measured or self.supervisor.limiter.last
+        """Odometry at every tick, a scan at every fifth."""
+        speed, sources = self.measured or self.supervisor.limiter.last, self.supervisor.sources
         self.pose = self.pose[0] + speed[0] * 0.02, self.pose[1] + speed[1] * 0.02
-        stamp_s = self.ros_s - 0.01
         if self.sensors and self.odom:
-            self.supervisor.sources.odom(speed, stamp_s, struct.pack("4d", *self.pose, *speed), self.now_s, self.ros_s)
+            content = b"frozen" if self.frozen == "odom" else struct.pack("4d", *self.pose, *speed)
+            sources.odom(speed, self.ros_s - self.stamp_ages["odom"], content, self.now_s, self.ros_s)
         if self.sensors and self.scan and number % 5 == 0:
-            scan = replace(around(self.room_m, number), stamp_s=stamp_s)
+            scan = around(self.room_m, 0 if self.frozen == "scan" else number)
             scan = with_thing(scan, *self.thing) if self.thing else scan
-            self.supervisor.sources.scan(scan, self.now_s, self.ros_s)
+            stamp_s = self.ros_s - self.stamp_ages["scan"]
+            sources.scan(replace(scan, stamp_s=stamp_s), self.now_s, self.ros_s)
 
     def ask(self, endpoint: str, line: bytes) -> Answer:
         """Send one request and tick until it is answered."""

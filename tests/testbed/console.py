@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,11 @@ from typing import Any
 from tests.fakes.ros import REPOSITORY, wait_until
 
 SAY = Path(__file__).with_name("say.py")
+REARM_S = 8.0
+# A controller is another machine than its robots. Where they share one, it must not take the processor from their control loops.
+BESIDE = ("nice", "-n", "10")
+# How a probation ends on a machine that was too busy for it: robots that share two cores are silent for 0.1 s now and then, and that is refused.
+BUSY = ("silence", "its trial has ended", "not on probation here")
 
 
 class Console(ABC):
@@ -27,6 +34,10 @@ class Console(ABC):
     @abstractmethod
     def ros_argv(self, *arguments: str) -> list[str]:
         """A Python with the robot's topics that reads its program from stdin."""
+
+    @abstractmethod
+    def speeds(self) -> list[float]:
+        """Measured forward speeds of late, in m/s."""
 
     def ros_environment(self) -> dict[str, str] | None:
         """The environment of that command here."""
@@ -69,6 +80,27 @@ class Console(ABC):
         except AssertionError as error:
             raise AssertionError(f"{error}: {reply}") from error
 
+    def wait_driving(self, speed: float, deadline_s: float = 40.0) -> None:
+        """Wait until it drives faster than `speed` (m/s), and arm it again every 8 s until it does: a busy machine stops robots, and says so."""
+        pause, since = threading.Event(), [time.monotonic()]
+
+        def driven() -> bool:
+            pause.wait(0.5)  # every look takes time from the control loops
+            if any(each >= speed for each in self.speeds()):
+                return True
+            if time.monotonic() - since[0] > REARM_S:
+                since[0] = time.monotonic()
+                self.agent("arm", check_code=False)
+            return False
+
+        wait_until(driven, deadline_s, f"{self.name} to drive")
+
+
+def busy(report: dict[str, Any]) -> str | None:
+    """The failure in a rollout's report that a busy machine explains, if there is one; such a rollout is worth another try."""
+    failures = [host["failure"]["message"] for host in report.get("hosts", {}).values() if host["failure"]]
+    return next((text for text in failures if any(word in text for word in BUSY)), None)
+
 
 def run_playbook(
     name: str, inventory: Path, folder: Path, *options: str, **variables: object
@@ -82,7 +114,7 @@ def run_playbook(
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_NOCOLOR": "1",
     }
-    argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), *options]
+    argv = [*BESIDE, str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), *options]
     argv += [str(REPOSITORY / "ansible" / "playbooks" / f"{name}.yml"), "-e", json.dumps(variables)]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
     with (folder / "ansible.log").open("a") as log:

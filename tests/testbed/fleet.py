@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,6 +78,8 @@ class Robot(Console):
         python = sys.executable
         sim = [python, "-m", "stack.sim", "--seed", str(self.seed), "--trace", str(self.trace)]
         self.start("sim", [*sim, "--respawn", target] if respawn else sim)
+        with suppress(OSError):  # a body does not wait for the computer that it carries
+            os.setpriority(os.PRIO_PROCESS, self._processes["sim"].pid, -10)
         self.start("listener", [python, str(Path(__file__).with_name("listener.py")), str(self.heard)])
         self.start("supervisor", [python, "-m", "stack.supervisor", "--root", str(self.root)])
         self.start("agent", self.agent_argv("serve"))
@@ -93,6 +96,9 @@ class Robot(Console):
             tail = file.read().decode().splitlines()[1:]
         odometry = [json.loads(line) for line in tail if '"odom"' in line and line.endswith("}")]
         return abs(odometry[-1]["v"]) if odometry else 0.0
+
+    def speeds(self) -> list[float]:
+        return [self.speed()]
 
     def journal(self) -> list[dict[str, Any]]:
         """The agent's journal; every record is checked against its schema."""

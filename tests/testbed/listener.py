@@ -2,7 +2,8 @@
 
     python tests/testbed/listener.py OUT.jsonl
 
-Each line has `t` (monotonic seconds of arrival) and `k`: `cmd` (v, w), `applied` (v, w, id), `odom` (v, w), `action` (slot), `state` (the document).
+Each line has `t` (monotonic seconds of arrival) and `k`: `cmd` (v, w), `applied` (v, w, id, and `hop_ms` from the tick's deadline to its `/cmd_vel`), `odom` (v, w),
+`action` (slot, id), `state` (the document).
 A line `ready` is written when the first `/cmd_vel` came in; the process ends on SIGTERM.
 """
 
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +39,7 @@ class Listener:
         self.node = rclpy.create_node("listener")
         self._file = file
         self._ready = False
-        self._flushed = 0.0
+        self._flushed = self._command_at = 0.0
         latched = QoSProfile(
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
@@ -47,7 +49,7 @@ class Listener:
         subscribe(Odometry, "/odom", self.on_odometry, qos_profile_sensor_data)
         subscribe(String, "/safety/state", self.on_state, latched)
         for slot in "ab":
-            subscribe(JointTrajectory, f"/slot_{slot}/action", lambda _, slot=slot: self.write("action", slot=slot), 10)
+            subscribe(JointTrajectory, f"/slot_{slot}/action", partial(self.on_action, slot), 10)
 
     def write(self, kind: str, **fields: object) -> None:
         now = time.monotonic()
@@ -57,13 +59,20 @@ class Listener:
             self._flushed = now
 
     def on_command(self, message: Twist) -> None:
+        self._command_at = time.time()
         self.write("cmd", v=message.linear.x, w=message.angular.z)
         if not self._ready:
             self._ready = True
             self.write("ready")
 
     def on_applied(self, message: TwistStamped) -> None:
-        self.write("applied", v=message.twist.linear.x, w=message.twist.angular.z, id=message.header.frame_id)
+        stamp = message.header.stamp
+        hop_ms = round((self._command_at - stamp.sec - stamp.nanosec * 1e-9) * 1e3, 3)
+        twist = message.twist
+        self.write("applied", v=twist.linear.x, w=twist.angular.z, id=message.header.frame_id, hop_ms=hop_ms)
+
+    def on_action(self, slot: str, message: JointTrajectory) -> None:
+        self.write("action", slot=slot, id=message.header.frame_id)
 
     def on_odometry(self, message: Odometry) -> None:
         self.write("odom", v=message.twist.twist.linear.x, w=message.twist.twist.angular.z)

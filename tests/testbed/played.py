@@ -145,6 +145,8 @@ class Body:
         self.frozen_odom = False
         self.battery = 0.9
         self.speed = (0.0, 0.0)
+        self.sent_s = {"scan": 0.0, "odom": 0.0}
+        """When each was sent last (monotonic s)."""
         self._x, self._number = 0.0, 0
         self._repeats = [Repeat(50, self._move), Repeat(10, self._see), Repeat(2, self._charge)]
         for repeat in self._repeats:
@@ -171,6 +173,7 @@ class Body:
         message.pose.pose.position.x = self._x
         message.twist.twist.linear.x, message.twist.twist.angular.z = wanted
         if self.odom_on:
+            self.sent_s["odom"] = time.monotonic()
             self._odom.publish(message)
 
     def _see(self) -> None:
@@ -183,6 +186,7 @@ class Body:
         message.ranges = array.array("f", ranges)
         message.header.stamp = self._stamp(self.scan_stamp_offset_s)
         if self.scan_on:
+            self.sent_s["scan"] = time.monotonic()
             self._scan.publish(message)
 
     def _charge(self) -> None:
@@ -197,6 +201,7 @@ class PlayedRobot:
         self.layout = Layout.at(folder / "robot")
         self.domain = allocate_domain_id()
         self.environment = ros_env(folder, self.domain)
+        self.python = sys.executable
         self.slots: dict[str, PlayedSlot] = {}
         self._programs: list[Process] = []
 
@@ -249,7 +254,7 @@ class PlayedRobot:
 
     def start_slot(self, slot: str, release: Digest = OLD, speed: float = 0.3, steps: int = 8) -> Process:
         """A slot as a process of its own, which can be killed or frozen."""
-        argv = [sys.executable, str(PROGRAM), slot, release.short, str(speed), str(steps)]
+        argv = [self.python, str(PROGRAM), slot, release.short, str(speed), str(steps)]
         program = Process(argv, self.environment, self.folder / f"slot-{slot}.log").__enter__()
         self._programs.append(program)
         return program

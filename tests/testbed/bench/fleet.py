@@ -28,13 +28,11 @@ from model_registry.core.files import Files
 from tests.fakes.ros import REPOSITORY, wait_until
 from tests.testbed.bench import containers, image, inventory, publish, secrets
 from tests.testbed.bench.robot import Robot
-from tests.testbed.console import run_playbook
+from tests.testbed.console import BESIDE, busy, run_playbook
 from tests.testbed.engine import Engine, adopt, answering, find_engine
 from tests.testbed.registry import build_agent
 
 NAME = "homeport-bench"
-# How a probation ends on a machine that was too busy for it.
-BUSY = ("silence", "its trial has ended")
 NAMES = ("alder", "birch", "cedar", "douglas", "elder", "fir", "ginkgo", "hazel")
 DOMAIN = 11
 GET = re.compile(r'"GET (\S+) HTTP/[0-9.]+" \d+ (\d+)')
@@ -148,7 +146,7 @@ class Bench:
         settings = [f"{key}={value}" for key, value in {"INVENTORY": str(self.inventory), **variables}.items()]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1"}
-        argv = ["make", "--no-print-directory", target, *settings]
+        argv = [*BESIDE, "make", "--no-print-directory", target, *settings]
         done = subprocess.run(argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
         with (self.folder / "ansible.log").open("a") as log:
             log.write(f"$ {' '.join(argv)}\n{done.stdout}{done.stderr}\n")
@@ -172,11 +170,10 @@ class Bench:
         self, done: subprocess.CompletedProcess[str], version: str, **variables: object
     ) -> subprocess.CompletedProcess[str]:
         """A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that; such a rollout is tried once more."""
-        failures = [host["failure"]["message"] for host in self.report()["hosts"].values() if host["failure"]]
-        busy = [text for text in failures if any(word in text for word in BUSY)]
-        if not (done.returncode and busy):
+        why = busy(self.report())
+        if not (done.returncode and why):
             return done
-        self.say(f"Deploying {version} again: {busy[0]}")
+        self.say(f"Deploying {version} again: {why}")
         return self._rollout(version, homeport_retry=True, **variables)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,16 +97,6 @@ class Robot(Console):
         containers.put(self.container, {"/etc/systemd/system/bench-base.service": (unit, 0o644, 0)})
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "enable", "--now", "bench-base.service")
-
-    def wait_driving(self, speed: float, deadline_s: float = 40.0) -> None:
-        """Wait until the simulator's own record shows a forward speed in m/s. It looks seldom: every look takes time from the control loops."""
-        pause = threading.Event()
-
-        def driven() -> bool:
-            pause.wait(0.5)
-            return any(each > speed for each in self.speeds())
-
-        wait_until(driven, deadline_s, f"{self.name} to drive")
 
     def speeds(self) -> list[float]:
         """True forward speeds of the last two seconds, in m/s."""

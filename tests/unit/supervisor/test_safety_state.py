@@ -116,6 +116,7 @@ inputs_strategy = st.builds(
     heard_all=st.booleans(),
     live=st.booleans(),
     clamped=st.booleans(),
+    way_free=st.booleans(),
     commanded_zero=st.booleans(),
     standing=st.booleans(),
     arm=st.booleans(),
@@ -123,9 +124,9 @@ inputs_strategy = st.builds(
 )
 
 
-@given(st.lists(inputs_strategy, max_size=30))
-def test_no_sequence_of_inputs_breaks_the_invariants(sequence):
-    machine = Machine()
+@given(st.lists(inputs_strategy, max_size=30), st.sampled_from([None, 0.06]))
+def test_no_sequence_of_inputs_breaks_the_invariants(sequence, auto_resume_s):
+    machine = Machine(auto_resume_s=auto_resume_s)
     for index, inputs in enumerate(sequence):
         before, machine = machine, step(machine, replace(inputs, now_s=index * 0.02))
         if machine.motion is Motion.DRIVE:
@@ -135,11 +136,13 @@ def test_no_sequence_of_inputs_breaks_the_invariants(sequence):
             assert inputs.live
             assert inputs.heard_all
         if machine.armed and not before.armed:
-            assert inputs.arm, "only arm arms"
+            assert inputs.arm or (auto_resume_s and before.stopped_s is not None), "only arm arms, unless configured"
+            assert inputs.arm or not inputs.reasons | before.latched
         if before.latched and not machine.latched:
             assert inputs.reset
             assert inputs.standing
             assert not machine.armed, "reset is not arm"
+            assert machine.stopped_s is None, "and what was latched never goes on by itself"
         if inputs.reasons & LATCHING:
             assert machine.state is State.LATCHED
         assert not (machine.latched and machine.motion is not Motion.ZERO)

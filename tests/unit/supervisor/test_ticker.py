@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from itertools import pairwise
 
 import pytest
 
@@ -10,34 +12,52 @@ from stack.supervisor.clock import ClockWatch, Ticker, Ticks
 
 
 def test_it_ticks_until_it_is_stopped_and_then_calls_last_once():
-    called, enough = [], threading.Event()
+    called, deadlines, enough = [], [], threading.Event()
 
-    def tick():
-        called.append("tick")
+    def act(decided, deadline_s):
+        called.append(decided)
+        deadlines.append(deadline_s)
         if len(called) >= 5:
             enough.set()
 
     ticks = Ticks()
-    ticker = Ticker(0.005, tick, lambda: called.append("last"), ticks)
+    ticker = Ticker(0.005, lambda: "tick", act, lambda: called.append("last"), ticks)
     ticker.start()
     assert enough.wait(5.0)
     ticker.stop(5.0)
     assert called.count("last") == 1
     assert called[-1] == "last"
+    assert all(b - a == pytest.approx(0.005 * round((b - a) / 0.005)) for a, b in pairwise(deadlines))
     assert ticks.document()["count"] == called.count("tick")
+
+
+def test_it_decides_before_the_deadline_and_acts_at_it():
+    seen, enough = [], threading.Event()
+
+    def act(decided_s, deadline_s):
+        seen.append((decided_s, time.monotonic(), deadline_s))
+        if len(seen) >= 20:
+            enough.set()
+
+    ticker = Ticker(0.02, time.monotonic, act, lambda: None, Ticks())
+    ticker.start()
+    assert enough.wait(5.0)
+    ticker.stop(5.0)
+    assert all(acted_s >= deadline_s for _, acted_s, deadline_s in seen)
+    assert any(decided_s < deadline_s for decided_s, _, deadline_s in seen)
 
 
 def test_whole_periods_that_passed_are_missed_and_not_made_up_for():
     ticks, count, enough, pause = Ticks(), [0], threading.Event(), threading.Event()
 
-    def tick():
+    def act(*_):
         count[0] += 1
         if count[0] == 2:
             pause.wait(0.1)
         if count[0] == 4:
             enough.set()
 
-    ticker = Ticker(0.01, tick, lambda: None, ticks)
+    ticker = Ticker(0.01, lambda: None, act, lambda: None, ticks)
     ticker.start()
     assert enough.wait(5.0)
     ticker.stop(5.0)
