@@ -158,8 +158,7 @@ class Topics:
         if not math.isfinite(linear + angular):
             raise ArithmeticError(f"command {output.command} is not finite")
         self._writers.sent(output.command)
-        applied = TwistStamped()
-        late_ns = int((time.monotonic() - deadline_s) * 1e9)
+        applied, late_ns = TwistStamped(), int((time.monotonic() - deadline_s) * 1e9)
         applied.header.stamp.sec, applied.header.stamp.nanosec = divmod(time.time_ns() - late_ns, 1_000_000_000)
         applied.header.frame_id = output.source
         applied.twist.linear.x, applied.twist.angular.z = linear, angular

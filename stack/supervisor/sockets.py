@@ -31,6 +31,8 @@ MAX_CONNECTIONS = 8
 PATIENCE_S = 5.0
 _POLL_S = 1.0
 _BACKLOG = 128
+# Between two looks at its clients it sleeps for this long: whatever they send, most of the time is the tick thread's.
+_PAUSE_S = 0.002
 _SO_PEERGROUPS = 59
 
 
@@ -147,6 +149,7 @@ class SocketServer:
     def _serve_once(self) -> None:
         for key, _ in self._selector.select(_POLL_S):
             key.data()
+        time.sleep(_PAUSE_S)
         while self._answers:
             connection, answer = self._answers.popleft()
             if connection in self._connections:

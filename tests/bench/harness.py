@@ -18,11 +18,14 @@ FULL = os.environ.get("FULL") == "1"
 NOISE_LIMIT_MS = 2.0
 
 
-def real_time() -> None:
-    """Run this process, and all threads that it starts from now on, at the priority that the tick threads ask for, where that is permitted."""
+TICK_PRIORITY = 50  # what tick threads ask for
+
+
+def real_time(priority: int = TICK_PRIORITY - 10) -> None:
+    """Run this process, and all threads that it starts from now on, in real time where that is permitted: below what it measures."""
     sys.setswitchinterval(0.0005)
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -64,7 +67,7 @@ def lateness() -> list[float]:
     stop, late = threading.Event(), []
 
     def run() -> None:
-        real_time()
+        real_time(TICK_PRIORITY)
         deadline = time.monotonic()
         while not stop.is_set():
             deadline += 0.05

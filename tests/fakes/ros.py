@@ -65,7 +65,9 @@ class Process:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         first = [] if argv[0].startswith("/") else [sys.executable, "-m"]
-        self.argv = [*first, *argv]
+        # A bench runs at real-time priority; what it starts must not inherit that, and starve the control loops that it measures.
+        usual = ["chrt", "--other", "0"] if os.sched_getscheduler(0) != os.SCHED_OTHER else []
+        self.argv = [*usual, *first, *argv]
         self.log = log
         self._env = dict(env)
         self._child: subprocess.Popen[bytes] | None = None

@@ -82,14 +82,14 @@ class Listener:
 
 
 def spin(executor: SingleThreadedExecutor) -> None:
-    """Receive at the priority of a tick thread where that is permitted, so that arrival times carry no scheduling of ours."""
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     with suppress(ExternalShutdownException):
         executor.spin()
 
 
 def main(out: Path) -> None:
+    # All threads inherit the priority of a tick thread, where that is permitted: arrival times carry no scheduling of ours.
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import time
 from types import TracebackType
 from typing import Any
 
 from tests.fakes.ros import Process, wait_until
-from tests.testbed.played import PlayedRobot
+from tests.testbed.played import LISTENER, PlayedRobot
 
-PROGRAM = Path(__file__).with_name("listener.py")
 DEADLINE_S = 10.0
+WRITTEN_S = 0.2  # until what was heard is in the file
 
 
 class Listening:
@@ -20,7 +20,7 @@ class Listening:
     def __init__(self, robot: PlayedRobot) -> None:
         self._path = robot.folder / "heard.jsonl"
         self._process = Process(
-            [robot.python, str(PROGRAM), str(self._path)], robot.environment, robot.folder / "listener.log"
+            [robot.python, str(LISTENER), str(self._path)], robot.environment, robot.folder / "listener.log"
         )
         self.records: list[dict[str, Any]] = []
         self._at, self._torn = 0, ""
@@ -53,13 +53,16 @@ class Listening:
         self.read()
         self.records = []
 
-    def held_zero(self, since_s: float, held_s: float) -> float:
-        """When the first zero came, after `since_s`, that was followed by nothing but zeros for `held_s` seconds (monotonic s)."""
+    def held_zero(self, since_s: float, held_s: float, kind: str = "cmd") -> float:
+        """When the first zero came, after `since_s`, that was followed by nothing but zeros, or silence, for `held_s` seconds (monotonic s).
+
+        `kind` is what must be zero: `cmd`, the command, or `odom`, the base itself.
+        """
 
         def found() -> float | None:
-            commands = [r for r in self.read() if r["k"] == "cmd" and r["t"] >= since_s]
+            commands = [r for r in self.read() if r["k"] == kind and r["t"] >= since_s]
             moving = [r["t"] for r in commands if (r["v"], r["w"]) != (0.0, 0.0)]
             after = [r["t"] for r in commands if r["t"] > (moving[-1] if moving else since_s)]
-            return after[0] if after and after[-1] - after[0] >= held_s else None
+            return after[0] if after and time.monotonic() - after[0] >= held_s + WRITTEN_S else None
 
-        return float(wait_until(found, DEADLINE_S, f"zero on /cmd_vel for {held_s} s"))
+        return float(wait_until(found, DEADLINE_S, f"zero in {kind} for {held_s} s"))

@@ -30,7 +30,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from model_registry.core import lines
 from model_registry.core.digest import Digest
-from model_registry.core.errors import HomeportError
+from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.layout import Layout
 from tests.fakes.robot import remove_run_folder
 from tests.fakes.ros import Process, Ros, allocate_domain_id, ros_env, wait_until
@@ -40,6 +40,7 @@ SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BASE_TIMEOUT_S = 0.25
 PROGRAM = Path(__file__).with_name("slot_program.py")
+LISTENER = Path(__file__).with_name("listener.py")
 ROBOT = """
 name = "test-1"
 site = "lab"
@@ -99,7 +100,14 @@ class PlayedSlot:
         """Velocities of every step in place of speed and turn."""
         self.stamp_offset_s = 0.0
         self.epoch, self.seq = time.monotonic_ns(), 0
+        self._well = {
+            key: vars(self)[key] for key in ("release", "speed", "turn", "steps", "names", "value", "stamp_offset_s")
+        }
         self._start()
+
+    def heal(self) -> None:
+        """Say again what it said at first."""
+        vars(self).update(self._well)
 
     def _start(self) -> None:
         self._repeat = Repeat(20, self.publish)
@@ -143,7 +151,10 @@ class Body:
         """Bearing (rad) and distance (m) of something in the room."""
         self.scan_stamp_offset_s = self.odom_stamp_offset_s = 0.0
         self.frozen_odom = False
-        self.battery = 0.9
+        self.odom_value: float | None = None
+        """What odometry says in place of the speed."""
+        self.battery, self.swing = 0.9, 0.0
+        self._well = dict(vars(self))
         self.speed = (0.0, 0.0)
         self.sent_s = {"scan": 0.0, "odom": 0.0}
         """When each was sent last (monotonic s)."""
@@ -155,6 +166,10 @@ class Body:
     def stop(self) -> None:
         for repeat in self._repeats:
             repeat.stop()
+
+    def heal(self) -> None:
+        """Everything works again."""
+        vars(self).update(self._well)
 
     def _stamp(self, offset_s: float) -> Any:
         return (self._clock.now() + Duration(seconds=offset_s)).to_msg()
@@ -172,6 +187,8 @@ class Body:
         message.header.stamp = self._stamp(self.odom_stamp_offset_s)
         message.pose.pose.position.x = self._x
         message.twist.twist.linear.x, message.twist.twist.angular.z = wanted
+        if self.odom_value is not None:
+            message.twist.twist.linear.x = self.odom_value
         if self.odom_on:
             self.sent_s["odom"] = time.monotonic()
             self._odom.publish(message)
@@ -190,7 +207,8 @@ class Body:
             self._scan.publish(message)
 
     def _charge(self) -> None:
-        self._battery.publish(BatteryState(percentage=self.battery))
+        self.swing = -self.swing
+        self._battery.publish(BatteryState(percentage=self.battery + self.swing))
 
 
 class PlayedRobot:
@@ -203,7 +221,8 @@ class PlayedRobot:
         self.environment = ros_env(folder, self.domain)
         self.python = sys.executable
         self.slots: dict[str, PlayedSlot] = {}
-        self._programs: list[Process] = []
+        self.programs: dict[str, Process] = {}
+        """Further processes by name, which end with the robot."""
 
     def __enter__(self) -> PlayedRobot:
         layout = self.layout
@@ -234,7 +253,7 @@ class PlayedRobot:
         for slot in self.slots.values():
             slot.stop()
         self.body.stop()
-        for program in [*self._programs, self.supervisor]:
+        for program in [*self.programs.values(), self.supervisor]:
             program.__exit__(kind, error, trace)
         self._ros.__exit__(kind, error, trace)
         remove_run_folder(self.layout.root)
@@ -243,20 +262,20 @@ class PlayedRobot:
         """Start it, also a second time, and wait until it answers."""
         argv = ["stack.supervisor", "--root", str(self.layout.root)]
         self.supervisor = Process(argv, self.environment, self.folder / "supervisor.log").__enter__()
-        wait_until(lambda: self._answers, 15.0, "the supervisor to answer")
+        wait_until(self.try_status, 15.0, "the supervisor to answer")
 
-    @property
-    def _answers(self) -> bool:
+    def try_status(self) -> dict[str, Any] | None:
+        """The supervisor's status, or None when it does not answer now."""
         try:
-            return bool(self.status)
+            return self.status
         except HomeportError:
-            return False
+            return None
 
     def start_slot(self, slot: str, release: Digest = OLD, speed: float = 0.3, steps: int = 8) -> Process:
         """A slot as a process of its own, which can be killed or frozen."""
         argv = [self.python, str(PROGRAM), slot, release.short, str(speed), str(steps)]
         program = Process(argv, self.environment, self.folder / f"slot-{slot}.log").__enter__()
-        self._programs.append(program)
+        self.programs[slot] = program
         return program
 
     def control(self, verb: str, **fields: object) -> dict[str, Any]:
@@ -278,8 +297,15 @@ class PlayedRobot:
         wait_until(lambda: not self.status["blocking"], 15.0, "nothing to block arming")
 
     def arm(self) -> dict[str, Any]:
-        self.wait_healthy()
-        return self.operator("arm")
+        """Arm as soon as nothing blocks it; a slot or a sensor that only just started may be silent once more."""
+
+        def armed() -> dict[str, Any] | None:
+            try:
+                return self.operator("arm")
+            except RefusedError:
+                return None
+
+        return dict(wait_until(armed, 15.0, "the robot to be armed"))
 
     def drive(self, speed: float = 0.3) -> None:
         self.arm()

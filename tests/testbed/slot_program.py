@@ -14,8 +14,6 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 
 def main(slot: str, release: str, speed: float, steps: int) -> None:
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     rclpy.init()
     node = rclpy.create_node(f"slot_{slot}", enable_rosout=False, start_parameter_services=False)
     publisher = node.create_publisher(JointTrajectory, f"/slot_{slot}/action", 10)
@@ -27,6 +25,8 @@ def main(slot: str, release: str, speed: float, steps: int) -> None:
     message = JointTrajectory(joint_names=["linear_x", "angular_z"], points=points)
     epoch, seq, deadline = time.monotonic_ns(), 0, time.monotonic()
     pause = threading.Event()
+    with suppress(OSError):  # as a policy's control thread does, once it has started
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     while rclpy.ok():
         seq += 1
         message.header.stamp = node.get_clock().now().to_msg()

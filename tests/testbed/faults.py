@@ -1,0 +1,421 @@
+"""Everything that is done to a robot to see it stop: one case a fault, on a played robot with a real supervisor, real topics and real processes.
+
+    for case in CASES:
+        outcome = run(robot, heard, case)
+
+A case says what is done, in which state and for which reason the robot must end, and how long it may take to zero; `bar_ms` None means that the robot
+must go on as if nothing had happened. Nothing that stopped may start again by itself once the fault is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from geometry_msgs.msg import Twist
+from std_msgs.msg import Bool, String
+
+from model_registry.core.errors import HomeportError
+from stack.supervisor.state import names
+from tests.fakes.ros import Process, wait_until
+from tests.fakes.supervision import Bench
+from tests.testbed.listening import Listening
+from tests.testbed.played import LISTENER, NEW, OLD, PlayedRobot
+
+Deed = Callable[[PlayedRobot], object]
+HELD_S = 0.4
+AGE_MS = 500.0  # of scan and odometry in the played robot.toml
+RAMP_MS = 150.0  # from 0.3 m/s at 2 m/s²
+LONGEST_GAP_MS = 60.0
+FLOOD_S = 1.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """`reason` is looked for among reasons, latched reasons and what `reverted` says. `driver` is the slot that drives: played, or a process."""
+
+    name: str
+    inject: Deed
+    state: str
+    reason: str
+    bar_ms: float | None
+    heal: Deed = lambda robot: None
+    process: bool = False
+    probation: bool = False
+    watch: str = "cmd"
+    """What must become zero: the command, or the base itself (`odom`)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case. `zero_ms` is from the injection to the first held zero, None where the robot went on."""
+
+    case: Case
+    state: str
+    reasons: tuple[str, ...]
+    zero_ms: float | None
+    resumed: bool
+    largest_gap_ms: float
+
+    @property
+    def ended_right(self) -> bool:
+        """State and reason are the expected ones, and nothing resumed by itself."""
+        return (
+            self.state == self.case.state
+            and (self.case.reason in self.reasons or not self.case.reason)
+            and not self.resumed
+        )
+
+    @property
+    def in_time(self) -> bool:
+        if self.case.bar_ms is None:
+            return self.zero_ms is None and self.largest_gap_ms <= LONGEST_GAP_MS
+        return self.zero_ms is not None and self.zero_ms <= self.case.bar_ms
+
+
+def settle(robot: PlayedRobot) -> None:
+    """Whatever was before: everything healthy, slot a drives at 0.3 m/s."""
+    robot.body.heal()
+    for slot in robot.slots.values():
+        slot.heal()
+    if robot.supervisor.child.poll() is not None:
+        robot.start_supervisor()
+    robot.estop.publish(Bool(data=False))
+    with contextlib.suppress(HomeportError):
+        robot.control("unhold", owner="fault")
+
+    def ready() -> bool:
+        status = robot.status
+        if status["latched"]:
+            with contextlib.suppress(HomeportError):
+                robot.operator("reset")
+        return not status["blocking"]
+
+    wait_until(ready, 20.0, f"the robot to be healthy again; it says {robot.status}")
+    selected = robot.status["selected"]
+    if selected is None or selected["slot"] != "a":
+        robot.wait_selectable("a")
+        robot.control("select", slot="a", release=str(OLD), probation_s=0, fallback=None)
+    robot.voice.publish(String(data="go on"))
+    robot.drive()
+
+
+def run(robot: PlayedRobot, heard: Listening, case: Case) -> Outcome:
+    """Drive, do it, look, heal, and look whether it starts again by itself. Raises AssertionError when the robot cannot be brought to drive."""
+    if case.process and not robot.programs.get("a"):
+        robot.slots["a"].stop()
+        before = robot.status["slots"]["a"]["epoch"]
+        robot.start_slot("a", steps=16)
+        wait_until(lambda: robot.status["slots"]["a"]["epoch"] != before, 10.0, "the process of slot a to be heard")
+    settle(robot)
+    if case.probation:
+        robot.select_new()
+        robot.wait_speed(0.4)
+    heard.forget()
+    at_s = time.monotonic()
+    case.inject(robot)
+    zero_ms = None
+    if case.bar_ms is not None:
+        with contextlib.suppress(AssertionError):
+            zero_ms = (heard.held_zero(at_s, HELD_S, case.watch) - at_s) * 1e3
+    else:
+        threading.Event().wait(FLOOD_S)
+    alive = robot.supervisor.child.poll() is None
+    state = wait_until(robot.try_status, 15.0, "the supervisor to answer")["state"] if alive else "ENDED"
+    times = [r["t"] for r in heard.read() if r["k"] == "cmd" and r["t"] >= at_s - 0.1]
+    case.heal(robot)
+    return Outcome(
+        case=case,
+        state=state,
+        reasons=reasons_since(heard, at_s),
+        zero_ms=zero_ms,
+        resumed=case.bar_ms is not None and resumes(robot, heard, case),
+        largest_gap_ms=max(((b - a) * 1e3 for a, b in pairwise(times)), default=math.inf),
+    )
+
+
+def reasons_since(heard: Listening, at_s: float) -> tuple[str, ...]:
+    """Every word that the supervisor gave for itself since then, in the order of its bits."""
+    words: dict[str, None] = {}
+    for record in heard.read():
+        if record["k"] == "state" and record["t"] >= at_s:
+            state = record["state"]
+            reverted = [state["reverted"]["reason"]] if state["reverted"] else []
+            words |= dict.fromkeys((*state["reasons"], *state["latched"], *state["limited_by"], *reverted))
+    return tuple(words)
+
+
+def resumes(robot: PlayedRobot, heard: Listening, case: Case) -> bool:
+    """Whether a stopped robot moves again, within a second after everything is healed, without being armed."""
+    if case.state in ("ARMED", "ENDED"):
+        return False  # nothing was wrong with an action that says nothing; there is no supervisor to resume
+    robot.body.heal()
+    for slot in robot.slots.values():
+        slot.heal()
+    since_s = time.monotonic()
+    threading.Event().wait(1.0)
+    return any(r["k"] == "cmd" and r["t"] > since_s and (r["v"], r["w"]) != (0.0, 0.0) for r in heard.read())
+
+
+def body(**fields: object) -> Deed:
+    """Bend the played body."""
+    return lambda robot: vars(robot.body).update(fields)
+
+
+def slot(name: str = "a", **fields: object) -> Deed:
+    """Bend a played slot."""
+    return lambda robot: vars(robot.slots[name]).update(fields)
+
+
+def silent(name: str = "a") -> Deed:
+    return lambda robot: robot.slots[name].stop()
+
+
+def to_program(number: signal.Signals) -> Deed:
+    """A signal to the process of slot a; it is replaced for the next case."""
+
+    def deed(robot: PlayedRobot) -> None:
+        robot.programs["a"].signal(number)
+
+    return deed
+
+
+def restart(name: str) -> Deed:
+    """The played slot as another process of what it was at first."""
+
+    def deed(robot: PlayedRobot) -> None:
+        robot.slots[name].stop()
+        robot.slots[name].heal()
+        robot.slots[name].start()
+
+    return deed
+
+
+def bury(robot: PlayedRobot) -> None:
+    """End the process of slot a for good, and let the played one speak again."""
+    program = robot.programs.pop("a")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(program.pid, signal.SIGKILL)
+    program.wait(3.0)
+    robot.slots["a"].start()
+
+
+def starve(robot: PlayedRobot) -> None:
+    """Give the process of slot a a fifth of the time, in pieces of 200 ms, as a cgroup quota does."""
+    program = robot.programs["a"]
+
+    def duty() -> None:
+        pause = threading.Event()
+        for _ in range(8):
+            program.signal(signal.SIGSTOP)
+            pause.wait(0.16)
+            program.signal(signal.SIGCONT)
+            pause.wait(0.04)
+
+    threading.Thread(target=duty, daemon=True).start()
+
+
+def repeat(count: int, period_s: float, deed: Deed) -> Deed:
+    def all_of_it(robot: PlayedRobot) -> None:
+        pause = threading.Event()
+        for _ in range(count):
+            deed(robot)
+            pause.wait(period_s)
+
+    return all_of_it
+
+
+def second_writer(robot: PlayedRobot) -> None:
+    """Somebody else's teleoperation."""
+    foreign = robot.ros.publisher("/cmd_vel", Twist)
+    wait_until(lambda: foreign.get_subscription_count() >= 2, 5.0, "the second writer to be connected")
+    message = Twist()
+    message.linear.x = 0.3
+    foreign.publish(message)
+    wait_until(lambda: robot.status["latched"], 3.0, "the supervisor to notice")
+    robot.ros.node.destroy_publisher(foreign)
+
+
+def replay(robot: PlayedRobot) -> None:
+    """An older process of the slot speaks up, and the real one is silent: its actions must not drive."""
+    played = robot.slots["a"]
+    played.epoch -= 1_000_000
+
+
+def flood_sockets(robot: PlayedRobot) -> None:
+    """A thousand connections, and a hundred megabytes without a newline."""
+
+    def flood() -> None:
+        clients = []
+        for _ in range(1000):
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            client.setblocking(False)
+            client.connect_ex(str(robot.layout.control_socket))
+            clients.append(client)
+        chunk, end = b"x" * 65_536, time.monotonic() + FLOOD_S
+        sent = 0
+        while time.monotonic() < end and sent < 100_000_000:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(0.2)
+                with contextlib.suppress(OSError):
+                    client.connect(str(robot.layout.operator_socket))
+                    while time.monotonic() < end:
+                        sent += client.send(chunk)
+        for client in clients:
+            client.close()
+
+    threading.Thread(target=flood, daemon=True).start()
+
+
+def freeze_listener(robot: PlayedRobot) -> None:
+    """A subscriber of everything, such as a monitor, is stopped in the middle of it."""
+    program = Process(
+        [robot.python, str(LISTENER), str(robot.folder / "frozen.jsonl")],
+        robot.environment,
+        robot.folder / "frozen.log",
+    ).__enter__()
+    wait_until(
+        lambda: (
+            "ready" in (robot.folder / "frozen.jsonl").read_text()
+            if (robot.folder / "frozen.jsonl").exists()
+            else False
+        ),
+        10.0,
+        "it to hear",
+    )
+    program.signal(signal.SIGSTOP)
+    robot.programs["frozen"] = program
+
+
+def thaw_listener(robot: PlayedRobot) -> None:
+    robot.programs.pop("frozen").__exit__(None)
+
+
+def end_supervisor(number: signal.Signals) -> Deed:
+    def deed(robot: PlayedRobot) -> None:
+        robot.supervisor.signal(number)
+        robot.supervisor.wait(5.0)
+
+    return deed
+
+
+def press(robot: PlayedRobot) -> None:
+    robot.estop.publish(Bool(data=True))
+
+
+def release(robot: PlayedRobot) -> None:
+    robot.estop.publish(Bool(data=False))
+
+
+def chatter(robot: PlayedRobot) -> None:
+    """An e-stop button with a bad contact."""
+    for _ in range(5):
+        press(robot)
+        release(robot)
+
+
+def say(text: str) -> Deed:
+    return lambda robot: robot.voice.publish(String(data=text))
+
+
+def hold(robot: PlayedRobot) -> None:
+    robot.control("hold", owner="fault", reason="ramp")
+
+
+def unhold(robot: PlayedRobot) -> None:
+    robot.control("unhold", owner="fault")
+
+
+NAN, INF = math.nan, math.inf
+STOP = 150.0
+CASES = (
+    Case("policy_killed", to_program(signal.SIGKILL), "SAFE_STOP", "silence", STOP, bury, process=True),
+    Case("policy_frozen", to_program(signal.SIGSTOP), "SAFE_STOP", "silence", STOP, bury, process=True),
+    Case("policy_aborts", to_program(signal.SIGABRT), "SAFE_STOP", "silence", STOP, bury, process=True),
+    Case("policy_terminated", to_program(signal.SIGTERM), "SAFE_STOP", "silence", STOP, bury, process=True),
+    Case("policy_at_a_fifth_of_the_processor", starve, "SAFE_STOP", "silence", 250.0, bury, process=True),
+    Case("slot_silent", silent(), "SAFE_STOP", "silence", STOP, restart("a")),
+    Case("slot_has_nothing_to_say", slot(steps=0), "ARMED", "", STOP + RAMP_MS, slot(steps=8)),
+    Case("action_nan", slot(value=[NAN, 0.0]), "LATCHED", "non_finite", STOP),
+    Case("action_inf", slot(value=[0.0, INF]), "LATCHED", "non_finite", STOP),
+    Case("action_too_narrow", slot(value=[0.3]), "LATCHED", "wrong_width", STOP),
+    Case("action_too_wide", slot(value=[0.3, 0.0, 0.0]), "LATCHED", "wrong_width", STOP),
+    Case("action_other_names", slot(names=["angular_z", "linear_x"]), "LATCHED", "wrong_width", STOP),
+    Case("action_ten_times_too_large", slot(speed=3.0), "LIMITED", "speed", None),
+    Case("action_stamp_in_the_future", slot(stamp_offset_s=1.0), "SAFE_STOP", "action_stale", STOP),
+    Case("action_stamp_too_old", slot(stamp_offset_s=-2.0), "SAFE_STOP", "action_stale", STOP),
+    Case("action_of_an_older_process", replay, "SAFE_STOP", "silence", STOP, restart("a")),
+    Case("action_of_another_release", slot(release=NEW, epoch=2**62), "SAFE_STOP", "silence", STOP, restart("a")),
+    Case("scan_lost", body(scan_on=False), "SAFE_STOP", "scan_stale", AGE_MS + 160.0),
+    Case("scan_all_nan", body(ranges=[NAN] * 360), "SAFE_STOP", "scan_bad", 200.0),
+    Case("scan_all_zero", body(ranges=[0.0] * 360), "SAFE_STOP", "scan_bad", 200.0),
+    Case("scan_of_no_beams", body(ranges=[NAN]), "SAFE_STOP", "scan_bad", 200.0),
+    Case("scan_frozen", body(ranges=[4.0] * 360), "SAFE_STOP", "scan_bad", 750.0),
+    Case("scan_stamp_in_the_future", body(scan_stamp_offset_s=3600.0), "SAFE_STOP", "scan_bad", 200.0),
+    Case("scan_stamp_an_hour_old", body(scan_stamp_offset_s=-3600.0), "SAFE_STOP", "scan_bad", 200.0),
+    Case("odom_lost", body(odom_on=False), "SAFE_STOP", "odom_stale", AGE_MS + 80.0),
+    Case("odom_frozen", body(frozen_odom=True), "SAFE_STOP", "odom_bad", 650.0),
+    Case("odom_not_finite", body(odom_value=NAN), "SAFE_STOP", "odom_bad", 100.0),
+    Case("odom_stamp_in_the_future", body(odom_stamp_offset_s=3600.0), "SAFE_STOP", "odom_bad", 100.0),
+    Case("battery_unknown", body(battery=NAN), "SAFE_STOP", "battery_stale", 700.0 + RAMP_MS),
+    Case("battery_at_19_percent", body(battery=0.19), "SAFE_STOP", "battery_low", 700.0 + RAMP_MS),
+    Case("battery_swings_around_the_floor", body(battery=0.19, swing=0.02), "SAFE_STOP", "battery_low", 1200.0 + RAMP_MS),
+    Case("something_steps_in_the_way", body(thing=(0.0, 0.24)), "SAFE_STOP", "", 250.0 + RAMP_MS),
+    Case("something_stands_far_ahead", body(thing=(0.0, 2.5)), "RUN", "", None),
+    Case("estop_pressed", press, "LATCHED", "estop", 60.0, release),
+    Case("estop_chatters", chatter, "LATCHED", "estop", 100.0, release),
+    Case("voice_says_stop", say("stop"), "ARMED", "", 60.0 + RAMP_MS + 60.0),
+    Case("voice_says_emergency_stop", say("Emergency stop!"), "LATCHED", "estop", 60.0),
+    Case("voice_is_garbage", say("\x00\x01ÿ" * 300), "RUN", "", None),
+    Case("voice_is_a_megabyte", say("x" * 1_000_000), "RUN", "", None),
+    Case("second_writer", second_writer, "LATCHED", "second_writer", 400.0),
+    Case("hold", hold, "ARMED", "hold", 60.0 + RAMP_MS + 60.0, unhold),
+    Case("sockets_flooded", flood_sockets, "RUN", "", None),
+    Case("subscriber_frozen", freeze_listener, "RUN", "", None, thaw_listener),
+    Case("switch_then_candidate_silent", silent("b"), "RUN", "silence", None, restart("b"), probation=True),
+    Case("switch_then_candidate_nan", slot("b", value=[NAN, 0.0]), "RUN", "non_finite", None, restart("b"), probation=True),
+    Case("switch_then_candidate_late", slot("b", stamp_offset_s=-2.0), "RUN", "action_stale", None, restart("b"), probation=True),
+    Case("switch_then_candidate_out_of_limits", slot("b", speed=3.0), "RUN", "out_of_limits", None, restart("b"), probation=True),
+    Case("supervisor_killed", end_supervisor(signal.SIGKILL), "ENDED", "", 320.0, watch="odom"),
+    Case("supervisor_terminated", end_supervisor(signal.SIGTERM), "ENDED", "", 200.0),
+    Case("supervisor_interrupted", end_supervisor(signal.SIGINT), "ENDED", "", 200.0),
+)  # fmt: skip
+QUICK = (
+    "policy_killed",
+    "action_nan",
+    "action_too_wide",
+    "scan_all_nan",
+    "scan_frozen",
+    "odom_stamp_in_the_future",
+    "battery_at_19_percent",
+    "something_steps_in_the_way",
+    "second_writer",
+    "sockets_flooded",
+    "switch_then_candidate_late",
+)
+
+
+def clock_outcomes() -> list[Outcome]:
+    """The ROS clock set while the robot drives, on an injected clock: no machine's own is touched. One tick is 20 ms."""
+    found = []
+    for name, step_s in (("hour_ahead", 3600.0), ("hour_back", -3600.0), ("tenth_ahead", 0.1), ("tenth_back", -0.1)):
+        case = Case(f"clock_set_{name}", lambda robot: None, "SAFE_STOP", "clock_step", 60.0)
+        bench = Bench()
+        bench.drive()
+        bench.clock_error_s, start = step_s, len(bench.outputs)
+        bench.tick(20)
+        reasons = tuple(names(bench.supervisor.machine.reasons | bench.supervisor.machine.latched))
+        state = bench.state
+        ticks = next(i for i, output in enumerate(bench.outputs[start:]) if output.command == (0.0, 0.0)) + 1
+        bench.tick(200)
+        resumed = bench.supervisor.machine.armed or bench.state != "SAFE_STOP"
+        found.append(Outcome(case, state, reasons, ticks * 20.0, resumed, 20.0))
+    return found
