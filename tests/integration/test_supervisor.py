@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, String
 
 from model_registry.core.errors import LockedError, RefusedError
@@ -166,3 +168,59 @@ def test_a_second_supervisor_on_the_same_root_is_refused(bench, tmp_path):
         assert second.wait(10.0) == LockedError.exit_code
     assert Path(bench.layout.control_socket).exists()
     assert bench.status["seq"] > 0
+
+
+def set_parameter(bench, name, value):
+    """As `ros2 param set` does; the answer of the supervisor."""
+    service = "/homeport_supervisor/set_parameters"
+    client = bench.ros.node.create_client(SetParameters, service)
+    assert client.wait_for_service(10.0), service
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    future = client.call_async(request)
+    wait_until(future.done, 5.0, "the parameter to be answered")
+    bench.ros.node.destroy_client(client)
+    return future.result().results[0]
+
+
+def test_r13_a_threshold_is_a_parameter_with_a_range_that_only_gets_stricter_while_driving(bench):
+    bench.drive()
+    assert set_parameter(bench, "max_linear", 0.1).successful
+    bench.wait_speed(0.1)
+    refused = set_parameter(bench, "max_linear", 0.4)
+    assert not refused.successful
+    assert "disarm it first" in refused.reason
+    bench.operator("estop")
+    bench.wait_state("LATCHED")
+    assert set_parameter(bench, "max_linear", 0.4).successful
+    assert not set_parameter(bench, "max_linear", 0.6).successful, "never above robot.toml"
+
+
+def test_t12_the_safety_status_can_be_false(bench):
+    bench.drive()
+    wait_until(lambda: bench.safe and bench.safe[-1][1].data, 3.0, "true on /safety_status")
+    bench.body.scan_on = False
+    wait_until(lambda: not bench.safe[-1][1].data, 3.0, "false on /safety_status")
+
+
+def test_t13_the_safety_log_has_edges_and_the_keys_of_the_seed(bench):
+    bench.drive()
+
+    def logged(key):
+        return [record for _, text in bench.log if key in (record := json.loads(text.data))]
+
+    wait_until(lambda: logged("event"), 3.0, "an edge")
+    record = wait_until(lambda: logged("command"), 5.0, "a record")[0]
+    assert set(record) == {"timestamp", "safety_score", "processing_time", "command", "battery_level"}
+    assert record["command"] == {"linear_x": pytest.approx(0.3, abs=0.01), "angular_z": 0.0}
+    edge = logged("event")[0]
+    assert {"timestamp", "event", "reason", "safety_violations_count"} <= set(edge)
+
+
+def test_the_base_stops_by_itself_when_the_supervisor_is_killed(tmp_path):
+    """The simulator, as every base must, brakes 0.25 s after the last command."""
+    with PlayedRobot(tmp_path, body=("stack.sim", "--layout", "empty")) as robot:
+        robot.drive()
+        wait_until(lambda: robot.measured > 0.2, 5.0, "the base to move")
+        robot.supervisor.signal(signal.SIGKILL)
+        wait_until(lambda: robot.measured < 0.02, 2.0, "the base to stand")
+        assert robot.speed == pytest.approx(0.3, abs=0.01), "nobody said zero"

@@ -212,10 +212,10 @@ class Body:
 
 
 class PlayedRobot:
-    """A supervisor with slot `a` committed, a played body and both slots. `robot` is its robot.toml."""
+    """A supervisor with slot `a` committed, a body and both slots. `robot` is its robot.toml; `body` a program in place of the played one."""
 
-    def __init__(self, folder: Path, robot: str = ROBOT, slots: str = "ab") -> None:
-        self.folder, self._robot, self._names = folder, robot, slots
+    def __init__(self, folder: Path, robot: str = ROBOT, slots: str = "ab", body: tuple[str, ...] = ()) -> None:
+        self.folder, self._robot, self._names, self._body = folder, robot, slots, body
         self.layout = Layout.at(folder / "robot")
         self.domain = allocate_domain_id()
         self.environment = ros_env(folder, self.domain)
@@ -243,7 +243,12 @@ class PlayedRobot:
         self.voice = self.ros.publisher("/voice_command", String)
         self.estop = self.ros.publisher("/safety/estop", Bool)
         self.start_supervisor()
-        self.body = Body(self.ros, self.cmd_vel)
+        self.odom = self.ros.record("/odom", Odometry, SENSOR)
+        if not self._body:
+            self.body = Body(self.ros, self.cmd_vel)
+        else:
+            log = self.folder / "body.log"
+            self.programs["body"] = Process(self._body, self.environment, log).__enter__()
         for slot, release, speed in (("a", OLD, 0.3), ("b", NEW, 0.4)):
             if slot in self._names:
                 self.slots[slot] = PlayedSlot(self.ros, slot, release, speed)
@@ -252,7 +257,8 @@ class PlayedRobot:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         for slot in self.slots.values():
             slot.stop()
-        self.body.stop()
+        if not self._body:
+            self.body.stop()
         for program in [*self.programs.values(), self.supervisor]:
             program.__exit__(kind, error, trace)
         self._ros.__exit__(kind, error, trace)
@@ -292,6 +298,11 @@ class PlayedRobot:
     def speed(self) -> float | None:
         """The newest commanded forward speed (m/s)."""
         return self.cmd_vel[-1][1].linear.x if self.cmd_vel else None
+
+    @property
+    def measured(self) -> float:
+        """The newest measured forward speed (m/s)."""
+        return float(self.odom[-1][1].twist.twist.linear.x) if self.odom else 0.0
 
     def wait_healthy(self) -> None:
         wait_until(lambda: not self.status["blocking"], 15.0, "nothing to block arming")
