@@ -1,4 +1,4 @@
-"""Every requirement of docs/safety.md names a test, and the test exists."""
+"""Every requirement of docs/safety.md, and every defect of the seed that it lists, names a test, and the test exists."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from stack.supervisor.thresholds import NAMES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "safety.md").read_text()
-TRACE = TEXT.partition("<!-- trace -->")[2].partition("<!-- /trace -->")[0]
-ROWS = re.findall(r"^\| (S\d+) \| (.+?) \| `(test_\w+\.py)::(test_\w+)` \|$", TRACE, re.MULTILINE)
 
 
-def test_every_row_of_the_table_is_a_requirement_with_one_test() -> None:
-    lines = [line for line in TRACE.strip().splitlines() if line.startswith("| S")]
+def table(mark: str, letter: str) -> list[tuple[str, str, str, str]]:
+    """Name, text, file and test of every row between two marks. Raises AssertionError when a row is not like that."""
+    text = TEXT.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+    rows = re.findall(rf"^\| ({letter}\d+) \| (.+?) \| `(test_\w+\.py)::(test_\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) == len([line for line in text.splitlines() if line.startswith(f"| {letter}")]), mark
+    return rows
 
-    assert len(ROWS) == len(lines) >= 20
-    assert [name for name, *_ in ROWS] == [f"S{number}" for number in range(1, len(ROWS) + 1)]
+
+REQUIREMENTS, DEFECTS = table("trace", "S"), table("seed", "D")
+ROWS = [*REQUIREMENTS, *DEFECTS]
+
+
+def test_the_tables_have_every_number_once() -> None:
+    assert [name for name, *_ in REQUIREMENTS] == [f"S{number}" for number in range(1, len(REQUIREMENTS) + 1)]
+    assert [name for name, *_ in DEFECTS] == [f"D{number}" for number in range(33, 50)]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])

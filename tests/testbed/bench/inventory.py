@@ -46,9 +46,8 @@ def write(
         "homeport_controller_source": controller_source,
         "homeport_controller_keys": str(secrets / "release"),
         "homeport_agent_file": str(agent),
-        # A container may change neither its kernel nor its scheduling class. The simulated camera is small enough for the usual buffers.
+        # A container may not change its kernel. The simulated camera is small enough for the usual buffers.
         "homeport_sysctl": False,
-        "homeport_realtime": False,
         # Nobody stands in the simulated room: releases change while robots drive, and prove themselves in seconds.
         "homeport_gate": "moving",
         "homeport_probation_s": PROBATION_S,

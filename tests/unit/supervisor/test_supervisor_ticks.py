@@ -417,6 +417,15 @@ def test_an_edge_is_reported_once():
     assert events.count("reasons") == 1
 
 
+def test_a_quiet_drive_logs_nothing():
+    bench = Bench()
+    bench.drive()
+    bench.tick(30)
+    start = len(bench.outputs)
+    bench.tick(200)
+    assert not any(output.events for output in bench.outputs[start:])
+
+
 @pytest.mark.parametrize(
     "change", [lambda bench: None, lambda bench: bench.drive(), lambda bench: bench.operator("estop")]
 )
