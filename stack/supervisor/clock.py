@@ -117,6 +117,8 @@ class Ticker(threading.Thread, Generic[T]):
             _sleep_until(deadline - min(_LEAD_S, self._period_s / 4))
             decided = self._decide()
             _sleep_until(deadline)
+            if time.monotonic() - deadline > self._period_s:
+                decided = self._decide()  # the process was stopped in between: what it had decided is of another time
             self._ticks.note(time.monotonic() - deadline)
             self._act(decided, deadline)
             deadline += self._period_s

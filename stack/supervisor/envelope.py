@@ -17,6 +17,11 @@ from stack.supervisor.thresholds import Thresholds
 TICK_S = 0.02
 _EASES_S = 0.025  # per second: how fast a latency that was measured once is forgotten
 _NOTICEABLE = 1e-6
+_LOOKS = 3
+_CRAWL = 0.005  # m/s: less than this is standing
+_CORNER_RAD = 0.1
+STANDSTILL: Command = (0.02, 0.05)
+"""What odometry may say of a robot that stands, m/s and rad/s."""
 
 
 class Peak:
@@ -58,7 +63,10 @@ class Envelope:
 
     def plan(self, wanted: Command | None, observed_age_s: float, now_s: float) -> Command | None:
         """The part of `wanted` that may be done; None for None. `observed_age_s` is the age of what the action was derived from."""
-        self._scan_age.note(self._sources.all["scan"].age_s(now_s))
+        scan = self._sources.all["scan"]
+        self._scan_age.note(
+            min(scan.age_s(now_s), scan.max_age_s)
+        )  # one that is away for longer stops the robot anyway
         self._action_age.note(observed_age_s)
         self.limited_by, self.cap = (), math.inf
         if wanted is None:
@@ -68,30 +76,43 @@ class Envelope:
         allowed = within(wanted[0], limits.linear), within(wanted[1], limits.angular)
         eased = within(allowed[0], limits.linear * slow), within(allowed[1], limits.angular * slow)
         free = self._free(eased)
-        self.limited_by = tuple(
-            name
-            for name, before, after in (
-                ("speed", wanted, allowed),
-                ("action_age", allowed, eased),
-                ("obstacle", eased, free),
-            )
-            if max(abs(a - b) for a, b in zip(before, after, strict=True)) > _NOTICEABLE
-        )
+        steps = (("speed", wanted, allowed), ("action_age", allowed, eased), ("obstacle", eased, free))
+        self.limited_by = tuple(name for name, before, after in steps if _differ(before, after))
         return free
 
     def _free(self, command: Command) -> Command:
+        """`command` as slow as the free way asks for. A slower one is a tighter arc, so it is looked at again."""
         if (obstacles := self._obstacles) is None:
             return command
-        margin, slope = self.thresholds.min_obstacle, self._robot.limits.linear_acceleration
-        self.cap = fastest(obstacles.free_m(command), self.reaction_s, slope, margin)
-        return within(command[0], self.cap), command[1] if obstacles.may_turn(command) else 0.0
+        linear, angular = command if abs(command[0]) > _CRAWL else (0.0, command[1])
+        for _ in range(_LOOKS):
+            free_m = obstacles.free_m((linear, angular), self._horizon_m)
+            self.cap = fastest(
+                free_m, self.reaction_s, self._robot.limits.linear_acceleration, self.thresholds.min_obstacle
+            )
+            if abs(linear) <= self.cap:
+                break
+            linear = within(linear, self.cap if self.cap > _CRAWL else 0.0)
+        if linear == 0.0 and not obstacles.may_turn(angular, self._turning_angle(angular)):
+            angular = 0.0
+        return linear, angular
+
+    @property
+    def _horizon_m(self) -> float:
+        """As far as anything ahead can matter: the stopping distance from full speed, and the margin."""
+        limits = self._robot.limits
+        return stopping_m(limits.linear, self.reaction_s, limits.linear_acceleration) + self.thresholds.min_obstacle
+
+    def _turning_angle(self, angular: float) -> float:
+        """What a turn at this speed still covers, and some of the margin at the corners, in rad."""
+        return stopping_m(angular, self.reaction_s, self._robot.limits.angular_acceleration) + _CORNER_RAD
 
     def obstructed(self, speed: Command) -> bool:
         """Whether the robot, at this measured speed, can no longer stop before what it sees without using up the margin."""
-        if (obstacles := self._obstacles) is None:
+        if (obstacles := self._obstacles) is None or abs(speed[0]) <= STANDSTILL[0]:
             return False
         need = stopping_m(speed[0], self.reaction_s, self._robot.limits.linear_acceleration)
-        if obstacles.free_m(speed) >= need:
+        if obstacles.free_m(speed, need) >= need:
             return False
         self._stopped_from = speed
         return True
@@ -100,7 +121,8 @@ class Envelope:
     def way_free(self) -> bool:
         """Whether what `obstructed` has found is gone."""
         if self._obstacles is not None and self._stopped_from is not None:
-            if self._obstacles.free_m(self._stopped_from) <= self.thresholds.min_obstacle:
+            margin = self.thresholds.min_obstacle
+            if self._obstacles.free_m(self._stopped_from, margin) < margin:
                 return False
             self._stopped_from = None
         return True
@@ -108,3 +130,7 @@ class Envelope:
     def follow(self, target: Command) -> Command:
         """This tick's command on the way to what `plan` allowed."""
         return self.limiter.follow(target, self.cap)
+
+
+def _differ(one: Command, other: Command) -> bool:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1])) > _NOTICEABLE

@@ -27,7 +27,7 @@ def within(value: float, limit: float) -> float:
 class Axis:
     """One of the two speeds, and its slope of the last tick.
 
-    In one tick the speed changes by at most `slope` when braking and by `rise` when driving, and that change by at most `jerk`.
+    In one tick the speed grows by at most `rise` and falls by at most `slope`, and that change grows by at most `jerk`.
     """
 
     limit: float = 0.0
@@ -46,7 +46,8 @@ class Axis:
         gap = wanted - self.last
         # Steps of k, k-1, … 1 times the jerk cover jerk*k*(k+1)/2: the largest k that does not pass the target.
         steps = (math.sqrt(1.0 + 8.0 * abs(gap) / self.jerk) - 1.0) / 2.0
-        ideal = math.copysign(min(self.rise, steps * self.jerk, abs(gap)), gap)
+        slope = self.rise if wanted * self.last >= 0.0 and abs(wanted) > abs(self.last) else self.slope
+        ideal = math.copysign(min(slope, steps * self.jerk, abs(gap)), gap)
         value = self.last + self.step + within(ideal - self.step, self.jerk)
         value = max(min(self.last, wanted), min(max(self.last, wanted), value))
         value = wanted if abs(wanted - value) < _SAME else value

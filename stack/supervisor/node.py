@@ -40,6 +40,7 @@ from model_registry.core.robot import Robot
 from stack.supervisor import report, thresholds
 from stack.supervisor.clock import Ticker, become_real_time
 from stack.supervisor.envelope import TICK_S
+from stack.supervisor.guarded import Guarded
 from stack.supervisor.hearing import Hearing
 from stack.supervisor.requests import CONTROL, OPERATOR
 from stack.supervisor.selection import committed
@@ -177,8 +178,7 @@ def parameters(node: Node, supervisor: Supervisor) -> None:
 
     def on_set(given: list[Parameter]) -> SetParametersResult:
         try:
-            for parameter in given:
-                supervisor.adjust(parameter.name, float(parameter.value))
+            supervisor.adjust({parameter.name: float(parameter.value) for parameter in given})
         except (HomeportError, TypeError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -203,8 +203,8 @@ class Process:
         self._executor.add_node(self._node)
         self._spinning = threading.Thread(target=self._spin, name="executor", daemon=True)
         self._serving = threading.Thread(target=self._serve_sockets, name="sockets", daemon=True)
-        self._ticker = Ticker(TICK_S, self._decide, self._act, self._last, supervisor.ticks)
-        self._failing = False
+        guarded = Guarded(supervisor, self._topics)
+        self._ticker = Ticker(TICK_S, guarded.decide, guarded.act, self._last, supervisor.ticks)
 
     def serve(self, ending: threading.Event) -> int:
         """Run until `ending` is set. Returns the exit code: 1 when it can no longer decide or hear."""
@@ -246,33 +246,6 @@ class Process:
                 self._sockets.serve()
             except Exception:
                 log.exception("Serving the sockets failed once and goes on")
-
-    def _decide(self) -> tuple[Output, float] | None:
-        """What this tick will say, and when that was decided; None when deciding failed."""
-        now_s, ros_s = time.monotonic(), time.time()
-        try:
-            self._topics.take(now_s, ros_s)
-            return self._supervisor.tick(now_s, ros_s), now_s
-        except Exception:
-            self._fail("Deciding")
-            return None
-
-    def _act(self, decided: tuple[Output, float] | None, deadline_s: float) -> None:
-        try:
-            if decided is None:
-                self._topics.publish_command(self._supervisor.stop(), deadline_s)
-            else:
-                self._topics.publish(*decided, deadline_s)
-                self._failing = False
-        except Exception:
-            self._fail("Publishing")
-            self._topics.publish_command(self._supervisor.stop(), deadline_s)
-
-    def _fail(self, what: str) -> None:
-        self._supervisor.trips.append(Reason.EXCEPTION)
-        if not self._failing:
-            log.exception("%s failed; the robot stops", what)
-        self._failing = True
 
     def _last(self) -> None:
         for _ in range(_LAST_ZEROS):

@@ -1,14 +1,15 @@
-"""Where the way is free: one laser scan as angle sectors, and how fast the body may go among them.
+"""Where the way is free: what one laser scan shows around the body, and how far the body can be swept through it.
 
-This is the supervisor's own reading of the scan, written apart from the one that feeds the network. What cannot be seen is not free: a direction in
-which too many sectors have no readable beam is closed. A beam without an echo (+inf, or beyond the scanner's range) is free; one that is NaN, zero or
-below the scanner's range says nothing.
+This is the supervisor's own reading of the scan, written apart from the one that feeds the network. The body is moved along the commanded arc, pose by
+pose, and touches what comes into its outline. What cannot be seen is not free: the way ends where it leads into a direction with too few readable
+beams. A beam without an echo (+inf, or beyond the scanner's range) is free; one that is NaN, zero or below the scanner's range says nothing.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,15 @@ from stack.supervisor.limits import Command
 
 Floats = NDArray[np.float64]
 
-SECTORS = 180
-"""Of each, the nearest point is kept."""
-_VIEWS = 36
-"""Of each, whether any beam in it could be read; wider, since a scanner may have few beams."""
-_VIEW_RAD = math.radians(35.0)
-_UNSEEN = 1 / 3  # of the sectors in the direction of travel
-_STRAIGHT = 1e-3  # rad/m: less bend than this is none
-_BESIDE_M = 0.02  # a thing this near beside the swept floor is on it
+_VIEWS = 72
+"""Directions that are seen or not: 5 degrees each, so that a scanner with 90 beams has one in each."""
+_POSES = 40
+_PAD_M = 0.02
+"""What comes this near to the outline touches it."""
+_CLOSER_M = 1e-6  # from one pose to the next; a wall along the way does not come closer
+_LOOK_M = (0.3, 1.0)  # along the way: it must be seen from there on, as far as that at least
+_SLOWEST = 1e-3  # m/s: a slower body bends as this one does
 _MAX_BEAMS = 100_000
-_VIEW_MIDDLES = -math.pi + math.tau / _VIEWS * (np.arange(_VIEWS) + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,112 +41,135 @@ class Scan:
     range_max: float
     ranges: NDArray[np.float32]
 
+    @property
+    def readable(self) -> bool:
+        """Whether its numbers can be those of a scan."""
+        shape = (self.angle_min, self.angle_increment, self.range_min)
+        sane = all(map(math.isfinite, shape)) and self.angle_increment != 0.0 and self.range_max > self.range_min >= 0.0
+        return sane and 0 < self.ranges.size <= _MAX_BEAMS
+
 
 class Obstacles:
-    """The newest scan around a body. `see` may be called by another thread than the rest: it replaces the picture as a whole."""
+    """The newest scan around a body; points are in the body's frame, metres, x to the front and y to the left."""
 
     def __init__(self, footprint: Footprint, lidar: Lidar) -> None:
         self._body, self._lidar = footprint, lidar
-        self._beams: tuple[tuple[int, float, float], Floats, Floats] | None = None
-        self._points: tuple[Floats, Floats] = (np.full(SECTORS, np.inf), np.full(SECTORS, np.inf))
+        self._beams: tuple[tuple[int, float, float], Floats, Floats, NDArray[np.int64]] | None = None
+        self._x = self._y = self._distance = np.zeros(0)
         self._seen = np.zeros(_VIEWS, dtype=bool)
         self.nearest_m: float | None = None
+        """From the point the body turns about to the nearest thing; None when nothing is there."""
 
     def see(self, scan: Scan) -> str | None:
         """Take a scan; what is wrong with it, or None."""
-        if (
-            not 0 < scan.ranges.size <= _MAX_BEAMS
-            or not scan.angle_increment
-            or not scan.range_max > scan.range_min >= 0.0
-        ):
+        if not scan.readable:
             return "cannot be read"
-        cos, sin = self._directions(scan)
+        cos, sin, views = self._directions(scan)
         ranges = scan.ranges.astype(np.float64)
-        hit = (ranges >= scan.range_min) & (ranges <= scan.range_max)
         touching = np.isneginf(ranges)  # nearer than the scanner can tell, by its own word
         ranges[touching] = scan.range_min
-        hit |= touching
-        readable = hit | (ranges > scan.range_max)
+        hit = np.isfinite(ranges) & (ranges >= scan.range_min) & (ranges <= scan.range_max)
+        readable = hit | (ranges > scan.range_max) | np.isposinf(ranges)
         if readable.mean() < self._lidar.min_valid:
             return "is blind"
-        ranges[~hit] = 0.0  # inf times zero is no number
-        self._sort(self._lidar.x + ranges * cos, self._lidar.y + ranges * sin, hit, readable, np.arctan2(sin, cos))
+        of_view = np.bincount(views, minlength=_VIEWS)
+        self._seen = (of_view > 0) & (2 * np.bincount(views[readable], minlength=_VIEWS) >= of_view)
+        self._x, self._y = self._lidar.x + ranges[hit] * cos[hit], self._lidar.y + ranges[hit] * sin[hit]
+        self._distance = np.hypot(self._x, self._y)
+        self.nearest_m = float(self._distance.min()) if self._distance.size else None
         return None
 
-    def _directions(self, scan: Scan) -> tuple[Floats, Floats]:
-        """Cosine and sine of every beam in the body's frame, kept while the scanner stays as it is."""
+    def _directions(self, scan: Scan) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Cosine, sine and view of every beam in the body's frame, kept while the scanner stays as it is."""
         shape = (scan.ranges.size, scan.angle_min, scan.angle_increment)
         if self._beams is None or self._beams[0] != shape:
             angles = self._lidar.yaw + scan.angle_min + scan.angle_increment * np.arange(scan.ranges.size)
-            self._beams = (shape, np.cos(angles), np.sin(angles))
-        return self._beams[1], self._beams[2]
+            self._beams = (shape, np.cos(angles), np.sin(angles), _view(angles))
+        return self._beams[1:]
 
-    def _sort(
-        self, x: Floats, y: Floats, hit: NDArray[np.bool_], readable: NDArray[np.bool_], bearings: Floats
-    ) -> None:
-        """Keep of every sector the nearest point as the body sees it, and which directions could be seen."""
-        seen = np.zeros(_VIEWS, dtype=bool)
-        seen[_sector(bearings[readable], _VIEWS)] = True
-        x, y = x[hit], y[hit]
-        distance = np.hypot(x, y)
-        order = np.argsort(-distance, kind="stable")  # the nearest is written last
-        sector = _sector(np.arctan2(y, x), SECTORS)[order]
-        points = np.full(SECTORS, np.inf), np.full(SECTORS, np.inf)
-        points[0][sector], points[1][sector] = x[order], y[order]
-        self.nearest_m = float(distance.min()) if distance.size else None
-        self._points, self._seen = points, seen
+    def free_m(self, command: Command, horizon_m: float) -> float:
+        """How far the body can go along the path of `command` (m/s, rad/s) before it touches something or cannot see; inf: beyond `horizon_m`.
 
-    def free_m(self, command: Command) -> float:
-        """How far the body can go along the path of `command` (m/s, rad/s) before it touches something.
-
-        inf: as far as the scan sees. 0 where the way is not seen.
+        A body that touches something already may go away from it.
         """
         linear, angular = command
         if linear == 0.0:
             return math.inf
-        if self._unseen(linear):
-            return 0.0
-        ahead, aside = self._along(linear, angular)
+        sign, bend = math.copysign(1.0, linear), angular / math.copysign(max(abs(linear), _SLOWEST), linear)
+        return min(self._touch_m(sign, bend, horizon_m), self._blind_m(sign, bend, horizon_m))
+
+    def _touch_m(self, sign: float, bend: float, horizon_m: float) -> float:
+        """Where the body touches something first: looked for in `_POSES` steps, and again within the step that leads there."""
+        if np.any((self._gap(self._x, self._y) < -_PAD_M) & (sign * self._x > 0.0)):
+            return 0.0  # seen inside of the outline: in the way of whoever goes to that side
+        start_m, step_m = 0.0, horizon_m
+        for _ in range(2):
+            way = sign * np.linspace(start_m, start_m + step_m, _POSES + 1)
+            share = self._first(way, bend * way)
+            if share is None:
+                return math.inf if start_m == 0.0 else start_m
+            start_m, step_m = start_m + share * step_m, step_m / _POSES
+        return start_m
+
+    def may_turn(self, angular: float, angle: float) -> bool:
+        """Whether a body that is not round has room to turn on the spot by `angle` (rad, without sign) in the direction of `angular`."""
+        if self._body.round or angular == 0.0:
+            return True
+        turns = math.copysign(1.0, angular) * np.linspace(0.0, min(angle, math.pi), _POSES + 1)
+        return self._first(np.zeros_like(turns), turns) is None
+
+    def _first(self, way: Floats, turns: Floats) -> float | None:
+        """Up to which share of its way (m) and its turning (rad) the body touches nothing; None: to the end."""
+        body = self._body
+        reach = body.half_width if body.round else math.hypot(max(body.front, body.rear), body.half_width)
+        near = self._distance <= abs(way[-1]) + reach + _PAD_M
+        if not near.any():
+            return None
+        x, y = _poses(way, turns)
+        cos, sin = np.cos(turns)[:, None], np.sin(turns)[:, None]
+        dx, dy = self._x[near] - x[:, None], self._y[near] - y[:, None]
+        gaps = self._gap(dx * cos + dy * sin, dy * cos - dx * sin)  # [poses, points]
+        touched = (gaps[1:] < _PAD_M) & (gaps[1:] < gaps[:-1] - _CLOSER_M)
+        poses = np.flatnonzero(touched.any(axis=1))
+        return float(poses[0]) / (len(way) - 1) if poses.size else None
+
+    def _gap(self, x: Floats, y: Floats) -> Floats:
+        """Distance (m) of points in the body's frame from its outline, negative inside."""
         body = self._body
         if body.round:
-            extent = np.sqrt(np.maximum(body.half_width**2 - aside**2, 0.0))
-        else:
-            extent = np.full(SECTORS, body.front if linear > 0 else body.rear)
-        on_the_way = (ahead > 0.0) & (np.abs(aside) <= body.half_width + _BESIDE_M)
-        if not body.round:
-            on_the_way &= ahead >= extent - _BESIDE_M  # what stands beside the body is not before it
-        return float(np.min(np.maximum(ahead - extent, 0.0), where=on_the_way, initial=math.inf))
+            gap: Floats = np.hypot(x, y) - body.half_width
+            return gap
+        aside_x = np.abs(x - (body.front - body.rear) / 2) - (body.front + body.rear) / 2
+        aside_y = np.abs(y) - body.half_width
+        outside = np.hypot(np.maximum(aside_x, 0.0), np.maximum(aside_y, 0.0))
+        return np.asarray(outside + np.minimum(np.maximum(aside_x, aside_y), 0.0))
 
-    def _along(self, linear: float, angular: float) -> tuple[Floats, Floats]:
-        """Of each sector's point, how far along the path it lies and how far beside it, both in metres."""
-        x, y = self._points
-        bend = angular / linear
-        if abs(bend) < _STRAIGHT:
-            return (x if linear > 0 else -x), y
-        radius = 1.0 / bend
-        with np.errstate(invalid="ignore"):  # a sector without a point: inf - inf
-            aside = np.hypot(x, y - radius) - abs(radius)
-            turned = np.arctan2(x * math.copysign(1.0, linear), (radius - y) * math.copysign(1.0, radius))
-        empty = ~np.isfinite(x)
-        return np.where(empty, np.inf, abs(radius) * turned), np.where(empty, np.inf, aside)
-
-    def _unseen(self, linear: float) -> bool:
-        turned = _VIEW_MIDDLES if linear > 0 else np.abs(_VIEW_MIDDLES) - math.pi
-        view = self._seen[np.abs(turned) <= _VIEW_RAD]
-        return bool(np.count_nonzero(~view) > _UNSEEN * view.size)
-
-    def may_turn(self, command: Command) -> bool:
-        """Whether a body that is not round has room for a turn as tight as this one; a round one needs none."""
-        body, (linear, angular) = self._body, command
-        reach = math.hypot(max(body.front, body.rear), body.half_width)
-        if body.round or self.nearest_m is None or abs(angular) * reach <= abs(linear):
-            return True
-        return self.nearest_m > reach + _BESIDE_M
+    def _blind_m(self, sign: float, bend: float, horizon_m: float) -> float:
+        """How far along the way every direction it leads to is seen: its middle all along, both edges at its end."""
+        way = sign * np.linspace(_LOOK_M[0], max(horizon_m, _LOOK_M[1]), _POSES)
+        turns = bend * way
+        x, y = _poses(way, turns)
+        edge = np.array([-1.0, 1.0]) * self._body.half_width
+        ends = x[-1] - edge * math.sin(turns[-1]), y[-1] + edge * math.cos(turns[-1])
+        seen = self._seen[_view(np.arctan2(y - self._lidar.y, x - self._lidar.x))]
+        seen_ends = self._seen[_view(np.arctan2(ends[1] - self._lidar.y, ends[0] - self._lidar.x))]
+        blank = np.flatnonzero(~seen)
+        if blank.size:
+            return abs(float(way[blank[0]])) if blank[0] else 0.0
+        return math.inf if seen_ends.all() else 0.0
 
 
-def _sector(bearings: Floats, count: int) -> NDArray[np.int64]:
-    """Which of `count` sectors each bearing (rad) lies in."""
-    return np.floor((bearings + math.pi) * (count / math.tau)).astype(np.int64) % count
+def _poses(way: Floats, turns: Floats) -> tuple[Floats, Floats]:
+    """Where a body is after arcs of `way` (m) over which it has turned `turns` (rad)."""
+    half = turns / 2
+    chord = way * np.sinc(half / math.pi)
+    return chord * np.cos(half), chord * np.sin(half)
+
+
+def _view(bearings: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Which of the views each bearing (rad) lies in."""
+    views: NDArray[np.int64] = np.floor((bearings + math.pi) * (_VIEWS / math.tau)).astype(np.int64) % _VIEWS
+    return views
 
 
 def stopping_m(speed: float, reaction_s: float, deceleration: float) -> float:

@@ -70,7 +70,7 @@ def status(supervisor: Supervisor, now_s: float) -> dict[str, object]:
 
 
 def _rounded(distance_m: float | None) -> float | None:
-    return None if distance_m is None else round(distance_m, 3)
+    return None if distance_m is None or not math.isfinite(distance_m) else round(distance_m, 3)
 
 
 def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:

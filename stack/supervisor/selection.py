@@ -126,6 +126,8 @@ class Selection:
                 found.append(Failure(NONE, "limited", excess, _EXCESS_COUNT))
             if found:
                 self._revert(self.selected, self.probation.fallback, found[0], now_s)
+                if self.selected is None:
+                    return Reason.NO_SLOT
                 found = failures(self.driver, self.selected.release, now_s, oldest_s)
             elif now_s >= self.probation.until_s:
                 self.probation = None
@@ -149,5 +151,4 @@ class Selection:
             "monotonic_ns": int(now_s * 1e9),
         }
         self.probation = None
-        if fallback is not None:
-            self.selected = Selected(fallback, self._releases[fallback])
+        self.selected = None if fallback is None else Selected(fallback, self._releases[fallback])

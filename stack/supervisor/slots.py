@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from model_registry.core.robot import Limits
 from stack.supervisor.actions import ActionError, ActionMessage, Identity
 from stack.supervisor.clock import STAMP_FUTURE_S, ClockWatch
-from stack.supervisor.limits import Command, exceeds
+from stack.supervisor.limits import Command, exceeds, within
 from stack.supervisor.state import NONE, Reason, names
 
 SILENCE_S = 0.1
@@ -35,7 +35,11 @@ class Disagreement:
     age_s: float = 0.0
 
     def add(self, mine: Command, driver: Command, age_s: float, limits: Limits) -> None:
-        difference = abs(mine[0] - driver[0]), abs(mine[1] - driver[1])
+        # A request beyond twice the limits is as far away as can be, and sums stay finite.
+        difference = (
+            abs(within(mine[0], 2 * limits.linear) - driver[0]),
+            abs(within(mine[1], 2 * limits.angular) - driver[1]),
+        )
         self.samples += 1
         self.linear += difference[0]
         self.angular += difference[1]
@@ -102,7 +106,8 @@ class SlotView:
         # An epoch is a start time on this computer's monotonic clock: one from the future would shut out every later process.
         if identity.epoch < self.epoch or identity.epoch > (arrival_s + 1.0) * 1e9:
             return False
-        vars(self).update(vars(SlotView(self.limits, identity.release, identity.epoch)))
+        fresh = self.fresh  # what the process before has done since the last tick is not forgotten
+        vars(self).update(vars(SlotView(self.limits, identity.release, identity.epoch)), fresh=fresh)
         return True
 
     def _usable(self, message: ActionMessage, clock: ClockWatch) -> ActionMessage | None:

@@ -16,7 +16,7 @@ from stack.supervisor.obstacles import Obstacles, Scan
 from stack.supervisor.state import NONE, Reason
 
 FROZEN_S = 0.5
-"""A source that repeats itself to the bit for this long, while the robot moves, is frozen."""
+"""A source that repeats itself to the bit for this long, while the robot moves, is frozen; a slow robot is given four times as long."""
 _STALE = {
     "scan": Reason.SCAN_STALE,
     "odom": Reason.ODOM_STALE,
@@ -46,7 +46,7 @@ class Source:
     stamps: bool = True
     heard: Heard | None = None
     frozen_since_s: float | None = None
-    """`same_since_s` of what it froze at: it is frozen until it says something else, also while the robot stands."""
+    """`same_since_s` of what it froze at: it is frozen until it says something else or somebody resets, also while the robot stands."""
 
     def hear(self, at_s: float, fault: str | None, age_s: float = 0.0, content: bytes = b"") -> None:
         """Note a message. `content` is what a living sensor never repeats while the robot moves; empty when there is nothing to compare."""
@@ -74,12 +74,15 @@ class Source:
             return "never heard"
         return "too old" if self.age_s(now_s) > self.max_age_s else None
 
-    def fault(self, now_s: float, moving_since_s: float | None) -> str | None:
-        """What is wrong now; None when nothing is, or the source is declared absent."""
+    def fault(self, now_s: float, frozen_before_s: float | None = None) -> str | None:
+        """What is wrong now; None when nothing is, or the source is declared absent.
+
+        `frozen_before_s`: whoever says the same since then, or longer, is frozen.
+        """
         if (late := self.late(now_s)) or not self.required or self.heard is None:
             return late
         since_s = self.heard.same_since_s
-        if self.heard.content and moving_since_s is not None and now_s - max(since_s, moving_since_s) > FROZEN_S:
+        if self.heard.content and frozen_before_s is not None and since_s <= frozen_before_s:
             self.frozen_since_s = since_s
         return self.heard.fault or ("frozen" if since_s == self.frozen_since_s else None)
 
@@ -97,7 +100,8 @@ class Sources:
         self.battery: float | None = None
         self.estop_pressed = False
         self._clock = clock
-        self._moving_since_s: float | None = None
+        self._response_s = robot.base_response_s
+        self._moving: dict[bool, float | None] = {True: None, False: None}
         self._battery_low = False
 
     def scan(self, scan: Scan, now_s: float, ros_s: float) -> None:
@@ -120,8 +124,8 @@ class Sources:
         self.all[name].hear(now_s, "cannot be read")
 
     def charge(self, level: float, now_s: float) -> None:
-        """Battery level 0 to 1; NaN is unknown, and unknown is a fault of a battery that is not declared absent."""
-        known = math.isfinite(level)
+        """Battery level 0 to 1; anything else, such as NaN or percent, is unknown, and unknown is a fault of a battery that is not declared absent."""
+        known = 0.0 <= level <= 1.0
         self.battery = level if known else None
         self.all["battery"].hear(now_s, None if known else "level is not known")
 
@@ -143,14 +147,31 @@ class Sources:
     def heard_all(self) -> bool:
         return all(source.heard is not None for source in self.all.values() if source.required)
 
-    def reasons(self, now_s: float, moving: bool, battery_floor: float) -> Reason:
-        """The reasons that hold now. `moving`: the robot is told to."""
-        self._moving_since_s = (now_s if self._moving_since_s is None else self._moving_since_s) if moving else None
+    def thaw(self) -> None:
+        """Somebody resets: what was frozen gets another chance, until the robot moves again."""
+        for source in self.all.values():
+            source.frozen_since_s = None
+
+    def _frozen_before_s(self, now_s: float, moving: bool, fast: bool) -> float | None:
+        """Who says the same since then is frozen, by how long the robot is told to move, or to move fast; None: nobody can tell."""
+        for kind, holds in ((False, moving), (True, fast)):
+            since_s = self._moving[kind]
+            self._moving[kind] = (now_s if since_s is None else since_s) if holds else None
+        before = [
+            now_s - patience_s
+            for kind, patience_s in ((True, FROZEN_S + self._response_s), (False, 4 * FROZEN_S + self._response_s))
+            if (since_s := self._moving[kind]) is not None and now_s - since_s > patience_s
+        ]
+        return max(before, default=None)
+
+    def reasons(self, now_s: float, moving: bool, fast: bool, battery_floor: float) -> Reason:
+        """The reasons that hold now. `moving`, `fast`: what the robot is told to do."""
+        frozen_before_s = self._frozen_before_s(now_s, moving, fast)
         found = NONE
         for name, source in self.all.items():
             if source.late(now_s):
                 found |= _STALE[name]
-            elif source.fault(now_s, self._moving_since_s):
+            elif source.fault(now_s, frozen_before_s):
                 found |= _BAD.get(name, _STALE[name])
         level = self.battery
         if self.all["battery"].required and level is not None:
@@ -165,7 +186,7 @@ class Sources:
                 "required": source.required,
                 "age_ms": None if source.heard is None else round(max(0.0, now_s - source.heard.at_s) * 1e3, 1),
                 "max_age_ms": source.max_age_s * 1e3,
-                "fault": source.fault(now_s, self._moving_since_s),
+                "fault": source.fault(now_s),
             }
             for name, source in self.all.items()
         }

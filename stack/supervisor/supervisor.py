@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from model_registry.core.errors import HomeportError, RefusedError
@@ -17,7 +18,7 @@ from stack.supervisor import report, state
 from stack.supervisor.actions import ActionMessage
 from stack.supervisor.clock import ClockWatch, Ticks
 from stack.supervisor.command import VoiceCommand
-from stack.supervisor.envelope import Envelope
+from stack.supervisor.envelope import STANDSTILL, Envelope
 from stack.supervisor.limits import ZERO, Command
 from stack.supervisor.requests import Answer, Request, Ticket
 from stack.supervisor.selection import Selected, Selection
@@ -28,8 +29,7 @@ from stack.supervisor.thresholds import changed
 
 MAX_HOLDERS = 16
 _MAX_REQUESTS_PER_TICK = 4
-_STANDSTILL: Command = (0.02, 0.05)
-_MOVING: Command = (0.05, 0.1)
+_FAST: Command = (0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Supervisor:
         self.violations = 0
         # Filled by other threads: appending to a bounded deque and setting a flag are atomic.
         self.actions: deque[tuple[str, ActionMessage]] = deque(maxlen=64)
-        self.voice: deque[str] = deque(maxlen=8)
+        self.voice: deque[str] = deque(maxlen=64)
         self.trips: deque[Reason] = deque(maxlen=64)
         self.tickets: deque[Ticket] = deque(maxlen=64)
         self._adjusted = self.envelope.thresholds
@@ -76,10 +76,12 @@ class Supervisor:
         if pressed:
             self.trips.append(Reason.ESTOP)
 
-    def adjust(self, name: str, value: float) -> None:
-        """Set a threshold, from one other thread; it holds from the next tick on. Raises HomeportError with the reason when it may not be set."""
-        may_loosen = not self.machine.armed and self.standing
-        self._adjusted = changed(self._adjusted, name, value, self.robot, may_loosen)
+    def adjust(self, values: Mapping[str, float]) -> None:
+        """Set thresholds, all or none, from one other thread; they hold from the next tick on. Raises HomeportError when one may not be set."""
+        may_loosen, wanted = not self.machine.armed and self.standing, self._adjusted
+        for name, value in values.items():
+            wanted = changed(wanted, name, value, self.robot, may_loosen)
+        self._adjusted = wanted
 
     def tick(self, now_s: float, ros_s: float) -> Output:
         """Take what has arrived, decide, and give this tick's command."""
@@ -128,6 +130,8 @@ class Supervisor:
             if ticket.request.verb in ("arm", "reset", "estop"):
                 if ticket.request.verb == "estop":
                     self.trips.append(Reason.ESTOP)
+                elif ticket.request.verb == "reset":
+                    self.sources.thaw()
                 return ticket
             ticket.answer(self._do(ticket.request, now_s))
         return None
@@ -165,7 +169,8 @@ class Supervisor:
         """Feed the state machine: what holds now, and what somebody asks for."""
         thresholds = self.envelope.thresholds
         reasons = self.selection.watch(now_s, thresholds.max_processing_time)
-        reasons |= self.sources.reasons(now_s, _above(self.limiter.last, _MOVING), thresholds.min_battery)
+        moving, fast = (_above(self.limiter.last, speed) for speed in (STANDSTILL, _FAST))
+        reasons |= self.sources.reasons(now_s, moving, fast, thresholds.min_battery)
         while self.trips:
             reasons |= self.trips.popleft()
         if self.clock.stepped(now_s):
@@ -174,7 +179,7 @@ class Supervisor:
         reasons |= Reason.HOLD if self.holders else NONE
         reasons |= Reason.ESTOP if self.sources.estop_pressed else NONE
         reasons |= Reason.OVERRUN if self.ticks.overrun(now_s) else NONE
-        if _above(self.speed[0], _STANDSTILL) and self.envelope.obstructed(self.speed[0]):
+        if self.envelope.obstructed(self.speed[0]):
             reasons |= Reason.OBSTACLE
         wanted, driver = self._wanted(now_s), self.selection.driver
         observed_age_s = 0.0 if driver is None else driver.observed_age_s(now_s)
@@ -248,7 +253,7 @@ class Supervisor:
 
     @property
     def standing(self) -> bool:
-        return not _above(self.speed[0], _STANDSTILL) and self.limiter.last == ZERO
+        return not _above(self.speed[0], STANDSTILL) and self.limiter.last == ZERO
 
     def stop(self) -> Output:
         """The command of a process that ends, or whose tick failed: zero, disarmed."""

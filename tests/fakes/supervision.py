@@ -74,6 +74,8 @@ class Bench:
         self.room_m = 8.0
         self.thing: tuple[float, float] | None = None
         """Bearing (rad) and distance (m) of something in the room."""
+        self.half = False
+        """The scanner sees only what is ahead."""
         self.measured: tuple[float, float] | None = None
         """What odometry says; None: what was commanded."""
         self.pose = (0.0, 0.0)
@@ -121,6 +123,8 @@ class Bench:
         if self.sensors and self.scan and number % 5 == 0:
             scan = around(self.room_m, 0 if self.frozen == "scan" else number)
             scan = with_thing(scan, *self.thing) if self.thing else scan
+            if self.half:
+                scan = replace(scan, angle_min=-math.pi / 2, angle_increment=math.pi / BEAMS)
             stamp_s = self.ros_s - self.stamp_ages["scan"]
             sources.scan(replace(scan, stamp_s=stamp_s), self.now_s, self.ros_s)
 

@@ -307,6 +307,21 @@ def end_supervisor(number: signal.Signals) -> Deed:
     return deed
 
 
+def pause_supervisor(robot: PlayedRobot) -> None:
+    """It is stopped for half a second, as a machine that pauses does, and goes on: the base has stopped, and nothing old may be said."""
+    robot.supervisor.signal(signal.SIGSTOP)
+    threading.Event().wait(0.5)
+    robot.supervisor.signal(signal.SIGCONT)
+
+
+def megabyte(robot: PlayedRobot) -> None:
+    """One action with a megabyte of names, among the good ones."""
+    played = robot.slots["a"]
+    message = played.message()
+    message.joint_names = ["x" * 1_000_000]
+    played.publisher.publish(message)
+
+
 def press(robot: PlayedRobot) -> None:
     robot.estop.publish(Bool(data=True))
 
@@ -358,11 +373,11 @@ CASES = (
     Case("scan_all_nan", body(ranges=[NAN] * 360), "SAFE_STOP", "scan_bad", 200.0),
     Case("scan_all_zero", body(ranges=[0.0] * 360), "SAFE_STOP", "scan_bad", 200.0),
     Case("scan_of_no_beams", body(ranges=[NAN]), "SAFE_STOP", "scan_bad", 200.0),
-    Case("scan_frozen", body(ranges=[4.0] * 360), "SAFE_STOP", "scan_bad", 750.0),
+    Case("scan_frozen", body(ranges=[4.0] * 360), "SAFE_STOP", "scan_bad", 850.0),
     Case("scan_stamp_in_the_future", body(scan_stamp_offset_s=3600.0), "SAFE_STOP", "scan_bad", 200.0),
     Case("scan_stamp_an_hour_old", body(scan_stamp_offset_s=-3600.0), "SAFE_STOP", "scan_bad", 200.0),
     Case("odom_lost", body(odom_on=False), "SAFE_STOP", "odom_stale", AGE_MS + 80.0),
-    Case("odom_frozen", body(frozen_odom=True), "SAFE_STOP", "odom_bad", 650.0),
+    Case("odom_frozen", body(frozen_odom=True), "SAFE_STOP", "odom_bad", 750.0),
     Case("odom_not_finite", body(odom_value=NAN), "SAFE_STOP", "odom_bad", 100.0),
     Case("odom_stamp_in_the_future", body(odom_stamp_offset_s=3600.0), "SAFE_STOP", "odom_bad", 100.0),
     Case("battery_unknown", body(battery=NAN), "SAFE_STOP", "battery_stale", 700.0 + RAMP_MS),
@@ -384,6 +399,8 @@ CASES = (
     Case("switch_then_candidate_nan", slot("b", value=[NAN, 0.0]), "RUN", "non_finite", None, restart("b"), probation=True),
     Case("switch_then_candidate_late", slot("b", stamp_offset_s=-2.0), "RUN", "action_stale", None, restart("b"), probation=True),
     Case("switch_then_candidate_out_of_limits", slot("b", speed=3.0), "RUN", "out_of_limits", None, restart("b"), probation=True),
+    Case("action_of_a_megabyte", megabyte, "LATCHED", "wrong_width", 250.0),
+    Case("supervisor_paused", pause_supervisor, "SAFE_STOP", "overrun", 320.0, watch="odom"),
     Case("supervisor_killed", end_supervisor(signal.SIGKILL), "ENDED", "", 320.0, watch="odom"),
     Case("supervisor_terminated", end_supervisor(signal.SIGTERM), "ENDED", "", 200.0),
     Case("supervisor_interrupted", end_supervisor(signal.SIGINT), "ENDED", "", 200.0),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 
 from model_registry.core.errors import RefusedError
-from model_registry.core.robot import Safety, Source
+from model_registry.core.robot import Footprint, Safety, Source
 from stack.supervisor import report
 from stack.supervisor.state import Reason
 from tests.fakes.supervision import BODY, Bench, robot
@@ -262,6 +263,57 @@ def test_the_reaction_time_is_measured_and_adds_to_the_stopping_distance():
     slow.stamp_ages["scan"] = 0.3
     for bench in (quick, slow):
         bench.drive()
-        approach(bench, 1.0, 20)
+        approach(bench, 0.6, 20)
     assert status(slow)["envelope"]["reaction_ms"] - status(quick)["envelope"]["reaction_ms"] > 200
     assert slow.supervisor.envelope.cap < quick.supervisor.envelope.cap
+
+
+def test_a_scanner_that_was_away_for_a_minute_does_not_make_the_robot_crawl_afterwards():
+    bench = Bench()
+    bench.drive()
+    bench.scan = False
+    bench.tick(3000)
+    bench.scan = True
+    bench.tick(10)
+    assert status(bench)["envelope"]["reaction_ms"] < 700
+    bench.operator("arm")
+    bench.tick(60)
+    assert bench.outputs[-1].command[0] == pytest.approx(0.3)
+
+
+def test_wheels_without_power_look_frozen_and_a_reset_lets_them_try_again():
+    bench = Bench()
+    bench.drive()
+    bench.frozen, bench.measured = "odom", (0.0, 0.0)
+    bench.tick(60)
+    assert faulty(bench, "odom") == ("frozen", ["odom_bad"])
+    bench.tick(300)
+    assert isinstance(bench.operator("arm"), RefusedError)
+    bench.operator("reset")
+    bench.frozen, bench.measured = "", None
+    assert isinstance(bench.operator("arm"), dict)
+    bench.tick(60)
+    assert bench.state == "RUN"
+
+
+def test_odometry_that_trembles_around_zero_is_no_driving_into_what_is_not_seen():
+    bench = Bench()
+    bench.half = True
+    bench.speeds["a"] = (0.0, 0.5)
+    bench.tick(70)
+    bench.operator("arm")
+    for number in range(100):
+        bench.measured = (-0.004 * (number % 2), 0.5)
+        bench.tick()
+    assert (bench.state, status(bench)["reasons"]) == ("RUN", [])
+
+
+def test_a_box_before_a_wall_does_not_turn_its_corners_into_it():
+    config = replace(robot(), footprint=Footprint(0.5, 0.5, 0.3, round=False))
+    bench = Bench(config)
+    bench.room_m = 0.62  # round: the corners reach 0.583 m and have 2 cm of pad
+    bench.thing = (math.radians(60), 0.4)
+    bench.speeds["a"] = (0.0, 0.5)
+    bench.drive()
+    assert bench.outputs[-1].command[1] == 0.0
+    assert status(bench)["limited_by"] == ["obstacle"]

@@ -283,15 +283,54 @@ def test_a_late_select_does_not_bring_back_a_process_that_failed_its_probation(h
     assert isinstance(select(bench, probation_s=0), dict), "another process of it gets another chance"
 
 
-def test_a_process_that_failed_without_a_fallback_still_drives_and_only_its_probation_changes():
+@pytest.mark.parametrize("how", ["silence", "non_finite", "out_of_limits"])
+def test_a_process_that_failed_its_probation_without_a_fallback_drives_no_more(how):
     bench = driving_pair()
     select(bench, fallback=None)
-    misbehave(bench, "out_of_limits")
+    misbehave(bench, how)
     bench.tick(40)
-    assert status(bench)["reverted"]["to"] is None
-    assert isinstance(select(bench, probation_s=0), dict)
+    document = status(bench)
+    assert (document["reverted"]["to"], document["selected"]) == (None, None)
+    assert bench.outputs[-1].command == (0.0, 0.0)
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.tick(70)
+    assert isinstance(select(bench, probation_s=0), RefusedError)
+    assert "no_slot" in str(bench.operator("arm"))
     assert isinstance(select(bench, slot="a", release=OLD, fallback=None), dict)
-    assert isinstance(select(bench), RefusedError)
+
+
+def test_what_a_process_did_is_not_forgotten_because_another_one_speaks():
+    bench = Bench()
+    bench.drive()
+    bench.supervisor.actions.append(("a", bench.message("a", ((math.nan, 0.0),))))
+    bench.epoch = 2_000
+    bench.tick(1)
+    assert bench.state == "LATCHED"
+
+
+def test_an_emergency_stop_is_heard_among_many_words():
+    bench = Bench()
+    bench.drive()
+    bench.supervisor.voice.append("emergency stop")
+    for number in range(12):
+        bench.supervisor.voice.append(f"go to pillar {number}")
+    bench.tick()
+    assert bench.state == "LATCHED"
+
+
+@pytest.mark.parametrize("value", [7.0, -0.1, math.inf])
+def test_a_battery_level_that_is_no_fraction_is_unknown(value):
+    bench = Bench(robot(battery=True))
+    bench.supervisor.sources.charge(value, bench.now_s)
+    bench.tick(5)
+    assert status(bench)["blocking"] == ["battery_stale"]
+
+
+def test_every_status_can_be_sent_whatever_a_shadow_says():
+    bench = driving_pair()
+    bench.speeds["b"] = (1.7e308, -1.7e308)
+    bench.tick(70)
+    check(json.loads(reply_ok(status(bench))), "control", "reply")
 
 
 def test_a_late_candidate_is_reverted():

@@ -43,16 +43,16 @@ def test_no_threshold_leaves_what_robot_toml_allows(name, value):
 def test_a_lower_speed_limit_brakes_a_moving_robot_and_cannot_be_taken_back_while_it_moves():
     bench = Bench()
     bench.drive()
-    bench.supervisor.adjust("max_linear", 0.1)
+    bench.supervisor.adjust({"max_linear": 0.1})
     bench.tick(30)
     assert bench.outputs[-1].command[0] == pytest.approx(0.1)
     assert bench.state == "LIMITED"
     assert bench.supervisor.envelope.limited_by == ("speed",)
     with pytest.raises(RefusedError):
-        bench.supervisor.adjust("max_linear", 0.5)
+        bench.supervisor.adjust({"max_linear": 0.5})
     bench.operator("estop")
     bench.tick()
-    bench.supervisor.adjust("max_linear", 0.5)
+    bench.supervisor.adjust({"max_linear": 0.5})
 
 
 def test_a_higher_battery_floor_stops():
@@ -60,7 +60,7 @@ def test_a_higher_battery_floor_stops():
     bench.supervisor.sources.charge(0.5, bench.now_s)
     bench.tick()
     assert Reason.BATTERY_LOW not in bench.supervisor.machine.reasons
-    bench.supervisor.adjust("min_battery", 0.6)
+    bench.supervisor.adjust({"min_battery": 0.6})
     bench.tick()
     assert Reason.BATTERY_LOW in bench.supervisor.machine.reasons
 
@@ -68,7 +68,7 @@ def test_a_higher_battery_floor_stops():
 def test_an_older_observation_than_asked_for_stops():
     bench = Bench()
     bench.drive()
-    bench.supervisor.adjust("max_processing_time", 0.1)
+    bench.supervisor.adjust({"max_processing_time": 0.1})
     bench.stamp_age_s = 0.2
     bench.tick(6)
     assert not bench.supervisor.machine.armed
@@ -76,7 +76,7 @@ def test_an_older_observation_than_asked_for_stops():
 
 def test_a_smaller_deviation_makes_the_speed_rise_more_slowly_and_brakes_as_before():
     bench = Bench()
-    bench.supervisor.adjust("max_action_deviation", 0.05)
+    bench.supervisor.adjust({"max_action_deviation": 0.05})
     bench.tick(70)
     bench.operator("arm")
     start = len(bench.outputs)
@@ -86,3 +86,20 @@ def test_a_smaller_deviation_makes_the_speed_rise_more_slowly_and_brakes_as_befo
     bench.supervisor.voice.append("stop")
     bench.tick(2)
     assert bench.outputs[-2].command[0] - bench.outputs[-1].command[0] == pytest.approx(0.04)
+
+
+def test_a_smaller_deviation_does_not_keep_a_slot_from_slowing_down():
+    bench = Bench()
+    bench.drive()
+    bench.supervisor.adjust({"max_action_deviation": 0.002})
+    bench.speeds["a"] = (0.1, 0.0)
+    bench.tick(30)
+    assert bench.outputs[-1].command[0] == pytest.approx(0.1)
+
+
+def test_of_several_thresholds_all_are_set_or_none():
+    bench = Bench()
+    with pytest.raises(UsageError):
+        bench.supervisor.adjust({"max_linear": 0.1, "max_angular": 99.0})
+    bench.tick()
+    assert bench.supervisor.envelope.thresholds == OWN

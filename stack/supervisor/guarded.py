@@ -1,0 +1,60 @@
+"""One tick, from what has arrived to what is said, whatever fails in between: any exception commands zero at that tick and latches at the next."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol
+
+from stack.supervisor.state import Reason
+from stack.supervisor.supervisor import Output, Supervisor
+
+log = logging.getLogger(__name__)
+
+Decided = tuple[Output, float] | None
+"""What a tick will say, and when that was decided (monotonic s); None when deciding failed."""
+
+
+class Outside(Protocol):
+    """The topics. Each method may raise."""
+
+    def take(self, now_s: float, ros_s: float) -> None: ...
+
+    def publish(self, output: Output, now_s: float, deadline_s: float) -> None: ...
+
+    def publish_command(self, output: Output, deadline_s: float) -> None: ...
+
+
+class Guarded:
+    """The two halves of a tick. Called by the tick thread; only a zero that cannot be published ends it."""
+
+    def __init__(self, supervisor: Supervisor, outside: Outside) -> None:
+        self._supervisor, self._outside = supervisor, outside
+        self._failing = False
+
+    def decide(self) -> Decided:
+        now_s, ros_s = time.monotonic(), time.time()
+        try:
+            self._outside.take(now_s, ros_s)
+            return self._supervisor.tick(now_s, ros_s), now_s
+        except Exception:
+            self._fail("Deciding")
+            return None
+
+    def act(self, decided: Decided, deadline_s: float) -> None:
+        """Say what was decided."""
+        try:
+            if decided is None:
+                self._outside.publish_command(self._supervisor.stop(), deadline_s)
+            else:
+                self._outside.publish(*decided, deadline_s)
+                self._failing = False
+        except Exception:
+            self._fail("Publishing")
+            self._outside.publish_command(self._supervisor.stop(), deadline_s)
+
+    def _fail(self, what: str) -> None:
+        self._supervisor.trips.append(Reason.EXCEPTION)
+        if not self._failing:
+            log.exception("%s failed; the robot stops", what)
+        self._failing = True
