@@ -111,6 +111,7 @@ class Contract:
     horizon: int
     execute_steps: int
     control_hz: float
+    calibration: tuple[str, ...]
     goldens: tuple[Golden, ...]
     files: dict[str, Digest]
     licence: str
@@ -166,6 +167,7 @@ class Contract:
             horizon=action.integer("horizon", 1),
             execute_steps=action.integer("execute_steps", 1),
             control_hz=action.number("control_hz", 0.1, 1000.0),
+            calibration=reader.texts("calibration") if reader.has("calibration") else (),
             goldens=reader.objects("goldens", Golden.read),
             files=reader.table("files", Digest.parse),
             licence=reader.text("licence"),
@@ -185,7 +187,8 @@ class Contract:
             raise UsageError(f"{FILE_NAME}.goldens: a model without goldens cannot be proved; add at least one")
         for path in self.files:
             check_path(path, f"{FILE_NAME}.files")
-        named = [*self.graphs.values(), self.tokenizer, self.normalization, *(golden.path for golden in self.goldens)]
+        vectors = (*self.calibration, *(golden.path for golden in self.goldens))
+        named = [*self.graphs.values(), self.tokenizer, self.normalization, *vectors]
         if missing := [path for path in named if path not in self.files]:
             raise UsageError(f"{FILE_NAME}.files: {missing[0]!r} is used and not listed with its digest")
 

@@ -41,6 +41,7 @@ class Layout:
     serving = _Below("root", "serve.lock")
     models = _Below("root", "models")
     engines = _Below("root", "engines")
+    releases = _Below("root", "releases")
     ingest = _Below("root", "ingest")
     logs = _Below("root", "logs")
     robot_toml = _Below("etc", "robot.toml")
@@ -72,7 +73,7 @@ class Layout:
         return () if self == Layout.default() else ("--root", str(self.root))
 
     def release(self, digest: Digest) -> Path:
-        return self.root / "releases" / digest.hex
+        return self.releases / digest.hex
 
     def slot(self, slot: str) -> Path:
         return self.root / "slots" / slot

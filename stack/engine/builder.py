@@ -1,31 +1,37 @@
 """Builds an engine once per key, proves it on this device and records the verdict beside it: `gate.json`, then `ready`.
 
-Its folder appears by rename when every byte of it is on the disk; damaged ones are put aside.
+Its folder appears by rename when every byte of it is on the disk; a damaged one is put aside and built once more. What an interrupted build
+left is a folder or file with a leading dot and the suffix .tmp; the next build and `gc` take it away.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError
+from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.files import Files, held, sync_tree
 from model_registry.core.gate import Check, GateResult
+from model_registry.core.layout import Layout
 from model_registry.core.release import Release
-from stack.engine import gates
+from stack.engine import gates, worker
 from stack.engine.backends import Choice, choose
+from stack.engine.goldens import read_goldens
 from stack.engine.key import document, engine_key
 from stack.engine.normalization import Normalization
 
 KEY_FILE = "key.json"
 GATE_FILE = "gate.json"
 READY_FILE = "ready"
+TIMING = ".timing"
+_YOUNG_S = 3600.0  # an engine is linked from its release only after it was proved
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """An intact engine. `built` is false when it was already there; `seconds` is what building took."""
+    """An intact engine. `built` is false when it was already there; `seconds` is what building took; `precision` was read back from it."""
 
     key: str
     folder: Path
     built: bool
     seconds: float
     size_bytes: int
+    backend: str
+    precision: str
 
 
 def plan(folder: Path) -> Plan:
@@ -76,41 +84,101 @@ def check(folder: Path, key: str) -> Built:
         raise NotFoundError(f"{folder}: no such engine; build it first")
     try:
         reader = Reader(parse((folder / KEY_FILE).read_bytes(), KEY_FILE), KEY_FILE)
-        name, digest, size = reader.text("file"), reader.digest("digest"), reader.integer("bytes")
-        reader.integer("schema", 1)
+        reader.schema()
+        parts, size, precision = reader.table("files", Digest.parse), reader.integer("bytes"), reader.text("precision")
         fields = reader.mapping("key")
         reader.done()
         if engine_key(fields) != key or folder.name != key:
             raise IntegrityError(f"{folder}: this engine was built for another model, recipe or device; build it again")
-        digest.check_file(folder / name, f"{folder}: {name}")
+        if not parts or size != sum((folder / name).stat().st_size for name in parts):
+            raise IntegrityError(f"{folder}: its files are not those that were built; build it again")
+        for name, digest in parts.items():
+            digest.check_file(folder / name, f"{folder}: {name}")
+    except UsageError as error:
+        raise IntegrityError(f"{folder}: {error}; build it again") from error
     except OSError as error:
         raise IntegrityError(f"{folder}: {error.filename} cannot be read ({error.strerror}); build it again") from error
-    return Built(key, folder, False, 0.0, size)
+    backend = Reader(fields, KEY_FILE).child("backend").text("name")
+    return Built(key, folder, False, 0.0, size, backend, precision)
 
 
-def build(what: Plan, engines: Path, files: Files) -> Built:
-    """Return the engine of `what`, building it when it is not there or not intact. Hold `lock` around it."""
+def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None) -> Built:
+    """Return the engine of `what`, building it when it is not there or not intact. Hold `lock` around it.
+
+    Raises HomeportError, and IncompatibleError when what was built is not in the precision that the release asks for.
+    """
     folder = engines / what.key
     if folder.exists():
         try:
             return check(folder, what.key)
-        except HomeportError:
+        except HomeportError as error:
+            say(f"Putting a damaged engine aside: {error}.")
             aside = folder.with_name(f"{folder.name}.bad")  # the newest damaged one is kept, for whoever asks why
             shutil.rmtree(aside, ignore_errors=True)
             files.rename(folder, aside)
     start = time.monotonic()
     what.contract.check_files(what.model)
-    temporary = engines / f".{what.key}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    files.make_folder(temporary)
-    what.choice.kind.build(what.model, what.contract, what.release.overrides, temporary)
-    engine = temporary / what.choice.kind.FILE
-    size, digest = engine.stat().st_size, str(Digest.of_file(engine))
-    record = {"schema": 1, "key": what.fields, "file": engine.name, "digest": digest, "bytes": size}
-    files.write(temporary / KEY_FILE, dump(record))
-    sync_tree(temporary)
-    files.rename(temporary, folder)
-    return Built(what.key, folder, True, time.monotonic() - start, size)
+    _sweep(engines)
+    temporary, scratch = (engines / f".{what.key}{suffix}.tmp" for suffix in ("", ".scratch"))
+    try:
+        for each in (temporary, scratch, engines / TIMING):
+            files.make_folder(each)
+        precision = _make(what, temporary, scratch, engines / TIMING, say)
+        parts = sorted(path for path in temporary.iterdir())
+        digests, size = {path.name: str(Digest.of_file(path)) for path in parts}, sum(p.stat().st_size for p in parts)
+        record = {"schema": 1, "key": what.fields, "files": digests, "bytes": size, "precision": precision}
+        files.write(temporary / KEY_FILE, dump(record))
+        sync_tree(temporary)
+        files.rename(temporary, folder)
+    finally:
+        _sweep(engines)
+    return replace(check(folder, what.key), built=True, seconds=time.monotonic() - start)
+
+
+def _make(what: Plan, target: Path, scratch: Path, timing: Path, say: Callable[[str], None]) -> str:
+    """Let a child build. What it measured is kept for this device and these versions, whatever the model."""
+    place = Digest.of(dump([what.fields["backend"], what.fields["device"]])).hex
+    order = worker.Order(
+        what.choice.name,
+        what.release.recipe.precision,
+        what.release.overrides,
+        str(what.model),
+        str(target),
+        str(scratch),
+        str(timing / f"{place}.cache"),
+    )
+    built, asked = worker.build(order, say), what.release.recipe.precision
+    if built != asked:
+        raise IncompatibleError(
+            f"model {what.contract.name} {what.contract.version}: {what.choice.name} built {built} here, and the release asks for {asked};"
+            " ask for what this device computes, or choose another backend"
+        )
+    return built
+
+
+def _sweep(engines: Path) -> None:
+    """Remove what builds that were killed have left; nobody else builds under this lock."""
+    for path in [*engines.glob(".*.tmp"), *(engines / TIMING).glob(".*.tmp")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def collect(layout: Layout, now: float) -> list[str]:
+    """Remove engines that no release links to, damaged ones and leftovers; the names of those. Hold `lock` around it.
+
+    `now`: seconds since the epoch. An engine younger than an hour stays: its release may be about to link it.
+    """
+    _sweep(layout.engines)
+    used = {link.resolve().name for link in layout.releases.glob("*/engine")}
+    removed = []
+    for folder in sorted(layout.engines.glob("[!.]*")):
+        old = now - folder.stat().st_mtime > _YOUNG_S
+        if folder.suffix == ".bad" or (folder.name not in used and old):
+            shutil.rmtree(folder)
+            removed.append(folder.name)
+    return removed
 
 
 def lock(engines: Path, timeout_s: float = 600.0) -> AbstractContextManager[None]:
@@ -136,11 +204,11 @@ def _run(what: Plan, folder: Path) -> GateResult:
     recipe = what.release.recipe
     try:
         what.contract.check_files(what.model)
-        samples = gates.read_goldens(what.model, what.contract, recipe.precision)
+        samples = read_goldens(what.model, what.contract, recipe.precision)
         units = Normalization.load(what.model, what.contract)
         backend = what.choice.kind(recipe.precision)
         backend.load(folder, what.contract)
-        return gates.prove(backend, samples, what.contract, units, recipe)
+        return gates.prove(backend, samples, what.contract, units, recipe, degraded=what.choice.degraded)
     except HomeportError as error:  # an engine that cannot even be tried
         return GateResult.of("prove", [Check("loads", None, None, False, str(error))])
 

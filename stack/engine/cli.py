@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +30,7 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def build(release: RELEASE, root: ROOT = None, as_json: JSON = False) -> None:
     """Build a release's engine for this device, prove it and link it into the release folder."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # leave no half-built engine
     _make(release, Layout.at(root), as_json, build_it=True)
 
 
@@ -46,7 +49,9 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
         _progress(f"Not available here: {reason}.")
     with builder.lock(engines):
         _progress(f"Engine {what.key[:12]} of {what.contract.name} {what.contract.version} on {what.choice.name}.")
-        built = builder.build(what, engines, files) if build_it else builder.check(engines / what.key, what.key)
+        built = (
+            builder.build(what, engines, files, _progress) if build_it else builder.check(engines / what.key, what.key)
+        )
         _progress(f"Built in {built.seconds:.1f} s." if built.built else "It is there and intact.")
         result = builder.prove(what, built.folder, files)
         if os.access(release, os.W_OK):  # in a container only the agent may write there; it does the same
@@ -70,8 +75,20 @@ def list_command(root: ROOT = None, as_json: JSON = False) -> None:
     """List the engines on this robot."""
     folders = sorted(folder for folder in Layout.at(root).engines.glob("[!.]*") if folder.is_dir())
     rows = [_describe(folder) for folder in folders]
-    lines = [f"{row['key']}  {row['verdict']}  {row['bytes']} bytes" for row in rows]
+    lines = [
+        f"{row['key']}  {row['verdict']}  {row['backend']} {row['precision']}  {row['bytes']} bytes" for row in rows
+    ]
     for line in [json.dumps(rows, sort_keys=True)] if as_json else lines:
+        typer.echo(line)
+
+
+@app.command()
+def gc(root: ROOT = None, as_json: JSON = False) -> None:
+    """Remove engines that no release links to, damaged ones, and what interrupted builds left."""
+    layout = Layout.at(root)
+    with builder.lock(layout.engines):
+        removed = builder.collect(layout, time.time())
+    for line in [json.dumps(removed)] if as_json else removed:
         typer.echo(line)
 
 
@@ -89,12 +106,13 @@ def show(key: Annotated[str, typer.Argument(help="Engine key, or its first chara
 
 def _describe(folder: Path) -> dict[str, object]:
     try:
-        size = builder.check(folder, folder.name).size_bytes
+        found = builder.check(folder, folder.name)
     except HomeportError:
-        return {"key": folder.name, "verdict": "damaged", "bytes": 0}
+        return {"key": folder.name, "verdict": "damaged", "bytes": 0, "backend": None, "precision": None}
     gate = folder / builder.GATE_FILE
     verdict = Reader(parse(gate.read_bytes(), gate.name), gate.name).text("verdict") if gate.exists() else "not proved"
-    return {"key": folder.name, "verdict": verdict, "bytes": size}
+    made = {"backend": found.backend, "precision": found.precision}
+    return {"key": folder.name, "verdict": verdict, "bytes": found.size_bytes, **made}
 
 
 def _progress(text: str) -> None:

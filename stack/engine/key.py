@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from model_registry.core.contract import Contract
@@ -16,6 +17,7 @@ from model_registry.core.documents import dump
 from model_registry.core.release import Release
 from stack.engine.backends import Identity
 
+CONVERSION = 1  # rises when the same model would be converted or built to other bytes
 _WEIGHTS = frozenset({".data", ".safetensors"})
 _CPU_INFO = Path("/proc/cpuinfo")
 _POWER_MODE = Path("/var/lib/nvpmodel/status")  # Jetson only
@@ -37,8 +39,9 @@ def cpu_identity(cpu_info: Path = _CPU_INFO) -> dict[str, str]:
 
 def document(contract: Contract, release: Release, identity: Identity) -> dict[str, object]:
     """Everything an engine depends on. The budget is in it too: `ready` is a promise about that budget."""
-    graphs, recipe = set(contract.graphs.values()), release.recipe
-    heavy = [path for path in contract.files if path in graphs or PurePosixPath(path).suffix in _WEIGHTS]
+    recipe = release.recipe
+    parts = {*contract.graphs.values(), *(contract.calibration if recipe.precision == "int8" else ())}
+    heavy = [path for path in contract.files if path in parts or PurePosixPath(path).suffix in _WEIGHTS]
     power_mode = _POWER_MODE.read_text(encoding="utf-8").strip() if os.access(_POWER_MODE, os.R_OK) else None
     options = {name: value for name, value in release.overrides.items() if name.startswith(f"{identity.name}_")}
     return {
@@ -59,9 +62,17 @@ def document(contract: Contract, release: Release, identity: Identity) -> dict[s
             "peak_memory_bytes": recipe.peak_memory_bytes,
             "options": options,
         },
-        "backend": asdict(identity),
-        "device": {"cpu": cpu_identity(), "driver": None, "power_mode": power_mode},
+        "backend": {"name": identity.name, "versions": identity.versions, "precision": identity.precision},
+        "conversion": {"code": CONVERSION, "onnx": None if recipe.precision == "fp32" else _onnx_version()},
+        "device": {"cpu": cpu_identity(), "gpu": identity.device, "power_mode": power_mode},
     }
+
+
+def _onnx_version() -> str | None:
+    try:
+        return metadata.version("onnx")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def engine_key(fields: dict[str, object]) -> str:

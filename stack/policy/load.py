@@ -8,6 +8,7 @@ from pathlib import Path
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, RefusedError
+from model_registry.core.gate import PASSING
 from model_registry.core.layout import Layout, linked_release
 from model_registry.core.release import Release
 from model_registry.core.robot import Robot
@@ -78,7 +79,10 @@ def proved_engine(folder: Path, key: str) -> Path:
     if not (engine / builder.READY_FILE).exists():
         raise RefusedError(f"{engine}: was not proved on this device; run `engine prove`")
     result = folder / "prove.json"
-    if result.exists() and Reader(parse(result.read_bytes(), "prove.json"), "prove.json").text("verdict") != "healthy":
+    if (
+        result.exists()
+        and Reader(parse(result.read_bytes(), "prove.json"), "prove.json").text("verdict") not in PASSING
+    ):
         raise RefusedError(f"{folder}: its engine failed the gate `prove`; read prove.json")
     return engine
 

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from model_registry.core.digest import Digest
 from stack.models import package
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.package import IMAGE_SIZE, SECTORS, Golden
@@ -43,3 +45,20 @@ def make_tiny_model(folder: Path, version: str = "1.0.0", wrong_by: float = 0.0,
         goldens.append(Golden(name, image, tokens, lidar, action))
     package.finish(folder, package.contract(version, STEPS, TOKENS), goldens)
     return folder
+
+
+def add_calibration(model: Path, sets: int = 8) -> Path:
+    """Give a model folder `sets` sets of random inputs to choose int8 scales by, and return it."""
+    rng = np.random.default_rng(11)
+    fields = json.loads((model / "vla.json").read_bytes())
+    arrays = {
+        item["name"]: rng.integers(2, 20, (sets, *item["shape"])).astype(np.int64)
+        if item["dtype"] == "int64"
+        else rng.random((sets, *item["shape"])).astype(np.float32)
+        for item in fields["inputs"]
+    }
+    np.savez(model / "calibration.npz", **arrays)
+    fields["calibration"] = ["calibration.npz"]
+    fields["files"]["calibration.npz"] = str(Digest.of_file(model / "calibration.npz"))
+    (model / "vla.json").write_text(json.dumps(fields))
+    return model

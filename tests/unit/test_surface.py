@@ -13,7 +13,7 @@ HOMEPORT = {
     "release": {"create", "show", "verify", "list", "pull"},
     "keys": {"generate", "show"},
     "image": {"inspect"},
-    "engine": {"build", "prove", "list", "show"},
+    "engine": {"build", "prove", "list", "show", "gc"},
 }
 AGENT = {"serve", "run-slot", "stage", "switch", "commit", "rollback", "status", "hold", "unhold", "arm", "reset"}
 CORE = {

@@ -6,8 +6,8 @@ A backend's library is imported only when it is chosen, so that a machine withou
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -23,24 +23,45 @@ Options = Mapping[str, float | str | bool]
 
 @dataclass(frozen=True)
 class Identity:
-    """What a backend really is: its name, the versions of its libraries and driver, and the precision it computes in."""
+    """What a backend really is: its name, the versions of its libraries and driver, its precision, and the device it needs besides a CPU."""
 
     name: str
     versions: dict[str, str]
     precision: str
+    device: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One build: the model, what to make of it, and the empty folder `target` for the engine's files.
+
+    `scratch` is thrown away afterwards; `timing` is a file that outlives the build, for what a builder measured; `say` takes progress lines.
+    """
+
+    model: Path
+    contract: Contract
+    precision: str
+    options: Options
+    target: Path
+    scratch: Path
+    timing: Path
+    say: Callable[[str], None] = lambda text: None
 
 
 class Backend(Protocol):
-    """Runs one engine, the file `FILE` in a folder of its own. One thread calls it at a time."""
+    """Runs one engine, the file `FILE` (and what belongs to it) in a folder of its own. One thread calls it at a time."""
 
     FILE: ClassVar[str]
     identity: Identity
+    device_bytes: int
+    """What a loaded engine holds of a memory that is not this process's own; 0 on a CPU."""
 
     def __init__(self, precision: str) -> None: ...
 
     @staticmethod
-    def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
-        """Turn a model into the engine in the folder `target`. Raises HomeportError."""
+    def build(job: Job) -> str:
+        """Make the engine; the precision that was read back from it. Raises HomeportError."""
+        ...
 
     def load(self, engine: Path, contract: Contract) -> None:
         """Open a built engine. Raises HomeportError when its inputs or output are not those of the contract."""
@@ -48,6 +69,9 @@ class Backend(Protocol):
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         """The contract's inputs by name -> float32 [1, horizon, dims], not yet in units."""
         ...
+
+    def close(self) -> None:
+        """Give back what the engine holds. The backend can load another one afterwards."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +88,20 @@ class Choice:
         return bool(self.skipped)
 
 
-_CLASSES = {"onnxruntime": "OnnxRuntime", "null": "Null"}
+_CLASSES = {
+    "onnxruntime": "OnnxRuntime",
+    "tensorrt": "TensorRT",
+    "torch_tensorrt": "TorchTensorRT",
+    "torch": "Torch",
+    "null": "Null",
+}
 
 
 def choose(names: tuple[str, ...]) -> Choice:
     """Take the first of `names` that is available here. Raises IncompatibleError when none is."""
     skipped: list[str] = []
     for name in names:
-        if name not in _CLASSES:
-            skipped.append(f"{name}: this version has no such backend")
-            continue
-        try:
+        try:  # a backend whose device is missing raises ImportError as well
             kind = getattr(importlib.import_module(f"{__name__}.{name}"), _CLASSES[name])
         except ImportError as error:
             skipped.append(f"{name}: {error}")
@@ -83,3 +110,15 @@ def choose(names: tuple[str, ...]) -> Choice:
     raise IncompatibleError(
         f"no backend of the release runs here ({'; '.join(skipped)}); add one that does to engine.backends"
     )
+
+
+def check_ends(what: str, contract: Contract, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
+    """Whether a graph takes exactly what its contract gives it and gives what is used. Values: (dtype name, shape). Raises IncompatibleError."""
+    wanted = {item.name: (item.dtype, item.shape) for item in contract.inputs}
+    output = {contract.output: ("float32", contract.output_shape)}
+    found = {name: outputs[name] for name in output if name in outputs} or outputs
+    for kind, have, want in (("inputs", inputs, wanted), ("output", found, output)):
+        if dict(have) != want:
+            raise IncompatibleError(
+                f"model {contract.name} {contract.version}: the {kind} of {what} are {dict(have)}, vla.json says {want}; pack the model again"
+            )

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
-from stack.engine.backends import Identity, Options, Tensor
+from stack.engine.backends import Identity, Job, Tensor
 
 
 class Null:
     """Sleeps, or keeps a core busy, for `ms` milliseconds."""
 
     FILE: ClassVar[str] = "engine.json"
+    device_bytes = 0
 
     def __init__(self, precision: str = "fp32", ms: float = 0.0, busy: bool = False) -> None:
         self.identity = Identity("null", {}, "fp32")
@@ -30,9 +31,11 @@ class Null:
         self._output: NDArray[np.float32] = np.zeros((1, 1, 1), dtype=np.float32)
 
     @staticmethod
-    def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
-        note = {"ms": float(options.get("null_ms", 0.0)), "busy": bool(options.get("null_busy", False))}
-        (target / Null.FILE).write_bytes(dump(note))
+    def build(job: Job) -> str:
+        """Nothing is computed, in any precision."""
+        note = {"ms": float(job.options.get("null_ms", 0.0)), "busy": bool(job.options.get("null_busy", False))}
+        (job.target / Null.FILE).write_bytes(dump(note))
+        return job.precision
 
     def load(self, engine: Path, contract: Contract) -> None:
         reader = Reader(parse((engine / self.FILE).read_bytes(), self.FILE), self.FILE)
@@ -47,3 +50,6 @@ class Null:
         while time.monotonic() < end:
             pass
         return self._output.copy()
+
+    def close(self) -> None:
+        """Nothing is held."""

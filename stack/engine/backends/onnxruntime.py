@@ -1,9 +1,11 @@
-"""ONNX Runtime on the CPU. The engine is its own optimised model, saved as .onnx: byte-identical every time it is built."""
+"""ONNX Runtime on the CPU, or on CUDA where this build of it has that provider.
+
+The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are bound, not copied: the
+output's buffer is made once, an input is bound again only when it is another array than last time.
+"""
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -14,46 +16,37 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from model_registry.core.contract import Contract
-from model_registry.core.errors import HomeportError, IncompatibleError
-from stack.engine.backends import Identity, Options, Tensor
+from model_registry.core.errors import HomeportError
+from stack.engine.backends import Identity, Job, Tensor, check_ends
+from stack.engine.machine import available_cores
 
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _SMALL_BYTES = 16 << 20  # below this a second thread costs more in waking than it saves in computing
-_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
+_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 _ERRORS = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def available_cores() -> int:
-    """Whole cores this process may use: the smaller of its affinity and its control group's quota."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = _QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, math.floor(int(quota) / int(period))))
 
 
 class OnnxRuntime:
     """An open session."""
 
     FILE: ClassVar[str] = "engine.onnx"
+    device_bytes = 0
 
     def __init__(self, precision: str) -> None:
-        self.identity = Identity("onnxruntime", {"onnxruntime": onnxruntime.__version__}, precision)
+        versions = {"onnxruntime": onnxruntime.__version__, "provider": _provider()}
+        self.identity = Identity("onnxruntime", versions, precision)
 
     @staticmethod
-    def build(model: Path, contract: Contract, options: Options, target: Path) -> None:
+    def build(job: Job) -> str:
         """Raises IncompatibleError when there is not exactly one graph."""
-        if len(contract.graphs) != 1:
-            raise IncompatibleError(
-                f"model {contract.name} {contract.version}: onnxruntime builds one graph, this model has {len(contract.graphs)}; "
-                "choose another backend or export it as one graph"
-            )
-        session = _options(1)
-        session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        session.optimized_model_filepath = str(target / OnnxRuntime.FILE)
-        graph = model / next(iter(contract.graphs.values()))
-        _open(graph, session, "ONNX Runtime cannot build it", "export the model again")
+        from stack.engine import precision
+        from stack.engine.backends.graphs import bake, read
+
+        options, engine = _options(1), job.target / OnnxRuntime.FILE
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.optimized_model_filepath = str(engine)
+        _open(bake(job), options, "ONNX Runtime cannot build it", "export the model again or choose another precision")
+        return precision.of_graph(read(engine))
 
     def load(self, engine: Path, contract: Contract) -> None:
         path = engine / self.FILE
@@ -62,12 +55,32 @@ class OnnxRuntime:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_cpu_mem_arena = size >= _SMALL_BYTES
         self._session = _open(path, options, "cannot be loaded", "build the engine again")
-        _check(self._session, contract)
-        self._outputs = [contract.output]
+        inputs, outputs = (
+            {item.name: (_DTYPES.get(item.type, item.type), tuple(item.shape)) for item in part}
+            for part in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        check_ends("its graph", contract, inputs, outputs)
+        self._binding = self._session.io_binding()
+        self._bound: dict[str, Tensor] = {}
+        self._output: NDArray[np.float32] = np.zeros(contract.output_shape, dtype=np.float32)
+        address = self._output.ctypes.data
+        self._binding.bind_output(contract.output, "cpu", 0, np.float32, self._output.shape, address)
 
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = self._session.run(self._outputs, dict(inputs))[0]
-        return result
+        for name, value in inputs.items():
+            if self._bound.get(name) is not value:
+                whole = value if value.flags.c_contiguous else value.copy()  # binding would copy it once, in silence
+                self._binding.bind_cpu_input(name, whole)
+                self._bound[name] = whole
+        self._session.run_with_iobinding(self._binding)
+        return self._output.copy()
+
+    def close(self) -> None:
+        del self._binding, self._session
+
+
+def _provider() -> str:
+    return _CUDA if _CUDA in onnxruntime.get_available_providers() else _CPU
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -81,20 +94,13 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _open(graph: Path, options: onnxruntime.SessionOptions, failure: str, remedy: str) -> onnxruntime.InferenceSession:
+    wanted = _provider()
     try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(graph), options, providers=list(dict.fromkeys((wanted, _CPU))))
     except _ERRORS as error:
         raise HomeportError(f"{graph}: {failure} ({' '.join(str(error).split())[:200]}); {remedy}") from error
-
-
-def _check(session: onnxruntime.InferenceSession, contract: Contract) -> None:
-    found = {item.name: (item.type, tuple(item.shape)) for item in session.get_inputs()}
-    wanted = {item.name: (_TYPES[item.dtype], item.shape) for item in contract.inputs}
-    output = {item.name: (item.type, tuple(item.shape)) for item in session.get_outputs()}
-    wanted_output = {contract.output: (_TYPES["float32"], contract.output_shape)}
-    for kind, have, want in (("inputs", found, wanted), ("output", output, wanted_output)):
-        # A graph may give more than is used, and must take exactly what it is given.
-        if have != want and (kind == "inputs" or have.get(contract.output) != want[contract.output]):
-            raise IncompatibleError(
-                f"model {contract.name} {contract.version}: the {kind} of its graph are {have}, vla.json says {want}; pack the model again"
-            )
+    if session.get_providers()[0] != wanted:  # it falls back in silence
+        raise HomeportError(
+            f"{graph}: {wanted} did not start and ONNX Runtime took {session.get_providers()[0]}; {remedy}"
+        )
+    return session

@@ -11,7 +11,8 @@ import pytest
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
 from stack.engine.backends.null import Null
-from stack.engine.backends.onnxruntime import OnnxRuntime, available_cores
+from stack.engine.backends.onnxruntime import OnnxRuntime
+from tests.fakes.jobs import build_and_load, make_job
 from tests.fakes.tiny import STEPS, make_tiny_model
 
 
@@ -25,14 +26,12 @@ def inputs(contract: Contract) -> dict[str, np.ndarray]:
 
 
 def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Path) -> None:
-    contract = Contract.load(model)
-    OnnxRuntime.build(model, contract, {}, tmp_path)
-    backend = OnnxRuntime("fp32")
-    backend.load(tmp_path, contract)
+    job = make_job(model, tmp_path)
+    contract, backend = job.contract, build_and_load(OnnxRuntime, job)
     first, second = backend.infer(inputs(contract)), backend.infer(inputs(contract))
     assert first.shape == (1, STEPS, 2) and first.dtype == np.float32
     assert np.array_equal(first, second)
-    assert set(backend.identity.versions) == {"onnxruntime"}
+    assert backend.identity.versions["provider"] == "CPUExecutionProvider"
 
 
 @pytest.mark.parametrize(
@@ -46,29 +45,48 @@ def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Pa
     ],
 )
 def test_a_graph_that_is_not_what_its_contract_says_is_refused(model: Path, tmp_path: Path, change) -> None:
-    contract = Contract.load(model)
-    OnnxRuntime.build(model, contract, {}, tmp_path)
+    job = make_job(model, tmp_path)
+    OnnxRuntime.build(job)
     with pytest.raises(IncompatibleError, match=r"vla\.json says"):
-        OnnxRuntime("fp32").load(tmp_path, change(contract))
+        OnnxRuntime("fp32").load(job.target, change(job.contract))
 
 
 def test_a_graph_that_is_no_graph_is_one_clear_error(model: Path, tmp_path: Path) -> None:
     (model / "policy.onnx").write_bytes(b"not a graph")
     with pytest.raises(HomeportError, match="export the model again") as error:
-        OnnxRuntime.build(model, Contract.load(model), {}, tmp_path)
+        OnnxRuntime.build(make_job(model, tmp_path))
     assert "\n" not in str(error.value)
 
 
 def test_a_model_of_several_graphs_is_refused(model: Path, tmp_path: Path) -> None:
-    contract = Contract.load(model)
+    job = make_job(model, tmp_path)
+    parts = {"vision": "policy.onnx", "head": "policy.onnx"}
     with pytest.raises(IncompatibleError, match="one graph"):
-        OnnxRuntime.build(
-            model, replace(contract, graphs={"vision": "policy.onnx", "head": "policy.onnx"}), {}, tmp_path
-        )
+        OnnxRuntime.build(replace(job, contract=replace(job.contract, graphs=parts)))
 
 
-def test_at_least_one_core_is_available() -> None:
-    assert available_cores() >= 1
+def test_an_input_that_is_written_again_or_is_another_array_is_what_is_computed(model: Path, tmp_path: Path) -> None:
+    backend = build_and_load(OnnxRuntime, make_job(model, tmp_path))
+    given = inputs(Contract.load(model))
+    before = backend.infer(given)
+    given["lidar"][:] = 3.0
+    rewritten = backend.infer(given)
+    other = backend.infer({**given, "lidar": given["lidar"].copy()})
+    strided = np.asfortranarray(np.repeat(given["image"], 2, axis=3))[..., ::2]
+    assert not np.array_equal(before, rewritten)
+    assert np.array_equal(rewritten, other)
+    assert np.array_equal(rewritten, backend.infer({**given, "image": strided}))
+    strided[:] = 5.0
+    assert not np.array_equal(rewritten, backend.infer({**given, "image": strided}))
+
+
+def test_an_engine_that_was_closed_can_be_opened_again(model: Path, tmp_path: Path) -> None:
+    job = make_job(model, tmp_path)
+    backend = build_and_load(OnnxRuntime, job)
+    first = backend.infer(inputs(job.contract))
+    backend.close()
+    backend.load(job.target, job.contract)
+    assert np.array_equal(first, backend.infer(inputs(job.contract)))
 
 
 @pytest.mark.parametrize("busy", [True, False])

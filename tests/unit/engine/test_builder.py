@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from stack.engine import builder
 from stack.engine.backends import choose
+from stack.engine.key import engine_key
 from stack.policy.load import proved_engine
 from tests.fakes.robot import add_model, build_engine, release_fields, stage
 from tests.fakes.tiny import make_tiny_model
@@ -62,6 +64,52 @@ def test_a_damaged_engine_is_put_aside_and_built_once_more(root: Path) -> None:
         assert again.built and engine.read_bytes() == good
     bad = [path.name for path in built.folder.parent.iterdir() if path.suffix == ".bad"]
     assert bad == [f"{built.key}.bad"]
+
+
+def damaged(good: bytes) -> Iterator[bytes]:
+    """Truncated at every eighth of its length, empty, longer, and with one bit flipped in 24 places."""
+    for eighths in range(8):
+        yield good[: len(good) * eighths // 8]
+    yield good + b"\0"
+    for place in range(24):
+        data = bytearray(good)
+        data[(len(good) - 1) * place // 23] ^= 1 << place % 8
+        yield bytes(data)
+
+
+@pytest.mark.parametrize("name", ["key.json", "engine.onnx"])
+def test_every_kind_of_damage_is_detected_before_an_engine_is_used(root: Path, name: str) -> None:
+    folder = staged(root)
+    assert build_engine(root, folder).passed
+    engine = (folder / "engine").resolve()
+    good, detected = (engine / name).read_bytes(), 0
+    for bad in damaged(good):
+        (engine / name).write_bytes(bad)
+        with pytest.raises(HomeportError):
+            proved_engine(folder, engine.name)
+        detected += 1
+    assert detected == 33
+    (engine / name).write_bytes(good)
+    assert proved_engine(folder, engine.name) == engine
+
+
+def test_an_engine_of_an_earlier_driver_or_library_is_stale(root: Path) -> None:
+    folder = staged(root)
+    assert build_engine(root, folder).passed
+    what = builder.plan(folder)
+    device = {**what.fields["device"], "gpu": {"driver": "580.1"}}  # type: ignore[dict-item]
+    with pytest.raises(IncompatibleError, match="build it again"):
+        proved_engine(folder, engine_key({**what.fields, "device": device}))
+
+
+def test_an_engine_whose_files_are_named_from_elsewhere_is_refused(root: Path) -> None:
+    built = build(root, staged(root))
+    record = json.loads((built.folder / "key.json").read_bytes())
+    (built.folder.parent / "outside").write_bytes(b"")
+    record["files"] = {"../outside": str(Digest.of(b""))}
+    (built.folder / "key.json").write_text(json.dumps(record))
+    with pytest.raises(IntegrityError):
+        builder.check(built.folder, built.key)
 
 
 @pytest.mark.parametrize("damage", ["key.json", "engine.onnx"])
@@ -115,7 +163,7 @@ def test_a_first_choice_that_is_not_here_makes_a_visible_second_choice() -> None
 
 def test_a_release_without_a_backend_for_this_machine_is_refused() -> None:
     with pytest.raises(IncompatibleError, match="tensorrt"):
-        choose(("tensorrt", "torch"))
+        choose(("tensorrt", "torch_tensorrt"))
 
 
 def test_a_null_engine_remembers_its_time(root: Path) -> None:

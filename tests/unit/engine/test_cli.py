@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from model_registry.core.files import Files
 from tests.fakes.robot import add_model, release_fields, stage
+from tests.fakes.ros import wait_until
 from tests.fakes.schemas import check
 from tests.fakes.tiny import make_tiny_model
 
@@ -64,10 +68,11 @@ def test_build_prints_its_result_as_json_and_its_progress_apart(root: Path) -> N
     check(body["gate"], "gate")
     assert body["gate"]["verdict"] == "healthy" and body["built"]
     assert (folder / "engine").resolve().name == body["key"]
-    assert "Engine" in done.stderr
+    assert "Engine" in done.stderr and "Building in process" in done.stderr
 
     rows = json.loads(engine("list", "--root", root, "--json").stdout)
-    assert rows == [{"key": body["key"], "verdict": "healthy", "bytes": body["bytes"]}]
+    made = {"backend": "onnxruntime", "precision": "fp32"}
+    assert rows == [{"key": body["key"], "verdict": "healthy", "bytes": body["bytes"], **made}]
     shown = json.loads(engine("show", body["key"][:12], "--root", root).stdout)
     assert shown["files"]["gate.json"]["verdict"] == "healthy"
     again = engine("prove", "--release", folder, "--root", root, "--json")
@@ -111,3 +116,45 @@ def test_a_folder_without_a_release_ends_with_code_1(root: Path, verb: str) -> N
 def test_proving_what_was_not_built_ends_with_code_1(root: Path) -> None:
     done = engine("prove", "--release", staged(root), "--root", root)
     assert done.returncode == 1 and "build it first" in done.stderr
+
+
+def test_gc_removes_what_no_release_links_to_and_keeps_what_is_young(root: Path) -> None:
+    folder = staged(root)
+    kept = json.loads(engine("build", "--release", folder, "--root", root, "--json").stdout)["key"]
+    engines = root / "engines"
+    for name in ("f" * 64, f"{'e' * 64}.bad", f".{'d' * 64}.tmp"):
+        (engines / name).mkdir()
+    old = time.time() - 7200
+    os.utime(engines / kept, (old, old))
+    assert json.loads(engine("gc", "--root", root, "--json").stdout) == [f"{'e' * 64}.bad"]
+    os.utime(engines / ("f" * 64), (old, old))
+    assert engine("gc", "--root", root).stdout.split() == ["f" * 64]
+    assert [path.name for path in engines.iterdir() if not path.name.startswith(".")] == [kept]
+    assert not list(engines.glob(".*.tmp"))
+
+
+def test_a_precision_that_this_device_does_not_compute_ends_with_code_5(root: Path) -> None:
+    """x86-64 has no fp16 kernels in ONNX Runtime, which then computes in fp32 and says nothing."""
+    if platform.machine() != "x86_64":
+        pytest.skip("only x86-64 is known to have no fp16 kernels")
+    name = add_model(root, make_tiny_model(root.parent / "model"))
+    fields = release_fields(name)
+    fields["engine"]["precision"] = "fp16"
+    done = engine("build", "--release", stage(root, fields, name), "--root", root, "--json")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "onnxruntime built fp32 here, and the release asks for fp16" in done.stderr
+    assert not list((root / "engines").glob("*")) or not [p for p in (root / "engines").iterdir() if p.name[0] != "."]
+
+
+def test_a_build_that_is_terminated_leaves_nothing(root: Path) -> None:
+    folder = staged(root)
+    command = [sys.executable, "-m", "stack.engine", "build", "--release", str(folder), "--root", str(root)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        worker = next(int(line.split()[3]) for line in process.stderr if line.startswith("Building in process"))
+        process.terminate()
+        process.stderr.read()
+        assert process.wait(30) == 143
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), 10.0, "the builder to be gone")
+    left = [path.name for path in (root / "engines").iterdir()]
+    assert set(left) <= {".lock", ".timing"}

@@ -16,11 +16,13 @@ from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Recipe
 from stack.engine.backends.null import Null
-from stack.engine.gates import prove, read_goldens
+from stack.engine.gates import prove
+from stack.engine.goldens import read_goldens
 from stack.engine.normalization import Normalization
+from stack.policy.load import proved_engine
 from tests.fakes.robot import add_model, build_engine, release_fields, stage
 from tests.fakes.schemas import check
-from tests.fakes.tiny import STEPS, make_tiny_model
+from tests.fakes.tiny import STEPS, add_calibration, make_tiny_model
 
 REFERENCE = Path(__file__).parents[3] / "stack/models/reference/pilot-1.0.0"
 
@@ -79,8 +81,35 @@ def test_a_budget_that_is_too_small_fails(tmp_path: Path, budget: dict[str, floa
     assert not (folder / "engine" / "ready").exists()
 
 
+def test_a_second_choice_is_degraded_and_measured_against_what_the_cadence_allows(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    result, folder = gate(tmp_path, model, {"inference_p99_ms": 0.001}, backends=["tensorrt", "onnxruntime"])
+    assert result.verdict == "degraded-hw" and result.passed, failed(result)
+    checks = {item.metric: item for item in result.checks}
+    assert checks["inference_p99_ms"].threshold == checks["cadence_ms"].threshold
+    assert "onnxruntime in fp32 with every core busy" in checks["inference_p99_ms"].text
+    assert proved_engine(folder, (folder / "engine").resolve().name).exists()
+
+
+def test_int8_is_built_from_the_models_calibration_data_and_proved(tmp_path: Path) -> None:
+    result, folder = gate(tmp_path, add_calibration(make_tiny_model(tmp_path / "model")), precision="int8")
+    assert result.passed, failed(result)
+    assert json.loads((folder / "engine" / "key.json").read_bytes())["precision"] == "int8"
+
+
+def test_memory_that_the_engine_holds_on_its_device_counts(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    contract = Contract.load(model)
+    backend = Null()
+    backend.device_bytes = 9 << 30
+    recipe = Recipe(("null",), "fp32", 250.0, 8 << 30)
+    samples = read_goldens(model, contract, "fp32")
+    result = prove(backend, samples, contract, Normalization.load(model, contract), recipe)
+    assert "peak_memory_bytes" in failed(result)
+
+
 def test_a_precision_without_a_tolerance_fails(tmp_path: Path) -> None:
-    result, _ = gate(tmp_path, make_tiny_model(tmp_path / "model"), precision="bf16")
+    result, _ = gate(tmp_path, make_tiny_model(tmp_path / "model"), precision="bf16", backends=["null"])
     assert failed(result) == ["loads"]
     assert "no tolerance for precision bf16" in result.checks[0].text
 
@@ -109,7 +138,7 @@ class Drifting(Null):
 def test_an_engine_that_answers_differently_each_time_fails(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model")
     contract = Contract.load(model)
-    samples = list(read_goldens(model, contract, "fp32"))
+    samples = read_goldens(model, contract, "fp32")
     recipe = Recipe(("null",), "fp32", 250.0, 8 << 30)
     result = prove(Drifting(), samples, contract, Normalization.load(model, contract), recipe)
     assert "repeat_difference" in failed(result)
@@ -121,7 +150,7 @@ def test_a_policy_too_slow_for_its_steps_fails_whatever_its_budget(tmp_path: Pat
     fast = contract.__class__(
         **{**{name: getattr(contract, name) for name in contract.__dataclass_fields__}, "execute_steps": 1}
     )
-    samples = list(read_goldens(model, contract, "fp32"))
+    samples = read_goldens(model, contract, "fp32")
     result = prove(
         Null(), samples, fast, Normalization.load(model, contract), Recipe(("null",), "fp32", 250.0, 8 << 30)
     )

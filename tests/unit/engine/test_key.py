@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
 from stack.engine.backends import Identity
-from stack.engine.key import cpu_identity, document, engine_key
+from stack.engine.key import CONVERSION, cpu_identity, document, engine_key
 from tests.fakes.robot import release_fields
 from tests.fakes.tiny import make_tiny_model
 
@@ -104,6 +105,7 @@ def test_another_recipe_has_another_key(contract: Contract, change: Callable[[An
         replace(IDENTITY, name="tensorrt"),
         replace(IDENTITY, versions={"onnxruntime": "1.33.0"}),
         replace(IDENTITY, precision="fp16"),
+        replace(IDENTITY, device={"gpu": "Orin", "sm": "87", "memory": "8 GiB", "driver": "580.1"}),
     ],
 )
 def test_another_backend_has_another_key(contract: Contract, identity: Identity) -> None:
@@ -122,6 +124,31 @@ def test_another_backend_has_another_key(contract: Contract, identity: Identity)
 def test_releases_that_differ_elsewhere_share_an_engine(contract: Contract, change: Callable[[Any], object]) -> None:
     before = engine_key(document(contract, release(), IDENTITY))
     assert engine_key(document(contract, release(change), IDENTITY)) == before
+
+
+def test_calibration_data_is_in_the_key_of_int8_alone(contract: Contract) -> None:
+    name = "calibration.npz"
+    one, other = (
+        replace(contract, calibration=(name,), files={**contract.files, name: Digest.of(text)}) for text in (b"1", b"2")
+    )
+    for precision, alike in (("int8", False), ("fp32", True)):
+        recipe = release(lambda f, precision=precision: f["engine"].update(precision=precision))
+        keys = [engine_key(document(each, recipe, IDENTITY)) for each in (one, other)]
+        assert (keys[0] == keys[1]) is alike
+
+
+def test_what_converts_a_graph_is_in_the_key_of_what_is_converted(contract: Contract) -> None:
+    recipe = release(lambda f: f["engine"].update(precision="fp16"))
+    conversions = [document(contract, each, IDENTITY)["conversion"] for each in (release(), recipe)]
+    assert conversions[0] == {"code": CONVERSION, "onnx": None}
+    assert conversions[1] == {"code": CONVERSION, "onnx": onnx.__version__}
+
+
+def test_the_key_has_every_field_of_the_design(contract: Contract) -> None:
+    fields: Any = document(contract, release(), IDENTITY)
+    assert set(fields) == {"components", "preprocessing", "shapes", "recipe", "backend", "conversion", "device"}
+    assert set(fields["backend"]) == {"name", "versions", "precision"}
+    assert set(fields["device"]) == {"cpu", "gpu", "power_mode"}
 
 
 def test_a_processor_is_known_by_its_model_and_its_instructions(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The one graph of a model in the precision of a release: what every backend but `null` builds from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.checker import ValidationError
+
+from model_registry.core.errors import HomeportError, IncompatibleError
+from stack.engine import precision
+from stack.engine.backends import Job
+from stack.engine.goldens import read_calibration
+
+_MAX_BYTES = 2_000_000_000  # of one file; what is larger has its weights in another one
+
+
+def bake(job: Job, *, symmetric: bool = False) -> Path:
+    """The path of the graph in `job.precision`: the model's own file when it has that precision already.
+
+    Raises IncompatibleError when there is not exactly one graph, or when it cannot have that precision.
+    """
+    contract = job.contract
+    what = f"model {contract.name} {contract.version}"
+    if len(contract.graphs) != 1:
+        raise IncompatibleError(
+            f"{what}: one graph can be built, this model has {len(contract.graphs)}; export it as one graph"
+        )
+    source = job.model / next(iter(contract.graphs.values()))
+    model = read(source)
+    have = precision.of_graph(model)
+    if have == job.precision:
+        return source
+    if have != "fp32":
+        raise IncompatibleError(
+            f"{what}: its graph is {have} and the release asks for {job.precision}; change one of them"
+        )
+    job.say(f"Converting the graph to {job.precision}.")
+    target = job.scratch / "graph.onnx"
+    if job.precision == "int8":
+        from stack.engine.quantize import quantize
+
+        quantize(source, read_calibration(job.model, contract), target, symmetric=symmetric)
+    else:
+        write(precision.convert(model, job.precision), target)
+    return target
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """A graph with its weights. Raises HomeportError in one line."""
+    try:
+        return onnx.load(path)
+    except (OSError, ValueError, ValidationError, DecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HomeportError(f"{path}: cannot be read as a graph ({reason}); export the model again") from error
+
+
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """Save a graph, its weights in a file beside it where one file cannot hold them."""
+    large = model.ByteSize() > _MAX_BYTES
+    onnx.save(model, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)

@@ -1,0 +1,165 @@
+"""The precision of an ONNX graph: read from it, and changed in it.
+
+`convert` bakes fp16 or bf16 into a graph whose inputs and outputs stay float32, by the types that the operators' own schemas allow: what exists
+in float32 only (the scales of a Resize, for one) keeps it, between two casts. `of_graph` says what the weights of the computing operators really
+are, also after a library has rewritten the graph: ONNX Runtime, for one, computes fp16 in fp32 where its processor has no such kernel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model_registry.core.errors import IncompatibleError
+
+TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.INT8}
+_NAMES = {**{number: name for name, number in TYPES.items()}, TensorProto.UINT8: "int8", TensorProto.INT32: "int8"}
+_FLOAT = TensorProto.FLOAT
+_COMPUTES = re.compile(r"Conv|MatMul|Gemm|LSTM|GRU|RNN|Attention|EmbedLayer")
+_PASSES = ("Cast", "DequantizeLinear", "Transpose", "Reshape", "Identity", "Unsqueeze")
+_SHARES = {"int8": 0.5}  # recurrent layers stay float32 when a graph is quantised
+
+
+def of_graph(model: onnx.ModelProto) -> str:
+    """The precision of nine tenths of the weights that are multiplied (of half of them: int8), or how they divide: `70 % fp32, 30 % fp16`."""
+    sizes: Counter[str] = Counter()
+    weights = {item.name: item for item in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if _COMPUTES.search(node.op_type):
+            for name, number, size in (_weight(name, weights, makers) for name in node.input):
+                if name and number in _NAMES:
+                    sizes[_NAMES[number]] += size
+    total = sum(sizes.values())
+    if not total:
+        return "fp32" if not weights else _NAMES.get(max(weights.values(), key=_elements).data_type, "none")
+    shares = {name: size / total for name, size in sizes.most_common()}
+    whole = next((name for name, share in shares.items() if share >= _SHARES.get(name, 0.9)), None)
+    return whole or ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())
+
+
+def _weight(
+    name: str, weights: dict[str, TensorProto], makers: dict[str, onnx.NodeProto], cast: int | None = None
+) -> tuple[str, int, int]:
+    """The weight behind an input of a computing node, the type it has there, and its elements; no name when there is none."""
+    while name not in weights and name in makers and makers[name].op_type in _PASSES:
+        node = makers[name]
+        if node.op_type == "Cast" and cast is None:
+            cast = next(attribute.i for attribute in node.attribute if attribute.name == "to")
+        name = node.input[0]
+    if name not in weights:
+        return "", 0, 0
+    return name, weights[name].data_type if cast is None else cast, _elements(weights[name])
+
+
+def _elements(tensor: TensorProto) -> int:
+    return int(np.prod(tensor.dims, dtype=np.int64))
+
+
+def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+    """The same graph in `precision` (fp32, fp16, bf16). Raises IncompatibleError naming an operator without a schema."""
+    if precision == "fp32":
+        return model
+    for node in model.graph.node:
+        _schema(node, model)
+    result = onnx.ModelProto()
+    result.CopyFrom(onnx.shape_inference.infer_shapes(model))
+    _Converter(result, TYPES[precision]).run()
+    return result
+
+
+def _schema(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.defs.OpSchema:
+    version = next((item.version for item in model.opset_import if item.domain == node.domain), 0)
+    if not version or not onnx.defs.has(node.op_type, version, node.domain):
+        raise IncompatibleError(f"operator {node.domain}.{node.op_type}: not in the ONNX standard; export without it")
+    if any(attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute):
+        raise IncompatibleError(f"operator {node.op_type}: graphs inside of graphs are not converted; export without")
+    return onnx.defs.get_schema(node.op_type, version, node.domain)
+
+
+class _Converter:
+    """Changes one graph in place."""
+
+    def __init__(self, model: onnx.ModelProto, target: int) -> None:
+        self._model, self._graph, self._target = model, model.graph, target
+        infos = (*self._graph.value_info, *self._graph.input, *self._graph.output)
+        self._floats = {info.name for info in infos if info.type.tensor_type.elem_type == _FLOAT}
+        self._floats |= {item.name for item in self._graph.initializer if item.data_type == _FLOAT}
+        self._initial = {item.name: item for item in self._graph.initializer}
+        self._wide: dict[str, TensorProto] = {}
+        self._nodes: list[onnx.NodeProto] = []
+
+    def run(self) -> None:
+        inputs, outputs = ([item.name for item in part] for part in (self._graph.input, self._graph.output))
+        for name in inputs:
+            if name in self._floats:
+                self._cast(name, f"{name}__narrow", self._target)
+        rename = {name: f"{name}__narrow" for name in (*inputs, *outputs) if name in self._floats}
+        for node in self._graph.node:
+            self._convert(node, rename)
+        for name in outputs:
+            if name in self._floats:
+                self._cast(f"{name}__narrow", name, _FLOAT)
+        for tensor in self._graph.initializer:
+            self._narrow(tensor)
+        self._graph.initializer.extend(self._wide.values())
+        del self._graph.node[:], self._graph.value_info[:]
+        self._graph.node.extend(self._nodes)
+
+    def _convert(self, node: onnx.NodeProto, rename: dict[str, str]) -> None:
+        inputs, outputs = self._allowed(node)
+        narrow = onnx.NodeProto()
+        narrow.CopyFrom(node)
+        for attribute in narrow.attribute:
+            if attribute.name in ("to", "dtype") and attribute.i == _FLOAT:
+                attribute.i = self._target
+            self._narrow(attribute.t)
+        after = []
+        for index, name in enumerate(node.input):
+            here = rename.get(name, name)
+            if name in self._floats and not inputs[index]:
+                here = self._widened(name, here)
+            narrow.input[index] = here
+        for index, name in enumerate(node.output):
+            narrow.output[index] = rename.get(name, name)
+            if name in self._floats and not outputs[index]:
+                after.append((f"{name}__wide", narrow.output[index]))
+                narrow.output[index] = f"{name}__wide"
+        self._nodes.append(narrow)
+        for name, there in after:
+            self._cast(name, there, self._target)
+
+    def _widened(self, name: str, here: str) -> str:
+        """A float32 value for what takes no other: the constant as it was, or the value cast back."""
+        if name in self._initial:
+            kept = self._wide.setdefault(name, TensorProto())
+            kept.CopyFrom(self._initial[name])
+            kept.name = wide = f"{name}__wide"
+        else:
+            wide = f"{name}__wide_{len(self._nodes)}"
+            self._cast(here, wide, _FLOAT)
+        return wide
+
+    def _allowed(self, node: onnx.NodeProto) -> tuple[list[bool], list[bool]]:
+        """Whether each input and output may have the target's type: opset 22 added bfloat16 wherever float16 stood, as GPU builders always did."""
+        schema = _schema(node, self._model)
+        return tuple(  # type: ignore[return-value]
+            ["tensor(float16)" in formal[min(index, len(formal) - 1)].types for index in range(len(names))]
+            for formal, names in ((schema.inputs, node.input), (schema.outputs, node.output))
+        )
+
+    def _cast(self, source: str, target: str, to: int) -> None:
+        self._nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}__cast", to=to))
+
+    def _narrow(self, tensor: TensorProto) -> None:
+        """Round a float32 tensor; what is too large for fp16 becomes its largest number, for the parity gate to judge."""
+        if tensor.data_type == _FLOAT and tensor.ByteSize():
+            kind = helper.tensor_dtype_to_np_dtype(self._target)
+            values = numpy_helper.to_array(tensor)
+            if self._target == TensorProto.FLOAT16:
+                values = values.clip(-65504.0, 65504.0)
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(kind), tensor.name))

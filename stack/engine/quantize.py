@@ -1,0 +1,38 @@
+"""int8 by static quantisation: scales from the model's calibration data, written into the graph as QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from stack.engine.backends import Tensor
+
+MAX_SAMPLES = 256
+
+
+class _Samples(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, samples: Iterable[Mapping[str, Tensor]]) -> None:
+        self._left: Iterator[Mapping[str, Tensor]] = iter(samples)
+
+    def get_next(self) -> dict[str, Tensor] | None:
+        sample = next(self._left, None)
+        return None if sample is None else dict(sample)
+
+
+def quantize(graph: Path, samples: Iterable[Mapping[str, Tensor]], target: Path, *, symmetric: bool) -> onnx.ModelProto:
+    """The same bytes for the same graph and samples. `symmetric`: zero points of zero and float biases, as TensorRT requires."""
+    activations = QuantType.QInt8 if symmetric else QuantType.QUInt8
+    quantize_static(
+        graph,
+        target,
+        _Samples(samples),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=activations,
+        weight_type=QuantType.QInt8,
+        extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
+    )
+    return onnx.load(target)

@@ -1,0 +1,101 @@
+"""The builder's child: niced, capped, ended with its parent, and patient when it is paused."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
+from stack.engine import worker
+from tests.fakes.ros import wait_until
+from tests.fakes.tiny import make_tiny_model
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Callable[..., worker.Order]:
+    def make(backend: str = "onnxruntime", precision: str = "fp32") -> worker.Order:
+        model = tmp_path / "model"
+        if not model.exists():
+            make_tiny_model(model)
+        folders = [tmp_path / name for name in ("target", "scratch")]
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+        return worker.Order(backend, precision, {}, str(model), *map(str, folders), str(tmp_path / "timing"))
+
+    return make
+
+
+def test_the_child_tells_what_it_does_and_what_it_built(order: Callable[..., worker.Order], tmp_path: Path) -> None:
+    said: list[str] = []
+    assert worker.build(order(), said.append) == "fp32"
+    assert said[0].startswith("Building in process ")
+    assert (tmp_path / "target" / "engine.onnx").exists()
+
+
+def test_the_child_has_the_lowest_priority_a_cap_and_is_the_first_to_go(order: Callable[..., worker.Order]) -> None:
+    seen: dict[str, object] = {}
+
+    def look(text: str) -> None:
+        pid = int(text.split()[3])
+        os.kill(pid, signal.SIGSTOP)
+        seen["nice"] = os.getpriority(os.PRIO_PROCESS, pid)
+        seen["cap"] = resource.prlimit(pid, resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
+        seen["oom"] = Path(f"/proc/{pid}/oom_score_adj").read_text().strip()
+        os.kill(pid, signal.SIGCONT)
+
+    assert worker.build(order(), lambda text: look(text) if "process" in text else None) == "fp32"
+    assert seen == {"nice": 19, "cap": True, "oom": "1000"}
+
+
+def test_a_pause_is_not_taken_for_silence(order: Callable[..., worker.Order]) -> None:
+    def pause(text: str) -> None:
+        pid = int(text.split()[3])
+        os.kill(pid, signal.SIGSTOP)
+        subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(2.5); os.kill({pid}, 18)"]).wait()
+
+    assert worker.build(order(), lambda text: pause(text) if "process" in text else None, silence_s=1.0) == "fp32"
+
+
+def test_a_child_that_says_nothing_is_ended(order: Callable[..., worker.Order]) -> None:
+    with pytest.raises(HomeportError, match="said nothing for 0 s"):
+        worker.build(order(), lambda text: None, silence_s=0.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_child_that_dies_is_one_error(order: Callable[..., worker.Order], number: int) -> None:
+    def strike(text: str) -> None:
+        os.kill(int(text.split()[3]), number)
+
+    with pytest.raises(HomeportError, match=f"ended with -{int(number)} and no result"):
+        worker.build(order(), lambda text: strike(text) if "process" in text else None)
+
+
+def test_the_childs_error_keeps_its_words_and_its_exit_code(order: Callable[..., worker.Order]) -> None:
+    with pytest.raises(RefusedError, match="no backend of the release runs here") as caught:
+        worker.build(order("tensorrt"), lambda text: None)
+    assert caught.value.exit_code == IncompatibleError.exit_code
+
+
+def test_the_child_ends_when_its_parent_is_killed(order: Callable[..., worker.Order]) -> None:
+    program = (
+        "import sys, os, signal, json\nfrom stack.engine import worker\n"
+        "def stop(text):\n    print(text, flush=True)\n    os.kill(int(text.split()[3]), signal.SIGSTOP)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "worker.build(worker.Order(**json.loads(sys.argv[1])), stop)"
+    )
+    from model_registry.core.documents import dump
+
+    text = dump({name: getattr(order(), name) for name in order().__dataclass_fields__}).decode()
+    done = subprocess.run(
+        [sys.executable, "-c", program, text], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    child = int(done.stdout.split()[3])
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 10.0, "the child to be gone")
