@@ -7,6 +7,7 @@ are, also after a library has rewritten the graph: ONNX Runtime, for one, comput
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 
@@ -20,7 +21,8 @@ TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorP
 _NAMES = {**{number: name for name, number in TYPES.items()}, TensorProto.UINT8: "int8", TensorProto.INT32: "int8"}
 _FLOAT = TensorProto.FLOAT
 _COMPUTES = re.compile(r"Conv|MatMul|Gemm|LSTM|GRU|RNN|Attention|EmbedLayer")
-_PASSES = ("Cast", "DequantizeLinear", "Transpose", "Reshape", "Identity", "Unsqueeze")
+_WORDS = {"bf16": r"bf16|bfloat16", "fp16": r"half|fp16|float16", "int8": r"int8", "fp32": r"float|fp32"}
+_PASSES = ("Cast", "DequantizeLinear", "Transpose", "Reshape", "Identity", "Unsqueeze", "Slice", "Concat")
 _SHARES = {"int8": 0.5}  # recurrent layers stay float32 when a graph is quantised
 
 
@@ -34,9 +36,30 @@ def of_graph(model: onnx.ModelProto) -> str:
             for name, number, size in (_weight(name, weights, makers) for name in node.input):
                 if name and number in _NAMES:
                     sizes[_NAMES[number]] += size
-    total = sum(sizes.values())
-    if not total:
+    if not sizes:
         return "fp32" if not weights else _NAMES.get(max(weights.values(), key=_elements).data_type, "none")
+    return verdict(sizes)
+
+
+def of_inspection(information: str) -> str:
+    """From the engine inspector's JSON: the type of the weights, or of what layers give where none tells of weights."""
+    layers = [layer for layer in json.loads(information).get("Layers", []) if isinstance(layer, dict)]
+    weights, outputs = Counter[str](), Counter[str]()
+    for layer in layers:
+        held = layer.get("Weights") or {}
+        weights[_word(held.get("Type", ""))] += int(held.get("Count", 0))
+        if not re.search(r"reformat|cast|shuffle|constant", str(layer.get("LayerType", "")), re.I):
+            outputs.update(_word(str(each.get("Format/Datatype", ""))) for each in layer.get("Outputs", ()))
+    return verdict(+weights if sum(weights.values()) else outputs)
+
+
+def _word(text: str) -> str:
+    return next((name for name, words in _WORDS.items() if re.search(words, text, re.I)), "unknown")
+
+
+def verdict(sizes: Counter[str]) -> str:
+    """One precision when enough of all elements have it, or how they divide."""
+    total = sum(sizes.values())
     shares = {name: size / total for name, size in sizes.most_common()}
     whole = next((name for name, share in shares.items() if share >= _SHARES.get(name, 0.9)), None)
     return whole or ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())

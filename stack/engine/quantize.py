@@ -10,8 +10,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from stack.engine.backends import Tensor
 
-MAX_SAMPLES = 256
-
 
 class _Samples(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, samples: Iterable[Mapping[str, Tensor]]) -> None:

@@ -8,12 +8,13 @@ from model_registry.core.contract import Contract
 from stack.engine.backends import Backend, Job
 
 
-def make_job(model: Path, folder: Path, precision: str = "fp32", **options: float | str | bool) -> Job:
-    """A build of `model` into `folder/engine`."""
+def make_job(model: Path, folder: Path, precision: str = "fp32", said: list[str] | None = None) -> Job:
+    """A build of `model` into `folder/engine`; its progress goes to `said`."""
     target, scratch = folder / "engine", folder / "scratch"
     for each in (target, scratch):
         each.mkdir(parents=True, exist_ok=True)
-    return Job(model, Contract.load(model), precision, options, target, scratch, folder / "timing.cache")
+    heard = [] if said is None else said
+    return Job(model, Contract.load(model), precision, {}, target, scratch, folder / "timing.cache", heard.append)
 
 
 def build_and_load(kind: type[Backend], job: Job) -> Backend:

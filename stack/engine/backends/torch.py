@@ -1,0 +1,70 @@
+"""PyTorch without a compiler, on the CPU or the first CUDA device. The engine is the model's graph in the precision of the release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_registry.core.contract import Contract
+from model_registry.core.errors import IncompatibleError
+from stack.engine import precision as precisions
+from stack.engine.backends import Identity, Job, Tensor, check_ends
+from stack.engine.backends.graphs import bake, read, write
+from stack.engine.machine import available_cores
+from stack.engine.onnx_torch import Graph
+
+_DTYPES = {1: "float32", 7: "int64"}
+
+
+class Torch:
+    """A module on its device."""
+
+    FILE: ClassVar[str] = "engine.onnx"
+
+    def __init__(self, precision: str) -> None:
+        device = {"name": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+        self.identity = Identity("torch", {"torch": torch.__version__}, precision, device)
+        self.device_bytes = 0
+
+    @staticmethod
+    def build(job: Job) -> str:
+        """Raises IncompatibleError for int8, which torch would compute in fp32."""
+        graph, engine = read(bake(job)), job.target / Torch.FILE
+        if job.precision == "int8":
+            raise IncompatibleError("torch computes int8 graphs in fp32; choose another backend or precision")
+        Graph(graph, job.contract)  # whether it knows every operator
+        write(graph, engine)
+        return precisions.of_graph(read(engine))
+
+    def load(self, engine: Path, contract: Contract) -> None:
+        graph = read(engine / self.FILE)
+        inputs, outputs = (
+            {
+                item.name: (
+                    _DTYPES.get(item.type.tensor_type.elem_type, "other"),
+                    tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim),
+                )
+                for item in part
+            }
+            for part in (graph.graph.input, graph.graph.output)
+        )
+        check_ends("its graph", contract, inputs, outputs)
+        torch.set_num_threads(available_cores())
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._module = Graph(graph, contract).eval().to(self._device)
+        self._names = self._module.names
+        self.device_bytes = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            given = [torch.from_numpy(inputs[name]).to(self._device) for name in self._names]
+            result: NDArray[np.float32] = self._module(*given).cpu().numpy()
+        return result
+
+    def close(self) -> None:
+        del self._module

@@ -1,0 +1,104 @@
+"""Torch-TensorRT: the model's graph as a torch module, exported, compiled as a whole, saved. Not yet run on a GPU: docs/hardware-checklist.md.
+
+Its file is opened only after its digest matched the one that was noted when this device built it: torch unpickles what is in it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch_tensorrt
+from numpy.typing import NDArray
+
+from model_registry.core.contract import Contract
+from model_registry.core.errors import HomeportError, IncompatibleError
+from stack.engine import precision
+from stack.engine.backends import Identity, Job, Tensor, cuda
+from stack.engine.backends.graphs import bake, read
+from stack.engine.onnx_torch import Graph
+
+
+def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[str, object]:
+    """For `torch_tensorrt.dynamo.compile`, which takes the parameters `known`: whole graph, types as they are, nothing below /tmp."""
+    options: dict[str, object] = {
+        "device": "cuda:0",
+        "require_full_compilation": True,
+        "min_block_size": 1,
+        "disable_tf32": True,
+        "workspace_size": workspace,
+        "optimization_level": int(job.options.get("torch_tensorrt_optimization_level", 3)),
+        "timing_cache_path": str(job.timing),
+        "engine_cache_dir": str(job.scratch / "engines"),
+        "cache_built_engines": False,
+        "reuse_cached_engines": False,
+    }
+    if "use_explicit_typing" in known:  # from 2.13 on there is nothing else
+        options["use_explicit_typing"] = True
+    return options
+
+
+class TorchTensorRT:
+    """A compiled module on the first CUDA device."""
+
+    FILE: ClassVar[str] = "engine.ep"
+
+    def __init__(self, precision: str) -> None:
+        versions = {"torch_tensorrt": torch_tensorrt.__version__, "torch": torch.__version__, "cuda": cuda.version()}
+        self.identity = Identity("torch_tensorrt", versions, precision, cuda.DEVICE)
+        self.device_bytes = 0
+
+    @staticmethod
+    def build(job: Job) -> str:
+        if job.precision == "int8":
+            raise IncompatibleError(
+                "torch_tensorrt: int8 is built by the backend tensorrt; choose it, or another precision"
+            )
+        module = Graph(read(bake(job)), job.contract).eval().cuda()
+        kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.contract.inputs)
+        examples = tuple(torch.zeros(shape, dtype=dtype, device="cuda") for shape, dtype in kinds)
+        program = torch.export.export(module, examples)
+        known = inspect.signature(torch_tensorrt.dynamo.compile).parameters
+        options = compile_options(job, cuda.free_bytes() // 2, known)
+        try:
+            compiled = torch_tensorrt.dynamo.compile(program, inputs=list(examples), **options)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise HomeportError(f"torch_tensorrt cannot build it ({reason}); choose another backend") from error
+        torch_tensorrt.save(compiled, str(job.target / TorchTensorRT.FILE), arg_inputs=list(examples))
+        return _built(compiled)
+
+    def load(self, engine: Path, contract: Contract) -> None:
+        free, path = cuda.free_bytes(), engine / self.FILE
+        try:
+            self._module = torch_tensorrt.load(str(path)).module()
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise HomeportError(f"{path}: cannot be loaded ({reason}); build the engine again") from error
+        self._names = [item.name for item in contract.inputs]
+        given = self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in contract.inputs})
+        if given.shape != contract.output_shape:
+            raise IncompatibleError(
+                f"{path}: gives {given.shape}, vla.json says {contract.output_shape}; build it again"
+            )
+        self.device_bytes = max(0, free - cuda.free_bytes())
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            given = [torch.from_numpy(inputs[name]).cuda(non_blocking=True) for name in self._names]
+            result: NDArray[np.float32] = self._module(*given).float().cpu().numpy()
+        return result
+
+    def close(self) -> None:
+        del self._module
+
+
+def _built(compiled: torch.nn.Module) -> str:
+    """What the inspectors of its engines tell."""
+    parts = [part.get_layer_info() for part in compiled.modules() if hasattr(part, "get_layer_info")]
+    return precision.verdict(Counter(precision.of_inspection(text) for text in parts)) if parts else "unknown"

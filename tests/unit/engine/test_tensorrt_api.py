@@ -1,0 +1,247 @@
+"""Our TensorRT builder and runner against the real bindings of several releases: every class, method, enum and argument that they use exists there.
+
+What this does not show is that anything runs: no function of TensorRT itself is called (docs/hardware-checklist.md).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from stack.engine import precision
+from tests.fakes.surface import Module, Surface, SurfaceError
+from tests.fakes.tensorrt_wheels import LIBRARIES, VERSIONS, Offline, stubs, undefined, wheels
+from tests.fakes.tiny import make_tiny_model
+
+ROOT = Path(__file__).parents[3]
+
+
+@functools.cache
+def fetched(version: str) -> Path | str:
+    """The unpacked wheels, or why there are none."""
+    if sys.platform != "linux" or not shutil.which("cc"):
+        return "needs Linux and a C compiler"
+    try:
+        return wheels(version)
+    except Offline as error:
+        return str(error)
+
+
+def bindings(version: str) -> Path:
+    folder = fetched(version)
+    if isinstance(folder, Path):
+        return folder
+    assert os.environ.get("CI") != "true", folder
+    pytest.skip(folder)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    model = make_tiny_model(tmp_path_factory.mktemp("tensorrt") / "model")
+
+    @functools.cache
+    def run(version: str) -> dict[str, Any]:
+        folder, own = bindings(version), tmp_path_factory.mktemp(version)
+        environment = {
+            **os.environ,
+            "LD_LIBRARY_PATH": str(stubs(version, own)),
+            "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
+        }
+        command = [sys.executable, "-m", "tests.fakes.tensorrt_run", str(model), str(own / "run")]
+        done = subprocess.run(
+            command, env=environment, cwd=own, capture_output=True, text=True, timeout=110, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    return run
+
+
+def test_the_releases_of_every_jetpack_and_the_next_major_one_are_checked() -> None:
+    assert VERSIONS == ["10.3", "10.13", "10.16", "11.4"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_bindings_want_nothing_but_what_the_stubs_are_made_of(version: str) -> None:
+    library = bindings(version) / "tensorrt_bindings" / "tensorrt.so"
+    assert undefined(library) == {name for names in LIBRARIES.values() for name in names}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_everything_that_we_use_is_there_and_takes_what_we_give(version: str, ran: Any) -> None:
+    result = ran(version)
+    assert result["version"].startswith(version)
+    assert len(result["checked"]) > 50
+    assert result["identity"][0]["tensorrt"] == result["version"]
+    assert result["identity"][1]["sm"] == "87"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_out_of_memory_is_tried_once_more_with_half_and_said_why(version: str, ran: Any) -> None:
+    result = ran(version)
+    retries = [line for line in result["said"] if line.startswith("Out of memory")]
+    assert len(retries) == 1 and "workspace 3072 MiB, 6144 MiB free" in retries[0]
+    assert "Requested amount of GPU memory" in retries[0]
+    assert result["errors"]["starved_tries"] == "2"
+    assert (
+        "workspace 1535 MiB, 6143 MiB free" in result["errors"]["starved"]
+        and "Requested amount" in result["errors"]["starved"]
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_engine_computes_on_buffers_that_never_move_and_gives_them_back(version: str, ran: Any) -> None:
+    result = ran(version)
+    assert result["outputs"] == [3.0, 7.0]
+    assert result["held"] > 0 and result["leaked"] == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_precision_is_read_from_the_inspector_and_progress_and_timings_are_kept(version: str, ran: Any) -> None:
+    result = ran(version)
+    assert result["precision"] == ["fp16", "fp16"]
+    assert "Building: 18 of 20." in result["said"] and not [line for line in result["said"] if "Tactics" in line]
+    assert result["timing"] == "plan of the engine"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("parse", "node 7 is odd"),
+        ("other", "TensorRT gave no reason"),
+        ("foreign", "cannot be loaded"),
+        ("contract", "vla.json says"),
+        ("run", "the engine did not run"),
+    ],
+)
+def test_what_tensorrt_refuses_is_one_line_that_says_why(version: str, case: str, words: str, ran: Any) -> None:
+    text = ran(version)["errors"][case]
+    assert words in text and "\n" not in text
+
+
+def parameters(wheel: Path, file: str, function: str) -> set[str]:
+    """The named parameters of a function, from the source alone."""
+    tree = ast.parse((wheel / "torch_tensorrt" / file).read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    return {each.arg for each in (*found.args.posonlyargs, *found.args.args, *found.args.kwonlyargs)}
+
+
+def calls(name: str) -> list[ast.Call]:
+    tree = ast.parse((ROOT / "stack/engine/backends/torch_tensorrt.py").read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+
+
+def options_of_ours() -> tuple[set[str], set[str]]:
+    """What we always give to `compile`, and what only where it is known: the keys in `compile_options`."""
+    tree = ast.parse((ROOT / "stack/engine/backends/torch_tensorrt.py").read_text())
+    function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "compile_options")
+    always = {ast.literal_eval(k) for n in ast.walk(function) if isinstance(n, ast.Dict) for k in n.keys if k}
+    tested = {
+        ast.literal_eval(n.left)
+        for n in ast.walk(function)
+        if isinstance(n, ast.Compare) and isinstance(n.left, ast.Constant)
+    }
+    return always, tested
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_torch_tensorrt_takes_what_we_give_it(version: str) -> None:
+    """Unknown names would not even be an error there: `compile` swallows them."""
+    wheel = bindings(version)
+    known = parameters(wheel, "dynamo/_compiler.py", "compile")
+    always, tested = options_of_ours()
+    assert "timing_cache_path" in always and tested == {"use_explicit_typing"}
+    assert always | {"inputs", "exported_program"} <= known
+    assert ("use_explicit_typing" in known) is (version != "11.4")
+    for name, file in (("save", "_compile.py"), ("load", "_compile.py")):
+        (call,) = calls(f"torch_tensorrt.{name}")
+        assert {each.arg for each in call.keywords} <= parameters(wheel, file, name)
+    runtime = (wheel / "torch_tensorrt/dynamo/runtime/_TorchTensorRTModule.py").read_text()
+    assert "def get_layer_info(self) -> str" in runtime
+
+
+class Config:
+    def set_limit(self) -> None:
+        """set_limit(self: x.Config, pool: x.Pool, size: int = 3) -> bool"""
+
+    level = property(lambda self: 1, lambda self, value: None, None, None)
+
+
+class Pool:
+    pass
+
+
+Config.level.fget.__doc__ = "(arg0: x.Config) -> int"
+Config.level.fset.__doc__ = "(arg0: x.Config, arg1: int) -> None"
+
+
+def surface() -> Surface:
+    real = ModuleType("x")
+    real.Config, real.Pool = Config, Pool  # type: ignore[attr-defined]
+    return Surface(real, {}, ("Pool",))
+
+
+def test_a_wrong_call_is_noticed() -> None:
+    """Else the checks above would prove nothing."""
+    from tests.fakes.surface import Recorded
+
+    config = Recorded(surface(), Config)
+    assert config.set_limit(Pool(), size=4) is True
+    config.level = 4
+    assert config.level == 4
+    for wrong in (
+        lambda: config.set_limit(),
+        lambda: config.set_limit(Pool(), 1, 2),
+        lambda: config.set_limit(4, 4),
+        lambda: config.set_limit(Pool(), "4"),
+        lambda: config.set_limit(Pool(), True),
+        lambda: config.set_limit(Pool(), bytes=4),
+        lambda: setattr(config, "level", "high"),
+        lambda: setattr(config, "set_limit", 1),
+    ):
+        with pytest.raises(SurfaceError):
+            wrong()
+    with pytest.raises(AttributeError):
+        config.set_workspace(4)
+    with pytest.raises(AttributeError):
+        Module(surface()).Builder  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([{"Weights": {"Type": "Half", "Count": 9}}, {"Weights": {"Type": "Float", "Count": 1}}], "fp16"),
+        ([{"Weights": {"Type": "Float", "Count": 9}}], "fp32"),
+        ([{"Weights": {"Type": "BFloat16", "Count": 9}}], "bf16"),
+        ([{"Weights": {"Type": "Int8", "Count": 6}}, {"Weights": {"Type": "Float", "Count": 4}}], "int8"),
+        (
+            [{"Weights": {"Type": "Half", "Count": 1}}, {"Weights": {"Type": "Float", "Count": 1}}],
+            "50 % fp16, 50 % fp32",
+        ),
+        ([{"Outputs": [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}]}], "fp16"),
+        ([{"Outputs": [{"Format/Datatype": "Row major linear FP32"}]}], "fp32"),
+        ([{"Outputs": [{"Format/Datatype": "mystery"}]}], "unknown"),
+        (
+            [
+                {"LayerType": "Reformat", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]},
+                {"LayerType": "gemm", "Outputs": [{"Format/Datatype": "Row major linear BF16"}]},
+                "only a name",
+            ],
+            "bf16",
+        ),
+    ],
+)
+def test_an_inspectors_words_are_understood(layers: list[Any], said: str) -> None:
+    assert precision.of_inspection(json.dumps({"Layers": layers})) == said
