@@ -86,15 +86,16 @@ def _pads(a: Attributes) -> list[int]:
 
 def _conv(x: Given, a: Attributes) -> Tensor:
     bias = x[2] if len(x) > 2 else None
-    padded = functional.pad(x[0], _pads(a))
+    one, pads = [1] * (x[0].ndim - 2), list(a.get("pads", ())) or [0] * 2 * (x[0].ndim - 2)
+    before, after = pads[: len(one)], pads[len(one) :]
+    given, padding = (x[0], before) if before == after else (functional.pad(x[0], _pads(a)), [0] * len(one))
     convolve = functional.conv1d if x[0].ndim == 3 else functional.conv2d
-    one = [1] * (x[0].ndim - 2)
-    return convolve(padded, x[1], bias, a.get("strides", one), 0, a.get("dilations", one), a.get("group", 1))
+    return convolve(given, x[1], bias, a.get("strides", one), padding, a.get("dilations", one), a.get("group", 1))
 
 
 def _max_pool(x: Given, a: Attributes) -> Tensor:
     size = a["kernel_shape"]
-    padded = functional.pad(x[0], _pads(a), value=float("-inf"))
+    padded = functional.pad(x[0], _pads(a), value=float("-inf")) if any(_pads(a)) else x[0]
     return functional.max_pool2d(padded, size, a.get("strides", [1, 1]), ceil_mode=bool(a.get("ceil_mode", 0)))
 
 

@@ -65,6 +65,22 @@ def verdict(sizes: Counter[str]) -> str:
     return whole or ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())
 
 
+def multiplications(model: onnx.ModelProto) -> int:
+    """How many numbers one run multiplies with weights: what decides whether more threads are worth their waking."""
+    known = onnx.shape_inference.infer_shapes(model).graph
+    infos = {item.name: item.type.tensor_type.shape.dim for item in (*known.value_info, *known.output)}
+    weights = {item.name: item for item in known.initializer}
+    makers = {name: node for node in known.node for name in node.output}
+    total = 0
+    for node in known.node:
+        shape = [item.dim_value for item in infos.get(node.output[0], ())] if _COMPUTES.search(node.op_type) else []
+        if shape:
+            channels = shape[1] if "Conv" in node.op_type else shape[-1]
+            sizes = sum(_weight(name, weights, makers)[2] for name in node.input)
+            total += sizes * (int(np.prod(shape, dtype=np.int64)) // max(channels, 1))
+    return total
+
+
 def _weight(
     name: str, weights: dict[str, TensorProto], makers: dict[str, onnx.NodeProto], cast: int | None = None
 ) -> tuple[str, int, int]:

@@ -82,15 +82,17 @@ def lateness() -> list[float]:
     return late
 
 
-def report(bench: str, figures: dict[str, object], baselines: dict[str, object], quiet: Noise) -> None:
-    """Print the closing JSON line. Figure names carry their unit."""
+def report(
+    bench: str, figures: dict[str, object], baselines: dict[str, object], quiet: Noise, *, ran: bool = True
+) -> None:
+    """Print the closing JSON line. Figure names carry their unit. `ran`: false where the hardware for it is not here."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     line = {
         "bench": bench,
         "commit": commit or "unknown",
-        "verdict": "conclusive" if quiet.conclusive else "inconclusive",
+        "verdict": "not run" if not ran else "conclusive" if quiet.conclusive else "inconclusive",
         "noise_p99_ms": quiet.p99_ms,
         "figures": figures,
         "baselines": baselines,

@@ -66,6 +66,20 @@ def stubs(version: str, folder: Path) -> Path:
     return folder
 
 
+def run(version: str, model: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Our builder and runner over recording objects of one release, in a process of its own; JSON on stdout (tensorrt_run.py). Raises Offline."""
+    root = REQUIREMENTS.parents[1]
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(stubs(version, folder)),
+        "PYTHONPATH": os.pathsep.join((str(wheels(version)), str(root))),
+    }
+    command = [sys.executable, "-m", "tests.fakes.tensorrt_run", str(model), str(folder / "run")]
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
 def undefined(bindings: Path) -> set[str]:
     """The symbols that a bindings library wants from TensorRT's libraries."""
     listed = subprocess.run(

@@ -16,32 +16,36 @@ from stack.engine.goldens import read_calibration
 _MAX_BYTES = 2_000_000_000  # of one file; what is larger has its weights in another one
 
 
+def source(job: Job) -> Path:
+    """The model's one graph. Raises IncompatibleError when it has another number of them."""
+    contract = job.contract
+    if len(contract.graphs) != 1:
+        raise IncompatibleError(
+            f"model {contract.name} {contract.version}: one graph can be built, this model has {len(contract.graphs)}; export it as one graph"
+        )
+    return job.model / next(iter(contract.graphs.values()))
+
+
 def bake(job: Job, *, symmetric: bool = False) -> Path:
     """The path of the graph in `job.precision`: the model's own file when it has that precision already.
 
-    Raises IncompatibleError when there is not exactly one graph, or when it cannot have that precision.
+    Raises IncompatibleError when it cannot have that precision.
     """
-    contract = job.contract
-    what = f"model {contract.name} {contract.version}"
-    if len(contract.graphs) != 1:
-        raise IncompatibleError(
-            f"{what}: one graph can be built, this model has {len(contract.graphs)}; export it as one graph"
-        )
-    source = job.model / next(iter(contract.graphs.values()))
-    model = read(source)
+    original = source(job)
+    model = read(original)
     have = precision.of_graph(model)
     if have == job.precision:
-        return source
+        return original
     if have != "fp32":
         raise IncompatibleError(
-            f"{what}: its graph is {have} and the release asks for {job.precision}; change one of them"
+            f"{original}: its graph is {have} and the release asks for {job.precision}; change one of them"
         )
     job.say(f"Converting the graph to {job.precision}.")
     target = job.scratch / "graph.onnx"
     if job.precision == "int8":
         from stack.engine.quantize import quantize
 
-        quantize(source, read_calibration(job.model, contract), target, symmetric=symmetric)
+        quantize(original, read_calibration(job.model, job.contract), target, symmetric=symmetric)
     else:
         write(precision.convert(model, job.precision), target)
     return target

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from model_registry.core.contract import Contract
+from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError
 from stack.engine.backends import Identity, Job, Tensor, check_ends
 from stack.engine.machine import available_cores
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_SMALL_BYTES = 16 << 20  # below this a second thread costs more in waking than it saves in computing
+_NOTE = "session.json"
+_SMALL = (
+    20_000_000  # multiplications in one run; below, a second thread costs more in waking than it saves in computing
+)
 _DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 _ERRORS = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
@@ -40,8 +44,10 @@ class OnnxRuntime:
     def build(job: Job) -> str:
         """Raises IncompatibleError when there is not exactly one graph."""
         from stack.engine import precision
-        from stack.engine.backends.graphs import bake, read
+        from stack.engine.backends.graphs import bake, read, source
 
+        note = {"multiplications": precision.multiplications(read(source(job)))}
+        (job.target / _NOTE).write_bytes(dump(note))
         options, engine = _options(1), job.target / OnnxRuntime.FILE
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(engine)
@@ -50,10 +56,10 @@ class OnnxRuntime:
 
     def load(self, engine: Path, contract: Contract) -> None:
         path = engine / self.FILE
-        size = path.stat().st_size
-        options = _options(1 if size < _SMALL_BYTES else available_cores())
+        small = Reader(parse((engine / _NOTE).read_bytes(), _NOTE), _NOTE).integer("multiplications") < _SMALL
+        options = _options(1 if small else available_cores())
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = size >= _SMALL_BYTES
+        options.enable_cpu_mem_arena = not small
         self._session = _open(path, options, "cannot be loaded", "build the engine again")
         inputs, outputs = (
             {item.name: (_DTYPES.get(item.type, item.type), tuple(item.shape)) for item in part}

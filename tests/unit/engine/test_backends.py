@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
 from stack.engine.backends.null import Null
 from stack.engine.backends.onnxruntime import OnnxRuntime
+from stack.engine.machine import available_cores
 from tests.fakes.jobs import build_and_load, make_job
 from tests.fakes.tiny import STEPS, make_tiny_model
 
@@ -78,6 +80,18 @@ def test_an_input_that_is_written_again_or_is_another_array_is_what_is_computed(
     assert np.array_equal(rewritten, backend.infer({**given, "image": strided}))
     strided[:] = 5.0
     assert not np.array_equal(rewritten, backend.infer({**given, "image": strided}))
+
+
+@pytest.mark.parametrize(("size", "threads"), [(10, 1), (30_000_000, available_cores())])
+def test_cores_are_used_by_what_has_enough_to_multiply(model: Path, tmp_path: Path, size: int, threads: int) -> None:
+    job = make_job(model, tmp_path)
+    OnnxRuntime.build(job)
+    note = job.target / "session.json"
+    assert 0 < json.loads(note.read_bytes())["multiplications"] < 1000
+    note.write_text(json.dumps({"multiplications": size}))
+    backend = OnnxRuntime("fp32")
+    backend.load(job.target, job.contract)
+    assert backend._session.get_session_options().intra_op_num_threads == threads
 
 
 def test_an_engine_that_was_closed_can_be_opened_again(model: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def damaged(good: bytes) -> Iterator[bytes]:
         yield bytes(data)
 
 
-@pytest.mark.parametrize("name", ["key.json", "engine.onnx"])
+@pytest.mark.parametrize("name", ["key.json", "engine.onnx", "session.json"])
 def test_every_kind_of_damage_is_detected_before_an_engine_is_used(root: Path, name: str) -> None:
     folder = staged(root)
     assert build_engine(root, folder).passed

@@ -186,6 +186,7 @@ def test_the_layout_of_an_engine_folder_is_the_documented_one(tmp_path: Path) ->
         "gate.json",
         "key.json",
         "ready",
+        "session.json",
     ]
     assert (folder / "engine").readlink().parts[:3] == ("..", "..", "engines")
     assert (folder / "engine").resolve().parent == Layout.at(tmp_path / "robot").engines

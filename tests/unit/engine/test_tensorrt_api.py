@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +18,9 @@ from typing import Any
 import pytest
 
 from stack.engine import precision
+from tests.fakes import tensorrt_wheels
 from tests.fakes.surface import Module, Surface, SurfaceError
-from tests.fakes.tensorrt_wheels import LIBRARIES, VERSIONS, Offline, stubs, undefined, wheels
+from tests.fakes.tensorrt_wheels import LIBRARIES, VERSIONS, Offline, undefined, wheels
 from tests.fakes.tiny import make_tiny_model
 
 ROOT = Path(__file__).parents[3]
@@ -51,16 +51,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @functools.cache
     def run(version: str) -> dict[str, Any]:
-        folder, own = bindings(version), tmp_path_factory.mktemp(version)
-        environment = {
-            **os.environ,
-            "LD_LIBRARY_PATH": str(stubs(version, own)),
-            "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
-        }
-        command = [sys.executable, "-m", "tests.fakes.tensorrt_run", str(model), str(own / "run")]
-        done = subprocess.run(
-            command, env=environment, cwd=own, capture_output=True, text=True, timeout=110, check=False
-        )
+        bindings(version)
+        done = tensorrt_wheels.run(version, model, tmp_path_factory.mktemp(version))
         assert done.returncode == 0, done.stderr[-2000:]
         result: dict[str, Any] = json.loads(done.stdout)
         return result

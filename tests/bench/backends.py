@@ -1,0 +1,167 @@
+"""What our backends add to the library beneath them: `infer` beside a bare call of the same session, in turn, on the same inputs.
+
+Models: the reference policy and, where torch can export them, the seed's four networks. Weights are random: only time is asked about.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from model_registry.core.contract import Contract, Input
+from stack.engine.backends import Job
+from stack.engine.backends.onnxruntime import OnnxRuntime
+from tests.bench.harness import FULL, ROOT, noise, report
+
+REFERENCE = ROOT / "stack/models/reference/pilot-1.0.0"
+SECONDS = 12.0 if FULL else 3.0
+LONG_MS, LONG_RATIO, SHORT_EXTRA_MS = 5.0, 1.03, 0.025
+INPUTS = ("image", "tokens", "lidar")
+
+Case = Callable[[], dict[str, float]]
+
+
+def has(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) for module in modules)
+
+
+def models(folder: Path) -> Iterator[tuple[str, Path, Contract, Any]]:
+    """Name, folder with the graph, contract, and the torch module where there is one."""
+    contract = Contract.load(REFERENCE)
+    (folder / "reference").mkdir()
+    (folder / "reference" / "policy.onnx").write_bytes((REFERENCE / "policy.onnx").read_bytes())
+    yield "reference", folder / "reference", contract, None
+    if not has("torch", "onnxscript", "stack.models.seed"):
+        return
+    import torch
+
+    seed = importlib.import_module("stack.models.seed")
+    for name in seed.NETWORKS:
+        network = seed.network(name, contract.horizon)
+        examples, target = network.examples(), folder / name
+        target.mkdir()
+        torch.onnx.export(
+            network, examples, str(target / "policy.onnx"), input_names=list(INPUTS), output_names=["action"],
+            opset_version=18, dynamo=True, external_data=False, verbose=False,
+        )  # fmt: skip
+        kinds = zip(INPUTS, ("image", "text", "lidar"), examples, strict=True)
+        inputs = tuple(Input(key, semantic, str(x.numpy().dtype), tuple(x.shape)) for key, semantic, x in kinds)
+        shape = tuple(network(*examples).shape)
+        yield name, target, replace(contract, inputs=inputs, output_shape=shape), network
+
+
+def given(contract: Contract, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        item.name: rng.integers(2, 20, item.shape) if item.dtype == "int64" else rng.random(item.shape, np.float32)
+        for item in contract.inputs
+    }
+
+
+def pair(ours: Callable[[], object], bare: Callable[[], object]) -> tuple[float, float]:
+    """Medians in milliseconds, one call of each in turn until the time is up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(10):
+        ours(), bare()
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end:
+        for taken, work in zip(times, (ours, bare), strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def job(model: Path, contract: Contract, precision: str) -> Job:
+    folders = [model / f"{name}-{precision}" for name in ("engine", "scratch")]
+    for folder in folders:
+        folder.mkdir()
+    return Job(model, contract, precision, {}, *folders, model / "timing")
+
+
+def onnx_case(model: Path, contract: Contract, precision: str) -> Case:
+    """Ours beside `session.run` of a second session that has the same engine and options; the library's defaults beside both."""
+    order = job(model, contract, precision)
+    OnnxRuntime.build(order)
+    ours, same = OnnxRuntime(precision), OnnxRuntime(precision)
+    ours.load(order.target, contract)
+    same.load(order.target, contract)
+    x, session = given(contract, np.random.default_rng(0)), same._session
+    usual = onnxruntime.InferenceSession(str(model / "policy.onnx"), providers=["CPUExecutionProvider"])
+
+    def measure() -> dict[str, float]:
+        infer_ms, run_ms = pair(lambda: ours.infer(x), lambda: session.run([contract.output], x))
+        _, default_ms = pair(lambda: None, lambda: usual.run([contract.output], x))
+        return {"ours_ms": infer_ms, "run_ms": run_ms, "library_defaults_fp32_ms": default_ms}
+
+    return measure
+
+
+def torch_case(model: Path, contract: Contract, network: Any) -> Case:
+    """Our reading of the graph beside the network that it was exported from."""
+    import torch
+
+    from stack.engine.backends.torch import Torch
+
+    order = job(model, contract, "fp32-torch")
+    order = replace(order, precision="fp32")
+    Torch.build(order)
+    ours = Torch("fp32")
+    ours.load(order.target, contract)
+    x = given(contract, np.random.default_rng(0))
+    inputs = [torch.from_numpy(x[name]) for name in INPUTS]
+
+    def measure() -> dict[str, float]:
+        with torch.inference_mode():
+            ours_ms, eager_ms = pair(lambda: ours.infer(x), lambda: network(*inputs).numpy())
+        return {"ours_ms": ours_ms, "eager_ms": eager_ms}
+
+    return measure
+
+
+def calibrated(model: Path, contract: Contract) -> Contract:
+    rng = np.random.default_rng(1)
+    sets = [given(contract, rng) for _ in range(4)]
+    np.savez(model / "calibration.npz", **{name: np.stack([each[name] for each in sets]) for name in sets[0]})
+    return replace(contract, calibration=("calibration.npz",))
+
+
+def main() -> None:
+    prepared: dict[str, Case] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for model, folder, contract, network in models(Path(name)):
+            for precision in ("fp32", "int8"):
+                prepared[f"{model}/onnxruntime/{precision}"] = onnx_case(
+                    folder, calibrated(folder, contract), precision
+                )
+            if network is not None:
+                prepared[f"{model}/torch/fp32"] = torch_case(folder, contract, network)
+        with noise() as quiet:
+            cases = {key: measure() for key, measure in prepared.items()}
+    bare = [case for case in cases.values() if "run_ms" in case]
+    within = [
+        case["ours_ms"]
+        <= (case["run_ms"] * LONG_RATIO if case["run_ms"] > LONG_MS else case["run_ms"] + SHORT_EXTRA_MS)
+        for case in bare
+    ]
+    figures = {
+        "worst_ratio_to_raw": round(max(case["ours_ms"] / case["run_ms"] for case in bare), 3),
+        "worst_extra_us": round(max((case["ours_ms"] - case["run_ms"]) * 1e3 for case in bare), 1),
+        "cases": len(within),
+        "within": sum(within),
+    }
+    rounded = {key: {part: round(value, 3) for part, value in case.items()} for key, case in cases.items()}
+    report("backends", {"backends": figures}, rounded, quiet)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""For the first GPU: every backend that needs one builds, proves and times the reference policy. Says `not run` where there is none."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from model_registry.core.contract import Contract
+from model_registry.core.errors import HomeportError
+from stack.engine import worker
+from stack.engine.backends import choose
+from stack.engine.goldens import read_goldens
+from stack.engine.normalization import Normalization
+from tests.bench.harness import FULL, ROOT, noise, percentile, report
+
+REFERENCE = ROOT / "stack/models/reference/pilot-1.0.0"
+CASES = tuple((name, precision) for name in ("tensorrt", "torch_tensorrt", "torch") for precision in ("fp32", "fp16"))
+RUNS = 2000 if FULL else 300
+
+
+def case(name: str, precision: str, folder: Path) -> dict[str, object]:
+    """Seconds of the first build and of one with its timing cache, the worst error on the goldens, and milliseconds of `infer`."""
+    kind, contract = choose((name,)).kind, Contract.load(REFERENCE)
+    if not kind(precision).identity.device:
+        raise HomeportError("it would run on the CPU")
+    built = []
+    for number in (1, 2):
+        target, scratch = (folder / f"{name}-{precision}-{part}{number}" for part in ("engine", "scratch"))
+        target.mkdir()
+        scratch.mkdir()
+        parts = (str(REFERENCE), str(target), str(scratch), str(folder / f"{name}.timing"))
+        start = time.monotonic()
+        worker.build(worker.Order(name, precision, {}, *parts), lambda text: print(text, flush=True))
+        built.append(round(time.monotonic() - start, 1))
+    backend, units = kind(precision), Normalization.load(REFERENCE, contract)
+    backend.load(target, contract)
+    samples = read_goldens(REFERENCE, contract, precision)
+    errors = [float(np.max(np.abs(units.actions(backend.infer(each.inputs)) - each.action))) for each in samples]
+    times = []
+    for number in range(RUNS):
+        start = time.monotonic()
+        backend.infer(samples[number % len(samples)].inputs)
+        times.append((time.monotonic() - start) * 1e3)
+    return {
+        "device": backend.identity.device,
+        "versions": backend.identity.versions,
+        "build_s": built[0],
+        "rebuild_s": built[1],
+        "worst_error": max(errors),
+        "p50_ms": round(percentile(times, 0.5), 3),
+        "p99_ms": round(percentile(times, 0.99), 3),
+        "device_mb": round(backend.device_bytes / 1e6, 1),
+    }
+
+
+def main() -> None:
+    figures: dict[str, object] = {}
+    missing: dict[str, object] = {}
+    with noise() as quiet, tempfile.TemporaryDirectory() as folder:
+        for name, precision in CASES:
+            try:
+                figures[f"{name}/{precision}"] = case(name, precision, Path(folder))
+            except HomeportError as error:
+                missing[f"{name}/{precision}"] = str(error)
+    report("gpu", {"gpu": figures}, {"not_run": missing}, quiet, ran=bool(figures))
+
+
+if __name__ == "__main__":
+    main()
