@@ -113,9 +113,7 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
             return check(folder, what.key)
         except HomeportError as error:
             say(f"Putting a damaged engine aside: {error}.")
-            aside = folder.with_name(f"{folder.name}.bad")  # the newest damaged one is kept, for whoever asks why
-            shutil.rmtree(aside, ignore_errors=True)
-            files.rename(folder, aside)
+            put_aside(folder, files)
     start = time.monotonic()
     what.contract.check_files(what.model)
     _sweep(engines)
@@ -133,6 +131,13 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
     finally:
         _sweep(engines)
     return replace(check(folder, what.key), built=True, seconds=time.monotonic() - start)
+
+
+def put_aside(folder: Path, files: Files) -> None:
+    """Take an engine out of use. The newest one of a key is kept, for whoever asks why."""
+    aside = folder.with_name(f"{folder.name}.bad")
+    shutil.rmtree(aside, ignore_errors=True)
+    files.rename(folder, aside)
 
 
 def _make(what: Plan, target: Path, scratch: Path, timing: Path, say: Callable[[str], None]) -> str:

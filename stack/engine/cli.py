@@ -54,11 +54,20 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
         )
         _progress(f"Built in {built.seconds:.1f} s." if built.built else "It is there and intact.")
         result = builder.prove(what, built.folder, files)
+        if build_it and not built.built and _cannot_load(result):  # intact, and foreign to what this machine is now
+            _progress("It cannot be loaded any more; building it once more.")
+            builder.put_aside(built.folder, files)
+            built = builder.build(what, engines, files, _progress)
+            result = builder.prove(what, built.folder, files)
         if os.access(release, os.W_OK):  # in a container only the agent may write there; it does the same
             builder.link(release, built, result, files)
     _report(built, result, as_json)
     if not result.passed:
         raise typer.Exit(1)
+
+
+def _cannot_load(result: GateResult) -> bool:
+    return any(check.metric == "loads" and not check.ok for check in result.checks)
 
 
 def _report(built: builder.Built, result: GateResult, as_json: bool) -> None:

@@ -21,9 +21,9 @@ try:
 except OSError:
     pass
 print(flush=True)
-data = bytearray(4 << 20)
+source, target = (memoryview(bytearray(1 << 20)) for _ in range(2))
 while os.getppid() == int(sys.argv[1]):
-    bytes(data)
+    target[:] = source  # in user mode, where a waking thread takes the core at once
 """
 
 

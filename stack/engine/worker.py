@@ -49,7 +49,8 @@ def argv() -> list[str]:
 def build(order: Order, say: Callable[[str], None], silence_s: float = _SILENCE_S) -> str:
     """Run `order` in a child; the precision of what it built. Raises the error that it ended with."""
     with (Path(order.scratch) / "log").open("w+b") as log:
-        process = subprocess.Popen(argv(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        environment = {**os.environ, "TMPDIR": order.scratch}  # in a container /tmp is memory
+        process = subprocess.Popen(argv(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment)
         try:
             assert process.stdin is not None
             process.stdin.write(dump(asdict(order)))

@@ -112,6 +112,25 @@ def test_an_engine_whose_files_are_named_from_elsewhere_is_refused(root: Path) -
         builder.check(built.folder, built.key)
 
 
+class Rotten(Files):
+    """A disk that loses a byte of what is renamed."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        if (target / "engine.onnx").exists():
+            with (target / "engine.onnx").open("ab") as file:
+                file.write(b"!")
+
+
+def test_a_build_that_comes_out_damaged_is_a_failure_and_not_tried_for_ever(root: Path) -> None:
+    folder, engines, said = staged(root), Layout.at(root).engines, list[str]()
+    Files().make_folder(engines)
+    with pytest.raises(IntegrityError):
+        builder.build(builder.plan(folder), engines, Rotten(), said.append)
+    assert len([line for line in said if line.startswith("Building in process")]) == 1
+    assert build(root, folder).built
+
+
 @pytest.mark.parametrize("damage", ["key.json", "engine.onnx"])
 def test_an_engine_with_a_missing_file_is_built_again(root: Path, damage: str) -> None:
     folder = staged(root)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from model_registry.core.digest import Digest
 from model_registry.core.files import Files
 from tests.fakes.robot import add_model, release_fields, stage
 from tests.fakes.ros import wait_until
@@ -116,6 +117,21 @@ def test_a_folder_without_a_release_ends_with_code_1(root: Path, verb: str) -> N
 def test_proving_what_was_not_built_ends_with_code_1(root: Path) -> None:
     done = engine("prove", "--release", staged(root), "--root", root)
     assert done.returncode == 1 and "build it first" in done.stderr
+
+
+def test_an_intact_engine_that_cannot_be_loaded_is_built_once_more(root: Path) -> None:
+    folder = staged(root)
+    body = json.loads(engine("build", "--release", folder, "--root", root, "--json").stdout)
+    kept = root / "engines" / body["key"]
+    (kept / "engine.onnx").write_bytes(b"made by another runtime")
+    record = json.loads((kept / "key.json").read_bytes())
+    record["files"]["engine.onnx"] = str(Digest.of_file(kept / "engine.onnx"))
+    record["bytes"] = sum((kept / name).stat().st_size for name in record["files"])
+    (kept / "key.json").write_text(json.dumps(record))
+    done = engine("build", "--release", folder, "--root", root, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["built"] and "building it once more" in done.stderr
+    assert (root / "engines" / f"{body['key']}.bad").is_dir()
 
 
 def test_gc_removes_what_no_release_links_to_and_keeps_what_is_young(root: Path) -> None:
