@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU, or on CUDA where this build of it has that provider.
 
-The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are bound, not copied: the
-output's buffer is made once, an input is bound again only when it is another array than last time.
+The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are bound: the output's buffer is
+made once; on the CPU an input is read where it is, and bound again only when it is another array. For CUDA, binding is what copies it there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class OnnxRuntime:
             for part in (self._session.get_inputs(), self._session.get_outputs())
         )
         check_ends("its graph", contract, inputs, outputs)
-        self._binding = self._session.io_binding()
+        self._binding, self._copies = self._session.io_binding(), _provider() != _CPU
         self._bound: dict[str, Tensor] = {}
         self._output: NDArray[np.float32] = np.zeros(contract.output_shape, dtype=np.float32)
         address = self._output.ctypes.data
@@ -74,7 +74,7 @@ class OnnxRuntime:
 
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         for name, value in inputs.items():
-            if self._bound.get(name) is not value:
+            if self._copies or self._bound.get(name) is not value:
                 whole = value if value.flags.c_contiguous else value.copy()  # binding would copy it once, in silence
                 self._binding.bind_cpu_input(name, whole)
                 self._bound[name] = whole

@@ -16,10 +16,12 @@ from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Recipe
 from stack.engine.backends.null import Null
+from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.engine.gates import prove
 from stack.engine.goldens import read_goldens
 from stack.engine.normalization import Normalization
 from stack.policy.load import proved_engine
+from tests.fakes.jobs import build_and_load, make_job
 from tests.fakes.robot import add_model, build_engine, release_fields, stage
 from tests.fakes.schemas import check
 from tests.fakes.tiny import STEPS, add_calibration, make_tiny_model
@@ -95,6 +97,26 @@ def test_int8_is_built_from_the_models_calibration_data_and_proved(tmp_path: Pat
     result, folder = gate(tmp_path, add_calibration(make_tiny_model(tmp_path / "model")), precision="int8")
     assert result.passed, failed(result)
     assert json.loads((folder / "engine" / "key.json").read_bytes())["precision"] == "int8"
+
+
+class Stale(OnnxRuntime):
+    """Keeps the first copy of an array that is written again."""
+
+    def infer(self, inputs: dict[str, Any]) -> NDArray[np.float32]:
+        kept = self.__dict__.setdefault("kept", {})
+        return super().infer({name: kept.setdefault(id(value), value.copy()) for name, value in inputs.items()})
+
+
+def test_a_backend_that_computes_with_an_old_copy_fails_parity(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    job = make_job(model, tmp_path)
+    samples, recipe = read_goldens(model, job.contract, "fp32"), Recipe(("onnxruntime",), "fp32", 250.0, 8 << 30)
+    results = []
+    for kind in (OnnxRuntime, Stale):
+        backend = build_and_load(kind, job)
+        results.append(prove(backend, samples, job.contract, Normalization.load(model, job.contract), recipe))
+    assert failed(results[0]) == []
+    assert failed(results[1]) == ["parity_linear_x", "parity_angular_z"]
 
 
 def test_memory_that_the_engine_holds_on_its_device_counts(tmp_path: Path) -> None:
