@@ -48,7 +48,8 @@ def wheels(version: str) -> Path:
         raise Offline(f"TensorRT {version}: {done.stderr.strip()[-300:]}")
     for wheel in (temporary / "wheels").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(temporary)
+            names = [each for each in archive.namelist() if each.endswith((".py", ".so"))]  # not the 300 MB of sources
+            archive.extractall(temporary, [each for each in names if "torch" not in each or each.endswith(".py")])
         wheel.unlink()
     temporary.rename(folder)
     return folder
