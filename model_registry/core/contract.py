@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, as_integer, as_number, parse
+from model_registry.core.documents import Reader, as_integer, as_number, as_text, parse
 from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.release import check_name, check_version
 from model_registry.core.robot import Robot
@@ -14,6 +14,7 @@ from model_registry.core.robot import Robot
 FILE_NAME = "vla.json"
 KNOWN_FEATURES: frozenset[str] = frozenset()
 ALLOWED_SUFFIXES = frozenset({".onnx", ".data", ".json", ".npz", ".safetensors", ".txt", ".md", ".model", ".v1", ""})
+SEMANTICS = {"image": "float32", "lidar": "float32", "text": "int64", "prefix": "float32", "delay": "int64"}
 BASE_DIMENSIONS = ("linear_x", "angular_z")
 
 
@@ -32,7 +33,11 @@ def check_path(text: str, path: str) -> str:
 
 @dataclass(frozen=True)
 class Input:
-    """One input tensor. `semantic` is image, lidar or text."""
+    """One input tensor. `semantic` says what goes in: see SEMANTICS.
+
+    prefix: the actions still to come when the frame arrived, as the network gives them [1, steps, dims], zero behind the last; delay: how
+    many of them will probably have been executed when the new chunk is ready. Both are for real-time chunking.
+    """
 
     name: str
     semantic: str
@@ -41,8 +46,8 @@ class Input:
 
     @classmethod
     def read(cls, reader: Reader) -> Input:
-        semantic = reader.text("semantic", ("image", "lidar", "text"))
-        dtype = reader.text("dtype", ("float32", "int64"))
+        semantic = reader.text("semantic", SEMANTICS)
+        dtype = reader.text("dtype", (SEMANTICS[semantic],))
         return cls(reader.text("name"), semantic, dtype, reader.items("shape", as_integer))
 
 
@@ -74,23 +79,29 @@ class Golden:
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """Resize to width × height pixels, RGB, (pixel/255 − mean)/std per channel."""
+    """Resize to width × height pixels by `resize` (area or linear), RGB, (pixel/255 − mean)/std per channel."""
 
     width: int
     height: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: str
 
     @classmethod
     def read(cls, image: Reader) -> ImageRecipe:
         image.text("color", ("RGB",))
         mean, std = image.items("mean", as_number), image.items("std", as_number)
-        return cls(image.integer("width", 1), image.integer("height", 1), mean, std)
+        resize = image.text("resize", ("area", "linear")) if image.has("resize") else "area"
+        return cls(image.integer("width", 1), image.integer("height", 1), mean, std, resize)
 
 
 @dataclass(frozen=True)
 class Contract:
-    """A parsed `vla.json`. Times in seconds follow from `control_hz`; horizon and execute_steps count actions."""
+    """A parsed `vla.json`. Times in seconds follow from `control_hz`; horizon and execute_steps count actions.
+
+    `advisory` names one more column behind the action's dimensions, 0..1, 1 is safe: a metric, never a guard. `variants` are folders
+    that each hold a whole smaller model for the same actions.
+    """
 
     name: str
     version: str
@@ -112,6 +123,8 @@ class Contract:
     execute_steps: int
     control_hz: float
     calibration: tuple[str, ...]
+    advisory: str | None
+    variants: tuple[str, ...]
     goldens: tuple[Golden, ...]
     files: dict[str, Digest]
     licence: str
@@ -168,17 +181,21 @@ class Contract:
             execute_steps=action.integer("execute_steps", 1),
             control_hz=action.number("control_hz", 0.1, 1000.0),
             calibration=reader.texts("calibration") if reader.has("calibration") else (),
+            advisory=action.text("advisory") if action.has("advisory") else None,
+            variants=reader.items("variants", _folder) if reader.has("variants") else (),
             goldens=reader.objects("goldens", Golden.read),
             files=reader.table("files", Digest.parse),
             licence=reader.text("licence"),
         )
 
     def _check(self) -> None:
-        width = len(self.dims)
+        width = len(self.dims) + int(self.advisory is not None)
         if self.output_shape != (1, self.horizon, width):
             raise UsageError(
                 f"{FILE_NAME}.output.shape: {list(self.output_shape)} does not match horizon {self.horizon} and {width} action dimensions"
             )
+        for item in self.inputs:
+            self._check_input(item)
         if self.execute_steps > self.horizon:
             raise UsageError(
                 f"{FILE_NAME}.action.execute_steps: {self.execute_steps} is more than the horizon of {self.horizon}"
@@ -191,6 +208,20 @@ class Contract:
         named = [*self.graphs.values(), self.tokenizer, self.normalization, *vectors]
         if missing := [path for path in named if path not in self.files]:
             raise UsageError(f"{FILE_NAME}.files: {missing[0]!r} is used and not listed with its digest")
+
+    def _check_input(self, item: Input) -> None:
+        steps = item.shape[1] if len(item.shape) > 1 else 0
+        wanted = {
+            "image": (1, 3, self.image.height, self.image.width),
+            "lidar": (1, self.lidar_sectors),
+            "text": (1, self.token_length),
+            "prefix": (1, steps, len(self.dims)),
+            "delay": (1,),
+        }[item.semantic]
+        if item.shape != wanted:
+            raise UsageError(
+                f"{FILE_NAME}.inputs: {item.name} is {list(item.shape)}, and what is prepared for it {list(wanted)}; make them agree"
+            )
 
     def check_files(self, model: Path) -> None:
         """Hash every file of a model folder. Raises IntegrityError on a wrong, missing or extra file."""
@@ -217,6 +248,10 @@ class Contract:
 
 def _path(reader: Reader, key: str) -> str:
     return check_path(reader.text(key), f"{reader.path}.{key}")
+
+
+def _folder(value: object, path: str) -> str:
+    return check_path(as_text(value, path), path)
 
 
 def _component(reader: Reader) -> tuple[str, str]:

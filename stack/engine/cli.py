@@ -18,7 +18,7 @@ from model_registry.core.files import Files
 from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
-from stack.engine import builder
+from stack.engine import builder, variants
 
 app = typer.Typer(help="Build, prove and look at engines.", no_args_is_help=True, add_completion=False)
 
@@ -59,6 +59,8 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
             builder.put_aside(built.folder, files)
             built = builder.build(what, engines, files, _progress)
             result = builder.prove(what, built.folder, files)
+        for name, passed in variants.build(what, built.folder, files) if build_it else ():
+            _progress(f"Variant {name} {'is ready' if passed else 'failed its gate and will not run'}.")
         if os.access(release, os.W_OK):  # in a container only the agent may write there; it does the same
             builder.link(release, built, result, files)
     _report(built, result, as_json)

@@ -102,6 +102,6 @@ def finish(folder: Path, document: Document, goldens: list[Golden]) -> None:
     for golden in goldens:
         arrays = golden._asdict()
         np.savez_compressed(folder / "golden" / f"{arrays.pop('name')}.npz", **arrays)
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CONTRACT)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CONTRACT)
     document["files"] = {path.relative_to(folder).as_posix(): str(Digest.of_file(path)) for path in paths}
     Files().write(folder / CONTRACT, text(document))

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from model_registry.core.documents import parse
 from model_registry.core.errors import UsageError
+from stack.monitor.resources import Resources
 
 OK, WARN, ERROR, STALE = range(4)
 NO_DATA = "no data"
 STALE_S = 1.5
-_SLOT_KEYS = ("state", "backend", "degraded", "inference_p99_ms", "missed", "late", "non_finite", "memory_bytes")
+_SLOT_KEYS = (
+    "state", "backend", "degraded", "rung", "inference_p99_ms", "late_p99_ms", "missed", "empty", "late", "non_finite", "memory_bytes",
+)  # fmt: skip
 _STATE_KEYS = ("state", "armed", "held")
 # Name of a sample → from which value on it is worth a warning, and what to say then.
-_LIMITS = {"memory_percent": (95.0, "memory is nearly full"), "disk_percent": (90.0, "disk is nearly full")}
+_LIMITS = {
+    "memory_percent": (95.0, "memory is nearly full"),
+    "disk_percent": (90.0, "disk is nearly full"),
+    "temperature_c": (95.0, "it is too hot"),
+    "throttled": (0.5, "it throttles itself"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,20 +38,14 @@ class Status:
     values: dict[str, str]
 
 
-def sample(root: Path) -> dict[str, float | None]:
-    """What the machine does now. Temperature is the hottest sensor's; many machines have none."""
+def sample(resources: Resources, root: Path) -> dict[str, float | None]:
+    """What the machine does now, and the disk that `root` is on."""
     try:
         disk = psutil.disk_usage(str(root))
     except OSError:
         disk = None
-    sensors = psutil.sensors_temperatures().values() if hasattr(psutil, "sensors_temperatures") else ()
-    return {
-        "cpu_percent": psutil.cpu_percent(),
-        "memory_percent": psutil.virtual_memory().percent,
-        "disk_percent": disk.percent if disk else None,
-        "disk_free_bytes": float(disk.free) if disk else None,
-        "temperature_c": max((each.current for sensor in sensors for each in sensor), default=None),
-    }
+    full, free = (disk.percent, float(disk.free)) if disk else (None, None)
+    return {**asdict(resources.sample()), "disk_percent": full, "disk_free_bytes": free}
 
 
 def machine(found: Mapping[str, float | None]) -> Status:
@@ -78,6 +80,8 @@ def slot(name: str, data: bytes | None, now_ns: int) -> Status:
         level, text = STALE, "no longer writes its status.json"
     elif found.get("state") == "failed":
         level, text = ERROR, str(found.get("error") or "failed")
+    elif found.get("struggling"):
+        level, text = WARN, "misses ticks, or has nothing to say in them"
     else:
         level, text = (WARN, "degraded") if found.get("degraded") else (OK, str(found.get("state")))
     return Status(title, level, text, _texts(values))

@@ -17,6 +17,7 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.robot import Robot
 from stack.monitor import health
+from stack.monitor.resources import Resources
 
 _PERIOD_S = 1.0
 _KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -26,7 +27,7 @@ class Monitor:
     """Hears /safety/state, reads the slots' files, says /diagnostics."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+        self._layout, self._resources = layout, Resources()
         try:
             self._robot = Robot.load(layout.robot_toml).name
         except HomeportError:
@@ -41,7 +42,7 @@ class Monitor:
         self._state, self._heard_s = message.data.encode(), time.monotonic()
 
     def _say(self) -> None:
-        found = [health.machine(health.sample(self._layout.root))]
+        found = [health.machine(health.sample(self._resources, self._layout.root))]
         for name in SLOTS:
             # The file first, then the clock: an age is never negative.
             data = health.read(self._layout.slot_status(name))

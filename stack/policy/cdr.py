@@ -5,8 +5,11 @@ Subscriptions take the raw bytes; only the two message types that a slot reads a
 
 from __future__ import annotations
 
+import importlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,15 @@ from model_registry.core.cdr import Cursor, MalformedMessageError
 from model_registry.core.errors import HomeportError
 
 _MAX_PIXELS = 1 << 25
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+_RGB = (0, 1, 2)
+# Encoding → bytes of a pixel, and which of them are red, green and blue.
+_ENCODINGS = {
+    "rgb8": (3, _RGB),
+    "bgr8": (3, (2, 1, 0)),
+    "rgba8": (4, _RGB),
+    "bgra8": (4, (2, 1, 0)),
+    "mono8": (1, (0, 0, 0)),
+}
 
 
 class UnsupportedImageError(HomeportError):
@@ -32,6 +43,26 @@ class Image:
     encoding: str
     step: int
     data: memoryview
+    is_bigendian: int = 0
+
+
+Convert = Callable[[Image, str], NDArray[Any]]
+"""cv_bridge's `imgmsg_to_cv2`: a message and the wanted encoding -> pixels."""
+
+
+class Frame(NamedTuple):
+    """Pixels uint8 [height, width, channels] as they were sent; `order` says which channel is red, green and blue.
+
+    Channels are put in order after the picture was made small: to do it here would copy the whole frame.
+    """
+
+    pixels: NDArray[np.uint8]
+    order: tuple[int, int, int] = _RGB
+
+    def sample(self) -> bytes:
+        """64 pixels of a fixed grid."""
+        height, width = self.pixels.shape[:2]
+        return self.pixels[:: max(1, height // 8), :: max(1, width // 8)][:8, :8].tobytes()
 
 
 @dataclass(frozen=True)
@@ -45,6 +76,12 @@ class Scan:
     range_max: float
     ranges: NDArray[np.float32]
 
+    @property
+    def valid(self) -> float:
+        """Fraction of beams that say anything: neither NaN, -inf nor nearer than the laser can measure."""
+        with np.errstate(invalid="ignore"):
+            return float(np.count_nonzero(self.ranges >= self.range_min)) / max(1, len(self.ranges))
+
 
 def parse_image(data: bytes) -> Image:
     """Raises MalformedMessageError."""
@@ -53,9 +90,9 @@ def parse_image(data: bytes) -> Image:
     cursor.text()
     height, width = cursor.take("II")
     encoding = cursor.text()
-    cursor.take("B")
+    (is_bigendian,) = cursor.take("B")
     (step,) = cursor.take("I")
-    return Image(stamp_ns, height, width, encoding, step, cursor.block())
+    return Image(stamp_ns, height, width, encoding, step, cursor.block(), is_bigendian)
 
 
 def parse_scan(data: bytes) -> Scan:
@@ -70,16 +107,15 @@ def parse_scan(data: bytes) -> Scan:
     return Scan(stamp_ns, angle_min, increment, range_min, range_max, ranges)
 
 
-def rgb(image: Image) -> NDArray[np.uint8]:
-    """uint8 [height, width, 3], a view of the frame for rgb8, bgr8, rgba8, bgra8 and mono8. Raises UnsupportedImageError.
+def frame(image: Image, convert: Convert | None = None) -> Frame:
+    """The pixels of a message: a view of its bytes for rgb8, bgr8, rgba8, bgra8 and mono8. Raises UnsupportedImageError.
 
-    Rows may be longer than their pixels (`step`); what is behind them is left out.
+    Rows may be longer than their pixels (`step`); what is behind them is left out. Other encodings go through `convert`.
     """
-    channels = _CHANNELS.get(image.encoding)
-    if channels is None:
-        raise UnsupportedImageError(
-            f"camera: encoding {image.encoding[:40]!r} is not supported; publish one of {', '.join(_CHANNELS)}"
-        )
+    known = _ENCODINGS.get(image.encoding)
+    if known is None:
+        return _converted(image, convert)
+    channels, order = known
     height, width, step = image.height, image.width, image.step
     if not 0 < height * width <= _MAX_PIXELS:
         raise UnsupportedImageError(f"camera: {width}x{height} is no usable size; check the driver's settings")
@@ -87,7 +123,36 @@ def rgb(image: Image) -> NDArray[np.uint8]:
         raise UnsupportedImageError(
             f"camera: {len(image.data)} bytes with step {step} do not hold {width}x{height} {image.encoding}; check the driver"
         )
-    pixels = np.ndarray((height, width, channels), np.uint8, image.data, strides=(step, channels, 1))
-    if channels == 1:
-        return np.broadcast_to(pixels, (height, width, 3))
-    return pixels[:, :, 2::-1] if image.encoding.startswith("bgr") else pixels[:, :, :3]
+    return Frame(np.ndarray((height, width, channels), np.uint8, image.data, strides=(step, channels, 1)), order)
+
+
+def _converted(image: Image, convert: Convert | None) -> Frame:
+    if convert is None:
+        raise UnsupportedImageError(
+            f"camera: encoding {image.encoding[:40]!r} needs cv_bridge, which is not here; publish one of {', '.join(_ENCODINGS)}"
+        )
+    try:
+        pixels = np.asarray(convert(image, "rgb8"))
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # what cv_bridge and OpenCV raise, whose errors are RuntimeErrors
+        raise UnsupportedImageError(
+            f"camera: encoding {image.encoding[:40]!r} cannot be converted ({' '.join(str(error).split())[:100]}); check the driver"
+        ) from error
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise UnsupportedImageError(
+            f"camera: encoding {image.encoding[:40]!r} became no colour image; check the driver"
+        )
+    return Frame(pixels, _RGB)
+
+
+def cv_bridge() -> Convert | None:
+    """How to convert the encodings that are not read as they are: by cv_bridge, where the image has it."""
+    try:
+        bridge = importlib.import_module("cv_bridge")
+    except ImportError:
+        return None
+    convert: Convert = bridge.CvBridge().imgmsg_to_cv2
+    return convert

@@ -1,11 +1,11 @@
-"""What is left of the newest action chunk at any moment. A chunk starts when its inputs arrived, and after its last step it is void.
+"""What is left of the newest action chunk at any tick. Its first step is for when its frame arrived, and after its last step it is void.
 
-Pure: every time is given in monotonic seconds.
+Where a new chunk goes on is decided by the steps that were really consumed since its frame arrived, not by the clock: a tick that
+comes a little early or late neither repeats a step nor leaves one out. Pure: every time is given in monotonic seconds.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,39 +16,81 @@ from numpy.typing import NDArray
 class Chunk:
     """Actions float32 [steps, dims] in units, made from a frame that arrived at `observed_at` (monotonic s).
 
-    `stamp_ns` is the ROS stamp of the oldest input. `generation` rises whenever the robot had no command that moves it.
+    `stamp_ns` is the ROS stamp of the oldest input, `start` how many steps had been consumed when the frame arrived. `generation` rises
+    whenever the robot had no command that moves it.
     """
 
     actions: NDArray[np.float32]
     observed_at: float
     stamp_ns: int
     generation: int
+    start: int = 0
+
+
+def covers(steps: int, step_s: float, cycle_s: float, period_s: float, frame_s: float) -> bool:
+    """Whether chunks of `steps` follow each other without a hole: each must last until the next one, from a frame that came up to
+    `frame_s` after inference was free or due again, is ready.
+    """
+    return steps * step_s >= cycle_s + max(cycle_s, period_s) + frame_s
 
 
 class Chunks:
-    """Keeps the newest chunk. One thread calls `put`, others `rest`: the chunk is replaced in one step."""
+    """Keeps the newest chunk. One thread calls `put`, another `take`: the chunk is replaced in one step."""
 
     def __init__(self, step_s: float, execute_steps: int, low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
         self._step_s, self._steps = step_s, execute_steps
         self._low, self._high = low, high
         self._chunk: Chunk | None = None
+        self._begun: int | None = None
+        self._live = False
+        self.consumed = 0
+        self.delay_steps = 0
         self.non_finite = 0
         self.clamped = 0
 
     def put(self, chunk: Chunk) -> None:
-        """Take a new chunk, clamped to the contract's range. One that is not finite is counted and replaces the older one by nothing."""
+        """Take a new chunk, clamped to the contract's range. One that is not finite is counted and replaces the older one by nothing.
+
+        `delay_steps` becomes the number of its steps that were consumed while it was made.
+        """
         if not np.isfinite(chunk.actions).all():
             self.non_finite += 1
             self._chunk = None
             return
         actions = np.clip(chunk.actions[: self._steps], self._low, self._high)
         self.clamped += int(not np.array_equal(actions, chunk.actions[: self._steps]))
+        self.delay_steps = self.consumed - chunk.start
+        self._begun = chunk.generation
         self._chunk = replace(chunk, actions=actions)
 
+    def take(self, now: float, generation: int | None, periods: int = 1) -> Chunk | None:
+        """The steps still to be executed, first one first, and count the first as consumed. None when there are none, or they were for an
+        older generation; `generation` None stands still.
+
+        `periods` that passed since the last call were spent on the steps that came with it: a skipped tick consumes one as well.
+        """
+        if self._live:
+            self.consumed += periods - 1
+        rest = None if generation is None else self.rest(now, generation)
+        self._live = rest is not None
+        self.consumed += int(self._live)
+        return rest
+
     def rest(self, now: float, generation: int) -> Chunk | None:
-        """The steps still to be executed at `now`, first one first; None when there are none, or they were for an older generation."""
+        """What `take` would give."""
+        actions = self.ahead(self.consumed, generation)
+        chunk = self._chunk
+        if chunk is None or len(actions) == 0 or now - chunk.observed_at >= len(chunk.actions) * self._step_s:
+            return None
+        return replace(chunk, actions=actions)
+
+    def ahead(self, start: int, generation: int) -> NDArray[np.float32]:
+        """The steps of the chunk in force that come after `start` consumed ones; empty when there is none."""
         chunk = self._chunk
         if chunk is None or chunk.generation != generation:
-            return None
-        passed = max(0, math.floor((now - chunk.observed_at) / self._step_s))
-        return replace(chunk, actions=chunk.actions[passed:]) if passed < len(chunk.actions) else None
+            return np.zeros((0, len(self._low)), dtype=np.float32)
+        return chunk.actions[max(0, start - chunk.start) :]
+
+    def dry(self, generation: int) -> bool:
+        """Whether there once was a chunk of this generation."""
+        return self._begun == generation

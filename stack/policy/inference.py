@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,12 +15,33 @@ from numpy.typing import NDArray
 from model_registry.core.contract import Contract
 from stack.engine.backends import Backend, Tensor
 from stack.engine.normalization import Normalization
-from stack.policy.cdr import Scan
+from stack.policy.cdr import Frame, Scan
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.tokenizer import CommandTokenizer
 
-WARM_UP_RUNS = 30
+WARM_UP_RUNS, WARM_UP_LEAST, WARM_UP_S = 30, 10, 5.0
 _KEPT_TIMES = 200
+
+Steps = NDArray[np.float32]
+
+
+class Observation(NamedTuple):
+    """What one inference sees. `ahead` are the actions in units [n, dims] that were still to come when the frame arrived, and `delay` how
+    many of them will probably have been executed when the new chunk is ready.
+    """
+
+    frame: Frame
+    scan: Scan | None
+    text: str
+    ahead: Steps | None = None
+    delay: int = 0
+
+
+class Answer(NamedTuple):
+    """`actions` float32 [horizon, dims] in units, not checked to be finite. `advisory` is the lowest score of the steps, or None."""
+
+    actions: Steps
+    advisory: float | None
 
 
 class Inference:
@@ -29,43 +52,89 @@ class Inference:
         image = contract.image
         self._contract, self._backend = contract, backend
         self._units = Normalization.load(model, contract)
-        self._image = ImagePreprocessor(image.width, image.height, image.mean, image.std)
+        self._image = ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize)
         self._names = {item.semantic: item.name for item in contract.inputs}
+        shapes = {item.semantic: item.shape for item in contract.inputs}
+        self._prefix: NDArray[np.float32] = np.zeros(shapes.get("prefix", (1, 0, len(contract.dims))), np.float32)
+        self._delay: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._nothing: NDArray[np.int64] = np.zeros((1, contract.token_length), np.int64)
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self._overheads: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self._backend_s = 0.0
         self.identity = backend.identity
         self.tokenizer = CommandTokenizer(model / contract.tokenizer, contract.token_length)
         self.needs_scan = "lidar" in self._names
-        self.count = 0
+        self.cycle_s = 0.0
 
-    def __call__(self, rgb: NDArray[np.uint8], scan: Scan | None, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """uint8 [H, W, 3], a scan and int64 [1, length] -> float32 [horizon, dims] in units; not checked to be finite."""
+    def __call__(self, seen: Observation) -> Answer:
+        """Run once."""
+        inputs = self._inputs(seen)
         start = time.monotonic()
-        inputs: dict[str, Tensor] = {self._names["image"]: self._image(rgb), self._names["text"]: tokens}
+        output = self._backend.infer(inputs)
+        self._backend_s = time.monotonic() - start
+        score = float(output[0, :, -1].min()) if self._contract.advisory is not None else math.nan
+        return Answer(self._units.actions(output), score if math.isfinite(score) else None)
+
+    def _inputs(self, seen: Observation) -> dict[str, Tensor]:
+        tokens = self.tokenizer(seen.text)
+        inputs: dict[str, Tensor] = {
+            self._names["image"]: self._image(*seen.frame),
+            self._names["text"]: self._nothing if tokens is None else tokens,
+        }
+        scan = seen.scan
         if scan is not None and self.needs_scan:
             angles, limits = (scan.angle_min, scan.angle_increment), (scan.range_min, scan.range_max)
             size = self._contract.lidar_sectors, self._contract.lidar_max_range_m
             inputs[self._names["lidar"]], _ = lidar_sectors(scan.ranges, *angles, *limits, *size)
-        actions = self._units.actions(self._backend.infer(inputs))
-        self._times.append((time.monotonic() - start) * 1e3)
-        self.count += 1
-        return actions
+        if "prefix" in self._names:
+            inputs[self._names["prefix"]] = self._prefix_of(seen.ahead)
+        if "delay" in self._names:
+            self._delay[0] = seen.delay
+            inputs[self._names["delay"]] = self._delay
+        return inputs
+
+    def _prefix_of(self, ahead: Steps | None) -> Steps:
+        self._prefix[:] = 0.0
+        if ahead is not None:
+            count = min(len(ahead), self._prefix.shape[1])
+            self._prefix[0, :count] = (ahead[:count] - self._units.mean) / self._units.std
+        return self._prefix
+
+    def note(self, cycle_s: float) -> None:
+        """Keep how long the cycle around the last call took, with everything in it."""
+        self.cycle_s = cycle_s
+        self._times.append(cycle_s * 1e3)
+        self._overheads.append((cycle_s - self._backend_s) * 1e3)
 
     def warm_up(self) -> float:
-        """Run on an empty scene until first-run costs are paid. Returns the p99 in milliseconds."""
+        """Run on an empty scene until first-run costs are paid, or for a few seconds. Returns the p99 in milliseconds."""
         image = self._contract.image
-        frame: NDArray[np.uint8] = np.zeros((image.height, image.width, 3), dtype=np.uint8)
+        frame = Frame(np.zeros((image.height, image.width, 3), dtype=np.uint8))
         beams: NDArray[np.float32] = np.full(360, np.inf, dtype=np.float32)
         scan = Scan(0, -np.pi, 2 * np.pi / 360, 0.05, 12.0, beams)
-        tokens: NDArray[np.int64] = np.zeros((1, self._contract.token_length), dtype=np.int64)
+        end = time.monotonic() + WARM_UP_S
         for run in range(2 * WARM_UP_RUNS):
-            if run == WARM_UP_RUNS:
-                self._times.clear()
-            self(frame, scan, tokens)
-        self.count = 0
-        return float(np.percentile(list(self._times), 99))
+            start = time.monotonic()
+            if run >= WARM_UP_LEAST and start > end:
+                break
+            self(Observation(frame, scan, ""))
+            self.note(time.monotonic() - start)
+        kept = list(self._times)[run // 2 :]
+        self._times.clear()
+        self._times.extend(kept)
+        self._overheads.clear()
+        return float(np.percentile(kept, 99))
 
     def percentiles(self) -> tuple[float | None, float | None]:
-        """p50 and p99 in milliseconds of the newest runs; None before the first."""
-        times = list(self._times)
-        p50, p99 = np.percentile(times, (50, 99)).tolist() if times else (None, None)
-        return p50, p99
+        """p50 and p99 in milliseconds of the newest cycles; None before the first."""
+        return _percentiles(self._times)
+
+    def overhead(self) -> tuple[float | None, float | None]:
+        """The same of what a cycle takes beside the backend: our own part."""
+        return _percentiles(self._overheads)
+
+
+def _percentiles(kept: deque[float]) -> tuple[float | None, float | None]:
+    times = list(kept)
+    p50, p99 = np.percentile(times, (50, 99)).tolist() if times else (None, None)
+    return p50, p99

@@ -14,6 +14,7 @@ from model_registry.core.release import Release
 from model_registry.core.robot import Robot
 from stack.engine import builder
 from stack.engine.gates import longest_inference_ms
+from stack.engine.variants import variants
 from stack.policy.inference import Inference
 from stack.policy.profile import profile
 from stack.policy.slot import Slot
@@ -49,21 +50,37 @@ def find(layout: Layout, slot: str) -> Found:
 
 def load(found: Found) -> tuple[builder.Plan, Slot]:
     """Open and warm up the proved engine. Raises RefusedError when there is none for this model, recipe and device."""
-    settings, what = profile(found.release.profile), builder.plan(found.folder)
+    settings = profile(found.release.profile, found.release.overrides)
+    what = builder.plan(found.folder)
     if found.robot is not None:
         what.contract.check_fits(found.robot)
     engine = proved_engine(found.folder, what.key)
-    _check_small_files(what)
-    backend = what.choice.kind(what.release.recipe.precision)
-    backend.load(engine, what.contract)
-    inference = Inference(what.model, what.contract, backend)
-    p99_ms, longest_ms = inference.warm_up(), longest_inference_ms(what.contract)
+    full = _open(what, engine)
+    p99_ms, longest_ms = full.warm_up(), longest_inference_ms(what.contract)
     if p99_ms > longest_ms:
         raise RefusedError(
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole between action chunks;"
             " choose a smaller model or more execute_steps"
         )
-    return what, Slot(what.contract, settings, inference)
+    return what, Slot(what.contract, settings, full, _small(what, engine) if settings.ladder else None)
+
+
+def _open(what: builder.Plan, engine: Path) -> Inference:
+    _check_small_files(what)
+    backend = what.choice.kind(what.release.recipe.precision)
+    backend.load(engine, what.contract)
+    return Inference(what.model, what.contract, backend)
+
+
+def _small(what: builder.Plan, engine: Path) -> Inference | None:
+    """The first smaller variant whose engine was built and proved here, warm; None when there is none."""
+    for variant, folder in variants(what, engine):
+        if (folder / builder.READY_FILE).exists():
+            builder.check(folder, variant.key)
+            inference = _open(variant, folder)
+            inference.warm_up()
+            return inference
+    return None
 
 
 def proved_engine(folder: Path, key: str) -> Path:

@@ -7,6 +7,7 @@ chunks, the control thread publishes the rest of the newest one at the control r
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -15,8 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import psutil
 import rclpy
 from builtin_interfaces.msg import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -30,8 +31,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.robot import TOPICS
+from stack.monitor.resources import Resources, Sample
 from stack.policy.load import Found, find, load
-from stack.policy.profile import resource_status
+from stack.policy.profile import Facts, Topic
 from stack.policy.slot import Action
 from stack.policy.sources import selects
 from stack.policy.status import Status
@@ -42,7 +44,12 @@ _JOIN_S = 1.0
 _SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-_COMPATIBLE = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
+_SAMPLE_PERIOD_S = 0.5
+_LADDER_PERIOD_S = 1.0
+
+
+Told = tuple[Topic, Any]
+"""A status topic and its publisher."""
 
 
 class PolicyNode(LifecycleNode):  # type: ignore[misc]
@@ -59,6 +66,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._seq = 0
         self._last: Action | None = None
         self._due: dict[str, float] = {}
+        self._resources, self._sample = Resources(), Sample()
 
     # Lifecycle
 
@@ -70,12 +78,15 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def _load(self) -> None:
         plan, self._slot = load(self._found)
-        status, profile = self._status, self._slot.profile
+        status, publish = self._status, self.create_lifecycle_publisher
         status.engine, status.degraded, status.running = plan.key, plan.choice.degraded, self._slot
         self._dims = [dim.name for dim in plan.contract.dims]
-        self._actions = self.create_lifecycle_publisher(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)
-        self._resource = self.create_lifecycle_publisher(String, profile.status_topic, _COMPATIBLE)
-        self._memory = self.create_lifecycle_publisher(Float32, profile.memory_topic, _COMPATIBLE)
+        self._actions = publish(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)
+        quality = QoSProfile(depth=self._slot.profile.depth, reliability=ReliabilityPolicy.RELIABLE)
+        topics = self._slot.profile.topics
+        told = [(topic, publish(Float32 if topic.number else String, topic.name, quality)) for topic in topics]
+        self._told_each = [each for each in told if each[0].period_s is None]
+        self._told = [each for each in told if each[0].period_s is not None]
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -90,6 +101,8 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         subscribe(LaserScan, topics["scan"], lambda data: slot.on_scan(data, now()), _SENSOR, raw=True)
         subscribe(String, "/command", lambda message: slot.on_command(message.data, now()), _LATCHED)
         subscribe(String, "/safety/state", on_state, _LATCHED)
+        if slot.profile.detections and (kind := _detections()):
+            subscribe(kind, "/detections", lambda data: slot.on_detections(data, now()), _SENSOR, raw=True)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start inference and control."""
@@ -141,13 +154,14 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
     def _infer(self) -> None:
         while not self._halt.is_set():
             self._slot.wait_for_news(_NEWS_TIMEOUT_S)
-            self._slot.infer(time.monotonic(), time.time_ns())
+            if self._slot.infer(time.monotonic(), time.time_ns()):
+                self._say(self._told_each)
 
     def _control(self) -> None:
         self._slot.ticks.run(self._halt, self._tick)
 
-    def _tick(self) -> None:
-        action = self._last = self._slot.action(time.monotonic(), time.time_ns())
+    def _tick(self, periods: int) -> None:
+        action = self._last = self._slot.action(time.monotonic(), time.time_ns(), periods)
         self._actions.publish(self._message(action))
         self._status.void_reason = action.void_reason
         self._status.actions += int(action.steps is not None)
@@ -166,30 +180,48 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
     # Main thread
 
     def watch(self) -> None:
-        """Keep the status file fresh until the process should end."""
+        """Keep the status file fresh, the ladder and the slower topics going until the process should end."""
         while not self.stop.wait(_STATUS_PERIOD_S):
             self._status.write()
-            self.publish_compatibility(time.monotonic())
+            now = time.monotonic()
+            if self._is_due("sample", _SAMPLE_PERIOD_S, now):
+                self._sample = self._resources.sample()
+            if self._status.state != "ready":
+                continue
+            if self._is_due("ladder", _LADDER_PERIOD_S, now):
+                self._slot.adjust(self._sample.load, now)
+            due = [each for each in self._told if self._is_due(each[0].name, each[0].period_s or 0.0, now)]
+            self._say(due)
 
-    def publish_compatibility(self, now: float) -> None:
-        """The seed's status topics, while this slot is the one that drives."""
-        last = self._last
-        if self._status.state != "ready" or not self._selected or last is None:
+    def _say(self, topics: list[Told]) -> None:
+        """Status topics of the seed, while this slot is the one that drives."""
+        if not self._selected or self._last is None:
             return
-        profile, words = self._slot.profile, self._slot.inference.tokenizer
-        cpu, memory = psutil.cpu_percent(None), psutil.virtual_memory().percent
-        if self._is_due(profile.memory_topic, profile.memory_period_s, now):
-            self._memory.publish(Float32(data=memory / 100.0))
-        if self._is_due(profile.status_topic, profile.status_period_s, now):
-            values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
-            action = dict(zip(self._dims, values, strict=True))
-            body = resource_status(cpu, memory, words.hits, words.misses, action, time.time())
-            self._resource.publish(String(data=json.dumps(body)))
+        facts = self._facts(self._last)
+        for topic, publisher in topics:
+            body = topic.body(facts)
+            publisher.publish(Float32(data=body) if topic.number else String(data=json.dumps(body)))
 
-    def _is_due(self, topic: str, period_s: float, now: float) -> bool:
-        if due := now >= self._due.get(topic, 0.0):
-            self._due[topic] = now + period_s
+    def _facts(self, last: Action) -> Facts:
+        inference, words = self._slot.inference, self._slot.inference.tokenizer
+        values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
+        action = dict(zip(self._dims, values, strict=True))
+        made = inference.cycle_s, inference.identity, self._status.degraded
+        return Facts(time.time(), action, *made, words.hits, words.misses, self._sample)
+
+    def _is_due(self, what: str, period_s: float, now: float) -> bool:
+        if due := now >= self._due.get(what, 0.0):
+            self._due[what] = now + period_s
         return due
+
+
+def _detections() -> type | None:
+    """The message type of `/detections`, where the package is there."""
+    try:
+        kind: type = importlib.import_module("vision_msgs.msg").Detection2DArray
+    except ImportError:
+        return None
+    return kind
 
 
 def run(slot: str, layout: Layout) -> int:

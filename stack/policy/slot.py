@@ -1,11 +1,13 @@
 """What one slot does, without ROS: the newest inputs become action chunks, and every control tick takes the rest of the newest chunk.
 
-`on_*` are called by the executor thread, `infer` by the inference thread, `action` by the control thread.
+`on_*` are called by the executor thread, `infer` by the inference thread, `action` by the control thread; the main thread calls `adjust`.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,22 +15,21 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
-from stack.policy.cdr import Scan, parse_image, parse_scan, rgb
-from stack.policy.chunks import Chunk, Chunks
-from stack.policy.inference import Inference
+from stack.policy.cdr import Frame, Scan, cv_bridge, frame, parse_image, parse_scan
+from stack.policy.chunks import Chunk, Chunks, covers
+from stack.policy.inference import Inference, Observation
+from stack.policy.ladder import FULL, SLOW, SMALL, Ladder, Rung
 from stack.policy.profile import Profile
 from stack.policy.sources import Command, Latest
 from stack.policy.ticks import Ticks
 
-LARGEST_ACTION = 1.0  # m/s and rad/s: what every profile of the seed clamps to, whatever a contract allows
-
 
 @dataclass(frozen=True)
 class Order:
-    """A command with its tokens; None when it must not move the robot."""
+    """A command, and whether it can move the robot at all."""
 
     command: Command
-    tokens: NDArray[np.int64] | None
+    moves: bool
     generation: int
 
 
@@ -42,25 +43,39 @@ class Action:
 
 
 class Slot:
-    """Inputs, chunks and the decisions of one slot."""
+    """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one."""
 
-    def __init__(self, contract: Contract, profile: Profile, inference: Inference) -> None:
-        low = np.asarray([max(dim.min, -LARGEST_ACTION) for dim in contract.dims], dtype=np.float32)
-        high = np.asarray([min(dim.max, LARGEST_ACTION) for dim in contract.dims], dtype=np.float32)
-        self.contract, self.profile, self.inference = contract, profile, inference
-        self.camera: Latest[NDArray[np.uint8]] = Latest(profile.camera_max_age_s)
+    def __init__(
+        self, contract: Contract, profile: Profile, inference: Inference, small: Inference | None = None
+    ) -> None:
+        most = [profile.limits.get(dim.name, np.inf) for dim in contract.dims]
+        low = np.maximum([dim.min for dim in contract.dims], np.negative(most)).astype(np.float32)
+        high = np.minimum([dim.max for dim in contract.dims], most).astype(np.float32)
+        self.contract, self.profile = contract, profile
+        self._full, self._small = inference, small
+        self._convert = cv_bridge()
+        self.camera: Latest[Frame] = Latest(profile.camera_max_age_s, profile.frozen_frames)
         self.scan: Latest[Scan] = Latest(profile.scan_max_age_s)
         self.command: Latest[Order] = Latest()
+        self.detections: Latest[bytes] = Latest()
         self.ticks = Ticks(1.0 / contract.control_hz)
         self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
-        self._news = threading.Event()
+        self.ladder, self.rung, self.gap_free = Ladder(), FULL, True
+        self.inferences = 0
+        self.advisory: float | None = None
+        self.slow = 0
+        self._news, self._pace = threading.Event(), threading.Event()
+        self._due = float("-inf")
         self._done: tuple[int, int] | None = None
+
+    # Inputs
 
     def on_camera(self, data: bytes, now: float) -> None:
         """Take the bytes of a sensor_msgs/Image."""
         try:
             image = parse_image(data)
-            self.camera.put(rgb(image), now, image.stamp_ns)
+            pixels = frame(image, self._convert)
+            self.camera.put(pixels, now, image.stamp_ns, mark=self.chunks.consumed, sample=pixels.sample())
             self._news.set()
         except HomeportError as error:
             self.camera.reject(error)
@@ -69,9 +84,13 @@ class Slot:
         """Take the bytes of a sensor_msgs/LaserScan."""
         try:
             scan = parse_scan(data)
-            self.scan.put(scan, now, scan.stamp_ns)
+            self.scan.put(scan, now, scan.stamp_ns, valid=scan.valid)
         except HomeportError as error:
             self.scan.reject(error)
+
+    def on_detections(self, data: bytes, now: float) -> None:
+        """Keep the bytes of a vision_msgs/Detection2DArray; no network takes them yet, and none waits for them."""
+        self.detections.put(data, now, 0)
 
     def on_command(self, data: str, now: float) -> None:
         """Take a message on `/command`. One that cannot be read means no command: what it meant may have been stop."""
@@ -80,54 +99,101 @@ class Slot:
         except HomeportError as error:
             self.command.reject(error)
             command = Command("", None)
-        tokens = self.inference.tokenizer(command.text)
+        moves = self._full.tokenizer(command.text) is not None
         before = self.command.get()
-        stood = before is None or before.value.tokens is None or not before.value.command.holds(now)
-        generation = (before.value.generation if before else 0) + int(stood or tokens is None)
-        self.command.put(Order(command, tokens, generation), now, 0)
+        stood = before is None or not before.value.moves or not before.value.command.holds(now)
+        generation = (before.value.generation if before else 0) + int(stood or not moves)
+        self.command.put(Order(command, moves, generation), now, 0)
         self._news.set()
 
+    # Inference
+
+    @property
+    def inference(self) -> Inference:
+        """The model that runs on this rung."""
+        return self._small if self._small is not None and self.rung.small else self._full
+
+    def adjust(self, load: Mapping[str, float | None], now: float) -> None:
+        """Go up or down the ladder; `load` is what the machine says. Only rungs that leave an action for every tick are there."""
+        slower = (SLOW,) if self._lasts(SLOW) else ()
+        rungs = (FULL, *slower, SMALL) if self._small else (FULL, *slower)
+        own = {"late_p99_ms": self.ticks.late_p99_ms, "struggling": float(self.ticks.struggling)}
+        period_s = max(self._period_s(self.rung), self.camera.interval_s, self.inference.cycle_s)
+        share = self.inference.cycle_s / period_s if period_s else 0.0
+        if self.profile.ladder:
+            self.ladder = self.ladder.step({**load, **own}, share, now, len(rungs))
+        self.rung = rungs[min(self.ladder.index, len(rungs) - 1)]
+        self.gap_free = self._lasts(self.rung)
+
+    def _period_s(self, rung: Rung) -> float:
+        own_s = 1.0 / self.profile.inference_hz if self.profile.inference_hz else 0.0
+        return own_s if rung.divisor == 1 else rung.divisor * max(own_s, self.camera.interval_s, self._full.cycle_s)
+
+    def _lasts(self, rung: Rung) -> bool:
+        """Whether chunks last as long as a rung needs them to."""
+        contract, p99_ms = self.contract, self.inference.percentiles()[1] or 0.0
+        step_s, frame_s = 1.0 / contract.control_hz, self.camera.interval_s
+        return covers(contract.execute_steps, step_s, p99_ms / 1e3, self._period_s(rung), frame_s)
+
     def wait_for_news(self, timeout_s: float) -> None:
-        """Wait until there is a new frame or command."""
-        if self._news.wait(timeout_s):
+        """Wait until an inference is due and there is a new frame or command."""
+        early_s = self._due - time.monotonic()
+        if early_s > 0:
+            self._pace.wait(min(early_s, timeout_s))
+        elif self._news.wait(timeout_s):
             self._news.clear()
 
     def infer(self, now: float, ros_now_ns: int) -> bool:
-        """Make a chunk from the newest inputs. Returns whether there was anything new to make one from."""
-        order, frame, scan = self.command.get(), self.camera.get(), self.scan.get()
-        if self._fault(now, ros_now_ns) or order is None or order.value.tokens is None or frame is None:
+        """Make a chunk from the newest inputs. Returns whether there was anything new to make one from, and it was due."""
+        start = time.monotonic()
+        order, seen, scan = self.command.get(), self.camera.get(), self.scan.get()
+        if now < self._due or self._fault(now, ros_now_ns) or order is None or seen is None:
             return False
-        if self._done == (frame.number, order.number):
+        if self._done == (seen.number, order.number):
             return False
-        actions = self.inference(frame.value, scan.value if scan else None, order.value.tokens)
-        self._done = (frame.number, order.number)
-        oldest_ns = min(frame.stamp_ns, scan.stamp_ns) if scan else frame.stamp_ns
-        self.chunks.put(Chunk(actions, frame.at, oldest_ns, order.value.generation))
+        period_s, inference = self._period_s(self.rung), self.inference
+        self._due = period_s + (now if now - self._due > period_s else self._due)
+        ahead = self.chunks.ahead(seen.mark, order.value.generation)
+        text = order.value.command.text
+        answer = inference(Observation(seen.value, scan.value if scan else None, text, ahead, self.chunks.delay_steps))
+        self._done, self.advisory = (seen.number, order.number), answer.advisory
+        stamp_ns = min(seen.stamp_ns, scan.stamp_ns) if scan else seen.stamp_ns
+        late = time.monotonic() - start > self.profile.max_cycle_s
+        self.slow += int(late)
+        if not late:  # what was seen too long ago is not acted on
+            self.chunks.put(Chunk(answer.actions, seen.at, stamp_ns, order.value.generation, seen.mark))
+        self.inferences += 1
+        inference.note(time.monotonic() - start)
         return True
 
-    def action(self, now: float, ros_now_ns: int) -> Action:
-        """What to publish at this tick."""
+    # Control
+
+    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> Action:
+        """What to publish at this tick, `periods` after the last one."""
         order = self.command.get()
         reason = self._fault(now, ros_now_ns)
-        rest = self.chunks.rest(now, order.value.generation) if order and not reason else None
+        generation = order.value.generation if order and not reason else None
+        rest = self.chunks.take(now, generation, periods)
+        self.ticks.note(rest is None and generation is not None and self.chunks.dry(generation))
         if rest is None:
             return Action(None, reason or "no_chunk", ros_now_ns)
         return Action(rest.actions, None, rest.stamp_ns)
 
     def sources(self, now: float) -> dict[str, object]:
         """The inputs in the slot status."""
-        return {name: getattr(self, name).to_dict(now) for name in ("camera", "scan", "command")}
+        names = ("camera", "scan", "command", *(("detections",) if self.profile.detections else ()))
+        return {name: getattr(self, name).to_dict(now) for name in names}
 
     def _fault(self, now: float, ros_now_ns: int) -> str | None:
         order = self.command.get()
         if order is None or not order.value.command.text.strip():
             return "no_command"
-        if order.value.tokens is None:
+        if not order.value.moves:
             return "command_without_motion"
         if not order.value.command.holds(now):
             return "command_expired"
         if fault := self.camera.fault(now, ros_now_ns):
             return f"camera_{fault}"
-        if self.inference.needs_scan and (fault := self.scan.fault(now, ros_now_ns)):
+        if self._full.needs_scan and (fault := self.scan.fault(now, ros_now_ns)):
             return f"scan_{fault}"
         return None

@@ -17,27 +17,42 @@ FUTURE_S = 0.05  # a stamp further ahead than this comes from another clock
 
 @dataclass(frozen=True)
 class Arrived(Generic[T]):
-    """A value, when it arrived (monotonic s) and its ROS stamp (ns)."""
+    """A value, when it arrived (monotonic s) and its ROS stamp (ns). `mark` is how many action steps had been consumed by then."""
 
     value: T
     at: float
     stamp_ns: int
     number: int
+    mark: int = 0
 
 
 class Latest(Generic[T]):
-    """Keeps the newest value of one source. One thread writes; others `get` what it replaces in one step."""
+    """Keeps the newest value of one source. One thread writes; others `get` what it replaces in one step.
 
-    def __init__(self, max_age_s: float = math.inf) -> None:
-        self._max_age_s = max_age_s
+    A source is frozen when `frozen_after` values in a row had the same sample, whatever their stamps; 0 never looks.
+    """
+
+    def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0) -> None:
+        self._max_age_s, self._frozen_after = max_age_s, frozen_after
         self._newest: Arrived[T] | None = None
+        self._sample = b""
+        self._repeats = 0
         self.received = 0
         self.rejected = 0
         self.error: str | None = None
+        self.interval_s = 0.0
+        self.valid: float | None = None
 
-    def put(self, value: T, now: float, stamp_ns: int) -> None:
+    def put(
+        self, value: T, now: float, stamp_ns: int, *, mark: int = 0, sample: bytes = b"", valid: float | None = None
+    ) -> None:
+        """Take a value. `sample` is compared with the last one's; `valid` is the fraction of it that says anything."""
+        if self._newest is not None:  # the mean of about the last ten
+            self.interval_s += ((now - self._newest.at) - self.interval_s) * (0.1 if self.interval_s else 1.0)
+        self._repeats = self._repeats + 1 if sample and sample == self._sample else 0
+        self._sample, self.valid = sample, valid
         self.received += 1
-        self._newest = Arrived(value, now, stamp_ns, self.received)
+        self._newest = Arrived(value, now, stamp_ns, self.received, mark)
 
     def reject(self, error: HomeportError) -> None:
         """Count a message that cannot be used and remember why."""
@@ -48,7 +63,7 @@ class Latest(Generic[T]):
         return self._newest
 
     def fault(self, now: float, ros_now_ns: int) -> str | None:
-        """Why the newest value must not be used: `missing`, `stale`, `stale_stamp` or `future_stamp`; None when it may."""
+        """Why the newest value must not be used: `missing`, `stale`, `stale_stamp`, `future_stamp`, `frozen` or `blind`; None when it may."""
         newest = self.get()
         if newest is None:
             return "missing"
@@ -57,13 +72,18 @@ class Latest(Generic[T]):
         age_s = (ros_now_ns - newest.stamp_ns) / 1e9
         if age_s > self._max_age_s:
             return "stale_stamp"
-        return "future_stamp" if age_s < -FUTURE_S else None
+        if age_s < -FUTURE_S:
+            return "future_stamp"
+        if self._frozen_after and self._repeats >= self._frozen_after:
+            return "frozen"
+        return "blind" if self.valid == 0.0 else None
 
     def to_dict(self, now: float) -> dict[str, object]:
         """This source in the slot status."""
         newest = self.get()
         age_ms = None if newest is None else max(0.0, (now - newest.at) * 1e3)
-        return {"age_ms": age_ms, "received": self.received, "rejected": self.rejected, "error": self.error}
+        counts = {"received": self.received, "rejected": self.rejected}
+        return {"age_ms": age_ms, **counts, "error": self.error, "valid": self.valid}
 
 
 @dataclass(frozen=True)

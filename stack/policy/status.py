@@ -42,9 +42,7 @@ class Status:
 
     def to_dict(self, now: float) -> dict[str, object]:
         """The document; `now` is monotonic seconds."""
-        release, running, image = self.found.release, self.running, self.found.image
-        identity = running.inference.identity if running else None
-        p50_ms, p99_ms = running.inference.percentiles() if running else (None, None)
+        release, image, running = self.found.release, self.found.image, self.running
         return {
             "schema": 1,
             "slot": self.slot,
@@ -58,24 +56,56 @@ class Status:
             "state": self.state,
             "error": self.error[:_ERROR_LENGTH] if self.error else None,
             "profile": release.profile,
-            "backend": identity.name if identity else None,
-            "precision": identity.precision if identity else None,
             "degraded": self.degraded,
-            "control_hz": running.contract.control_hz if running else 0.0,
             "actions": self.actions,
-            "inferences": running.inference.count if running else 0,
-            "inference_p50_ms": p50_ms,
-            "inference_p99_ms": p99_ms,
-            "missed": running.ticks.missed if running else 0,
-            "late": running.ticks.late if running else 0,
-            "non_finite": running.chunks.non_finite if running else 0,
-            "clamped": running.chunks.clamped if running else 0,
             "void_reason": self.void_reason,
             "sources": running.sources(now) if running else {},
             "memory_bytes": psutil.Process().memory_info().rss,
             "monotonic_ns": int(now * 1e9),
+            **(_figures(running) if running else _NOTHING),
         }
 
     def write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_volatile(self.path, dump(self.to_dict(time.monotonic())))
+
+
+def _figures(running: Slot) -> dict[str, object]:
+    inference, ticks, chunks = running.inference, running.ticks, running.chunks
+    p50_ms, p99_ms = inference.percentiles()
+    overhead_p50_ms, overhead_p99_ms = inference.overhead()
+    return {
+        "backend": inference.identity.name,
+        "precision": inference.identity.precision,
+        "control_hz": running.contract.control_hz,
+        "inferences": running.inferences,
+        "inference_p50_ms": p50_ms,
+        "inference_p99_ms": p99_ms,
+        "overhead_p50_ms": overhead_p50_ms,
+        "overhead_p99_ms": overhead_p99_ms,
+        "delay_steps": chunks.delay_steps,
+        "gap_free": running.gap_free,
+        "rung": running.rung.name,
+        "advisory": running.advisory,
+        "missed": ticks.missed,
+        "late": ticks.late,
+        "late_p99_ms": ticks.late_p99_ms,
+        "empty": ticks.empty,
+        "struggling": ticks.struggling,
+        "slow": running.slow,
+        "non_finite": chunks.non_finite,
+        "clamped": chunks.clamped,
+    }
+
+
+_COUNTS = ("inferences", "missed", "late", "empty", "slow", "non_finite", "clamped", "delay_steps")
+_UNKNOWN = (
+    "backend", "precision", "inference_p50_ms", "inference_p99_ms", "overhead_p50_ms", "overhead_p99_ms", "late_p99_ms",
+    "gap_free", "rung", "advisory",
+)  # fmt: skip
+_NOTHING: dict[str, object] = {
+    **dict.fromkeys(_UNKNOWN),
+    **dict.fromkeys(_COUNTS, 0),
+    "control_hz": 0.0,
+    "struggling": False,
+}

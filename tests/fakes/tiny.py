@@ -62,3 +62,24 @@ def add_calibration(model: Path, sets: int = 8) -> Path:
     fields["files"]["calibration.npz"] = str(Digest.of_file(model / "calibration.npz"))
     (model / "vla.json").write_text(json.dumps(fields))
     return model
+
+
+def make_slow_model(folder: Path, steps: int) -> Path:
+    """A model for the backend `null`, whose answer is zero in the network's units: `steps` steps, all of them executed."""
+    make_tiny_model(folder)
+    document = json.loads((folder / package.CONTRACT).read_bytes())
+    document["action"].update(horizon=steps, execute_steps=steps)
+    document["output"]["shape"] = [1, steps, 2]
+    goldens = [package.read_golden(path) for path in sorted((folder / "golden").iterdir())]
+    action = np.tile(np.asarray(MEAN, np.float32), (steps, 1))
+    package.finish(folder, document, [golden._replace(action=action) for golden in goldens])
+    return folder
+
+
+def add_variant(folder: Path, name: str) -> Path:
+    """Put a smaller model into a model folder, for the same words and actions; returns its own folder."""
+    small = make_tiny_model(folder / name, "1.0.1")
+    document = json.loads((folder / package.CONTRACT).read_bytes())
+    document["variants"] = [name]
+    package.finish(folder, document, [package.read_golden(path) for path in sorted((folder / "golden").iterdir())])
+    return small

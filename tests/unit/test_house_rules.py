@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("model_registry", "stack", "ansible/plugins", "images")
 SHIPPED = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
-SHIPPED_LINES_MAX, IMAGES_LINES_MAX, MODULE_MAX, FUNCTION_MAX = 12000, 1000, 300, 40
+SHIPPED_LINES_MAX, IMAGES_LINES_MAX, MODULE_MAX, FUNCTION_MAX = 12500, 1000, 300, 40
 # Thread roots and process roots where one broad except trips or reports (rule 5), and the CLIs that print.
 BROAD_EXCEPT = {
     "stack/policy/node.py",
@@ -66,7 +66,7 @@ def test_imports_point_down_only(path: Path) -> None:
         if below(path, "stack/engine") and ours(module):
             assert core or module.startswith("stack.engine"), module
         if below(path, "stack/policy") and ours(module):
-            assert core or module.startswith(("stack.policy", "stack.engine")), module
+            assert core or module.startswith(("stack.policy", "stack.engine", "stack.monitor.resources")), module
         assert not module.startswith("tests"), "shipped code never imports tests"
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from stack.monitor.health import ERROR, NO_DATA, OK, STALE, WARN, machine, read, sample, slot, supervisor
+from stack.monitor.resources import Resources
 from tests.fakes.schemas import check
 
 NOW_NS = 10_000_000_000
@@ -15,7 +16,9 @@ SLOT = {
     "model": "sha256:" + "0" * 64, "image": None, "engine": None, "state": "ready", "error": None, "profile": "optimized",
     "backend": "onnxruntime", "precision": "fp32", "degraded": False, "control_hz": 20.0, "actions": 1, "inferences": 1,
     "inference_p50_ms": 1.0, "inference_p99_ms": None, "missed": 2, "late": 0, "non_finite": 0, "clamped": 0,
-    "void_reason": None, "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "error": None}},
+    "overhead_p50_ms": 0.2, "overhead_p99_ms": 0.4, "delay_steps": 1, "gap_free": True, "rung": "full", "advisory": None,
+    "late_p99_ms": 0.1, "empty": 0, "struggling": False, "slow": 0,
+    "void_reason": None, "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "error": None, "valid": None}},
     "memory_bytes": 5, "monotonic_ns": NOW_NS - 400_000_000,
 }  # fmt: skip
 STATE = {
@@ -47,6 +50,7 @@ def test_a_slot_that_runs_is_told_with_its_figures():
     ("changes", "level", "message"),
     [
         ({"degraded": True}, WARN, "degraded"),
+        ({"struggling": True}, WARN, "misses ticks, or has nothing to say in them"),
         ({"state": "failed", "error": "no memory"}, ERROR, "no memory"),
         ({"monotonic_ns": 1}, STALE, "no longer writes its status.json"),
     ],
@@ -83,5 +87,5 @@ def test_a_machine_is_told_with_the_limits_it_crossed(tmp_path):
     found = machine({"cpu_percent": 5.0, "memory_percent": 97.0, "disk_percent": 91.0, "temperature_c": None})
     assert (found.level, found.message) == (WARN, "memory is nearly full; disk is nearly full")
     assert found.values["temperature_c"] == NO_DATA
-    assert sample(tmp_path)["disk_free_bytes"] > 0
-    assert sample(tmp_path / "none")["disk_percent"] is None
+    assert sample(Resources(), tmp_path)["disk_free_bytes"] > 0
+    assert sample(Resources(), tmp_path / "none")["disk_percent"] is None

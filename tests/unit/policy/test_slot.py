@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
-from stack.engine.backends.null import Null
-from stack.policy.inference import Inference
 from stack.policy.load import Found
-from stack.policy.profile import PROFILES, resource_status
+from stack.policy.profile import PROFILES
 from stack.policy.slot import Slot
 from stack.policy.status import Status
-from tests.fakes.cdr import Writer
+from tests.fakes.observations import SECOND, Constant, beams, command, drive, feed, frame, make_slot, ros
 from tests.fakes.robot import release_fields
 from tests.fakes.schemas import check
-from tests.fakes.tiny import MEAN, STEPS, make_tiny_model
-
-SECOND = 1_000_000_000
-
-
-class Constant(Null):
-    """A backend that always gives `value`."""
-
-    value = 0.0
-
-    def infer(self, inputs: object) -> NDArray[np.float32]:
-        return np.full((1, STEPS, 2), self.value, np.float32)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return make_tiny_model(tmp_path / "model")
+from tests.fakes.tiny import MEAN, make_tiny_model
 
 
 @pytest.fixture
@@ -46,42 +27,8 @@ def backend() -> Constant:
 
 
 @pytest.fixture
-def slot(model: Path, backend: Constant) -> Slot:
-    contract = Contract.load(model)
-    return Slot(contract, PROFILES["resource_optimized"], Inference(model, contract, backend))
-
-
-def frame(stamp_s: float, encoding: str = "rgb8") -> bytes:
-    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("camera").put("II", 24, 32).text(encoding)
-    writer.put("B", 0).put("I", 96).put("I", 96 * 24)
-    writer.body += bytes(96 * 24)
-    return writer.bytes()
-
-
-def beams(stamp_s: float) -> bytes:
-    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("laser")
-    writer.put("fffffff", -3.14, 3.14, 0.0175, 0.0, 0.0, 0.05, 12.0).put("I", 360).put("f" * 360, *[2.0] * 360)
-    return writer.put("I", 0).bytes()
-
-
-def command(text: str, remaining_s: float | None = None) -> str:
-    return json.dumps({"text": text, "seq": 1, "remaining_s": remaining_s})
-
-
-def feed(slot: Slot, now: float) -> None:
-    """Camera and scan that arrive at `now`; ROS time is 1000 s ahead."""
-    slot.on_camera(frame(1000 + now), now)
-    slot.on_scan(beams(1000 + now), now)
-
-
-def ros(now: float) -> int:
-    return int((1000 + now) * SECOND)
-
-
-def drive(slot: Slot, now: float = 10.0) -> None:
-    slot.on_command(command("go to the red pillar"), now)
-    feed(slot, now)
-    assert slot.infer(now, ros(now))
+def slot(tmp_path: Path, backend: Constant) -> Slot:
+    return make_slot(make_tiny_model(tmp_path / "model"), backend)
 
 
 def test_inputs_and_a_command_give_an_action(slot: Slot) -> None:
@@ -195,13 +142,88 @@ def test_the_status_follows_its_schema_before_and_after_loading(slot: Slot, tmp_
     assert [path.name for path in status.path.parent.iterdir()] == ["status.json"]
 
 
-def test_the_profile_keeps_the_keys_of_the_seed() -> None:
-    body = resource_status(12.0, 34.0, 3, 1, {"linear_x": 0.1, "angular_z": 0.2}, 5.0)
-    assert body == {
-        "timestamp": 5.0,
-        "cpu_usage": 12.0,
-        "memory_usage": 34.0,
-        "gpu_memory_usage": 0.0,
-        "cache_stats": {"hits": 3, "misses": 1, "hit_rate": 0.75},
-        "action": {"linear_x": 0.1, "angular_z": 0.2},
-    }
+def test_the_same_pixels_under_new_stamps_void_the_action(slot: Slot) -> None:
+    for number in range(PROFILES["resource_optimized"].frozen_frames + 2):
+        now = 10.0 + number / 15
+        slot.on_command(command("turn left"), now)
+        slot.on_scan(beams(1000 + now), now)
+        slot.on_camera(frame(1000 + now, noise=0), now)
+    assert slot.action(now, ros(now)).void_reason == "camera_frozen"
+    slot.on_camera(frame(1000 + now), now)
+    assert slot.action(now, ros(now)).void_reason == "no_chunk"
+
+
+def test_a_scan_without_a_valid_beam_voids_the_action(slot: Slot) -> None:
+    drive(slot)
+    slot.on_scan(beams(1010, math.nan), 10.0)
+    assert slot.action(10.0, ros(10.0)).void_reason == "scan_blind"
+
+
+def test_ticks_without_an_action_are_counted_once_a_chunk_was_there(slot: Slot) -> None:
+    slot.on_command(command("turn left"), 10.0)
+    feed(slot, 10.0)
+    assert slot.action(10.0, ros(10.0)).void_reason == "no_chunk" and slot.ticks.empty == 0
+    assert slot.infer(10.0, ros(10.0))
+    feed(slot, 10.5)
+    assert slot.action(10.5, ros(10.5)).void_reason == "no_chunk" and slot.ticks.empty == 1
+
+
+def test_a_profile_infers_at_its_rate_and_not_faster(tmp_path: Path, backend: Constant) -> None:
+    slot = make_slot(make_tiny_model(tmp_path / "other"), backend, "optimized")
+    slot.on_command(command("turn left"), 10.0)
+    made = []
+    for number in range(60):  # frames at 30 Hz for 2 s
+        now = 10.0 + number / 30
+        feed(slot, now)
+        made.append(slot.infer(now, ros(now)))
+    assert sum(made) == 20
+
+
+def test_a_cycle_that_took_too_long_is_not_acted_on(tmp_path: Path, backend: Constant) -> None:
+    slot = make_slot(make_tiny_model(tmp_path / "other"), backend, max_cycle_s=0.001)
+    backend.seconds = 0.005
+    drive(slot)
+    assert slot.slow == 1
+    assert slot.action(10.0, ros(10.0)).void_reason == "no_chunk"
+
+
+def test_the_network_sees_the_steps_still_to_come_and_how_many_will_be_gone(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "rtc")
+    document = json.loads((folder / "vla.json").read_bytes())
+    document["inputs"] += [
+        {"name": "prefix", "semantic": "prefix", "dtype": "float32", "shape": [1, 4, 2]},
+        {"name": "delay", "semantic": "delay", "dtype": "int64", "shape": [1]},
+    ]
+    (folder / "vla.json").write_text(json.dumps(document))
+    backend = Constant()
+    backend.value = 0.5
+    slot = make_slot(folder, backend)
+    drive(slot)
+    assert not backend.seen["prefix"].any() and backend.seen["delay"] == 0
+    slot.action(10.0, ros(10.0))
+    feed(slot, 10.04)
+    slot.action(10.05, ros(10.05))
+    assert slot.infer(10.06, ros(10.06))
+    assert slot.chunks.delay_steps == 1  # one tick between the frame and its chunk
+    feed(slot, 10.08)
+    slot.action(10.10, ros(10.10))
+    assert slot.infer(10.11, ros(10.11))
+    assert backend.seen["prefix"] == pytest.approx(np.full((1, 4, 2), 0.5), abs=1e-6)  # in the network's own units
+    assert backend.seen["delay"] == 1
+
+
+def test_an_advisory_score_is_told_and_guards_nothing(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "safe")
+    document = json.loads((folder / "vla.json").read_bytes())
+    document["output"]["shape"], document["action"]["advisory"] = [1, 8, 3], "safety"
+    (folder / "vla.json").write_text(json.dumps(document))
+    backend = Constant()
+    slot = make_slot(folder, backend, "safe_production")
+    backend.value = 0.1
+    drive(slot)
+    assert slot.advisory == pytest.approx(0.1)
+    assert slot.action(10.0, ros(10.0)).steps is not None
+    backend.value = math.nan
+    feed(slot, 10.2)
+    assert slot.infer(10.2, ros(10.2))
+    assert slot.advisory is None

@@ -37,6 +37,39 @@ def test_a_source_that_never_came_is_missing() -> None:
     assert source.to_dict(0.0)["age_ms"] is None
 
 
+def test_the_same_picture_under_new_stamps_is_frozen() -> None:
+    source: Latest[int] = Latest(0.3, frozen_after=3)
+    for number, sample in enumerate((b"a", b"a", b"a", b"a")):
+        assert source.fault(10.0, 100 * SECOND) in (None, "missing")
+        source.put(number, 10.0, 100 * SECOND, sample=sample)
+    assert source.fault(10.0, 100 * SECOND) == "frozen"
+    source.put(5, 10.0, 100 * SECOND, sample=b"b")
+    assert source.fault(10.0, 100 * SECOND) is None
+
+
+def test_zero_repeats_never_look_for_a_frozen_source() -> None:
+    source: Latest[int] = Latest(0.3)
+    for _ in range(1000):
+        source.put(1, 10.0, 100 * SECOND, sample=b"a")
+    assert source.fault(10.0, 100 * SECOND) is None
+
+
+def test_a_source_that_says_nothing_is_blind() -> None:
+    source: Latest[int] = Latest(0.3)
+    source.put(1, 10.0, 100 * SECOND, valid=0.0)
+    assert source.fault(10.0, 100 * SECOND) == "blind"
+    source.put(1, 10.0, 100 * SECOND, valid=0.2)
+    assert source.fault(10.0, 100 * SECOND) is None
+    assert source.to_dict(10.0)["valid"] == 0.2
+
+
+def test_a_source_knows_its_interval() -> None:
+    source: Latest[int] = Latest(0.3)
+    for number in range(50):
+        source.put(1, 10.0 + number / 15, 0)
+    assert source.interval_s == pytest.approx(1 / 15)
+
+
 def test_a_command_without_an_end_holds_for_ever() -> None:
     assert Command.parse('{"text":"go","seq":1,"remaining_s":null}', 5.0).holds(1e9)
 

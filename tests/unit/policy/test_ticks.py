@@ -23,3 +23,23 @@ def test_a_late_tick_moves_no_deadline_and_skipped_ones_are_counted(
     ticks = Ticks(0.05)
     assert ticks.next_deadline(1.0, woke) == pytest.approx(following)
     assert (ticks.late, ticks.missed) == (late, missed)
+
+
+def test_lateness_is_told_over_the_last_ticks() -> None:
+    ticks = Ticks(0.05)
+    assert ticks.late_p99_ms is None
+    for number in range(300):
+        ticks.next_deadline(number, number + 0.001)
+    assert ticks.late_p99_ms == pytest.approx(1.0)
+
+
+def test_missed_and_empty_ticks_are_trouble_and_pass_again() -> None:
+    ticks = Ticks(0.05)
+    for _ in range(10):
+        ticks.note(empty=True)
+    assert (ticks.empty, ticks.struggling) == (10, False)
+    ticks.next_deadline(1.0, 1.06)
+    assert ticks.struggling
+    for _ in range(200):
+        ticks.note(empty=False)
+    assert not ticks.struggling

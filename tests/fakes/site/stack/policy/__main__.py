@@ -42,7 +42,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
     ready = lived > behaviour.get("ready_after_s", 0.2)
     broken = lived > behaviour.get("non_finite_after_s", float("inf"))
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    source = {"age_ms": 20.0, "received": 5, "rejected": 0, "error": None}
+    source = {"age_ms": 20.0, "received": 5, "rejected": 0, "error": None, "valid": None}
     return {
         "schema": 1,
         "slot": slot,
@@ -64,8 +64,18 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "inferences": int(lived * 10),
         "inference_p50_ms": 1.0,
         "inference_p99_ms": behaviour.get("p99_ms", 2.0),
+        "overhead_p50_ms": 0.2,
+        "overhead_p99_ms": 0.4,
+        "delay_steps": 1,
+        "gap_free": True,
+        "rung": "full",
+        "advisory": None,
         "missed": int(lived * behaviour.get("missed_per_s", 0)),
         "late": 0,
+        "late_p99_ms": 0.2,
+        "empty": 0,
+        "struggling": False,
+        "slow": 0,
         "non_finite": int(broken),
         "clamped": 0,
         "void_reason": None,

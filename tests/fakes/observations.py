@@ -1,0 +1,84 @@
+"""What a slot is given in tests without ROS: serialized frames, scans and commands, and a backend with a fixed answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_registry.core.contract import Contract
+from stack.engine.backends.null import Null
+from stack.policy.inference import Inference
+from stack.policy.profile import PROFILES
+from stack.policy.slot import Slot
+from tests.fakes.cdr import Writer
+from tests.fakes.tiny import STEPS
+
+SECOND = 1_000_000_000
+_NOISE = count()
+
+
+class Constant(Null):
+    """A backend that always gives `value` after `seconds`, and keeps what it was `given`, and copies of it as they were `seen`."""
+
+    value, seconds = 0.0, 0.0
+
+    def infer(self, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
+        self.given = dict(inputs)
+        self.seen = {name: np.copy(value) for name, value in inputs.items()}
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            pass
+        return np.full((1, STEPS, 3), self.value, np.float32)
+
+
+def make_slot(
+    folder: Path, backend: Constant, profile: str = "resource_optimized", small: Path | None = None, **settings: Any
+) -> Slot:
+    """A slot of a model folder that runs on `backend`; `settings` replace those of the profile."""
+    contract = Contract.load(folder)
+    smaller = Inference(small, Contract.load(small), Constant()) if small else None
+    return Slot(contract, replace(PROFILES[profile], **settings), Inference(folder, contract, backend), smaller)
+
+
+def frame(stamp_s: float, encoding: str = "rgb8", noise: int | None = None) -> bytes:
+    """A frame of 32x24 that differs from the last one, or is `noise` throughout."""
+    value = next(_NOISE) % 256 if noise is None else noise
+    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("camera").put("II", 24, 32).text(encoding)
+    writer.put("B", 0).put("I", 96).put("I", 96 * 24)
+    writer.body += bytes([value]) * (96 * 24)
+    return writer.bytes()
+
+
+def beams(stamp_s: float, metres: float = 2.0) -> bytes:
+    """A full turn of 360 beams."""
+    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("laser")
+    writer.put("fffffff", -3.14, 3.14, 0.0175, 0.0, 0.0, 0.05, 12.0).put("I", 360).put("f" * 360, *[metres] * 360)
+    return writer.put("I", 0).bytes()
+
+
+def command(text: str, remaining_s: float | None = None) -> str:
+    return json.dumps({"text": text, "seq": 1, "remaining_s": remaining_s})
+
+
+def feed(slot: Slot, now: float) -> None:
+    """Camera and scan that arrive at `now`; ROS time is 1000 s ahead."""
+    slot.on_camera(frame(1000 + now), now)
+    slot.on_scan(beams(1000 + now), now)
+
+
+def ros(now: float) -> int:
+    return int((1000 + now) * SECOND)
+
+
+def drive(slot: Slot, now: float = 10.0) -> None:
+    slot.on_command(command("go to the red pillar"), now)
+    feed(slot, now)
+    assert slot.infer(now, ros(now))

@@ -1,0 +1,56 @@
+"""From a slot's folder to a policy that can run, with its smaller variant."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model_registry.core.contract import Contract
+from model_registry.core.errors import IncompatibleError
+from model_registry.core.layout import Layout
+from stack.engine import builder
+from stack.engine.variants import variants
+from stack.policy.load import find, load
+from tests.fakes.robot import add_model, make_release, release_fields, stage
+from tests.fakes.schemas import check
+from tests.fakes.tiny import add_variant, make_tiny_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = make_tiny_model(tmp_path / "model")
+    add_variant(folder, "small")
+    return folder
+
+
+def test_a_variant_is_built_proved_and_loaded_beside_its_model(tmp_path: Path, model: Path) -> None:
+    check(json.loads((model / "vla.json").read_bytes()), "vla")
+    Contract.load(model).check_files(model)
+    make_release(tmp_path / "robot", model)
+    plan, slot = load(find(Layout.at(tmp_path / "robot"), "a"))
+    assert slot._small is not None and slot._small is not slot.inference
+    [(variant, folder)] = variants(plan, (find(Layout.at(tmp_path / "robot"), "a").folder / "engine").resolve())
+    assert (folder / "gate.json").exists() and folder.name == variant.key and folder.parents[1].name == plan.key
+
+
+def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -> None:
+    make_release(tmp_path / "robot", model)
+    found = find(Layout.at(tmp_path / "robot"), "a")
+    [(_, folder)] = variants(builder.plan(found.folder), (found.folder / "engine").resolve())
+    shutil.rmtree(folder)
+    assert load(found)[1]._small is None
+
+
+def test_a_variant_that_acts_differently_is_refused(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    small = add_variant(folder, "small")
+    document = json.loads((small / "vla.json").read_bytes())
+    document["action"]["execute_steps"] = 2
+    (small / "vla.json").write_text(json.dumps(document))
+    name = add_model(tmp_path / "robot", folder)
+    plan = builder.plan(stage(tmp_path / "robot", release_fields(name), name))
+    with pytest.raises(IncompatibleError, match="gives other actions"):
+        list(variants(plan, tmp_path))
