@@ -1,4 +1,4 @@
-"""The reference policy: its network, its teacher, its training, and the packaged models in `reference/`.
+"""The reference policy: its network, its teacher, its training, the packaged models in `reference/`, and the seed's four networks.
 
-torch and onnx are needed for `train` alone; nothing that runs on a robot imports them.
+torch and onnx are needed for `train` and `seed` alone; nothing that runs on a robot imports them.
 """

@@ -1,4 +1,4 @@
-"""`python -m stack.models {train,evaluate,spoil}`: make, measure and spoil reference models."""
+"""`python -m stack.models {train,evaluate,spoil,seed}`: make, measure and spoil reference models, and write the seed's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from model_registry.core.errors import HomeportError, UsageError
+from model_registry.core.release import PROFILES
 
 
 def _train(options: argparse.Namespace) -> str:
@@ -20,6 +21,13 @@ def _train(options: argparse.Namespace) -> str:
     if options.out.exists():
         raise UsageError(f"--out {options.out}: exists already; name a folder that does not")
     export(train(RECIPES[options.version]), options.version, options.out)
+    return str(options.out)
+
+
+def _seed(options: argparse.Namespace) -> str:
+    from stack.models.seeded import write  # torch: only here
+
+    write(options.network, options.version, options.out)
     return str(options.out)
 
 
@@ -53,7 +61,13 @@ def _parse() -> argparse.Namespace:
     spoil.add_argument("model", type=Path)
     spoil.add_argument("out", type=Path)
     spoil.set_defaults(run=_spoil)
-    for verb in (train, spoil):
+    seed = verbs.add_parser(
+        "seed", help="write one of the seed's networks, not trained (needs torch, onnx and onnxscript)"
+    )
+    seed.add_argument("network", choices=PROFILES)
+    seed.add_argument("--out", type=Path, required=True)
+    seed.set_defaults(run=_seed)
+    for verb in (train, spoil, seed):
         verb.add_argument("--version", required=True)
     return parser.parse_args()
 

@@ -36,23 +36,25 @@ Trained in simulation for demonstrations and tests of Homeport; not for a real r
 def export(trained: Trained, version: str, folder: Path) -> None:
     """Write the model folder. Raises HomeportError when ONNX Runtime and torch disagree."""
     folder.mkdir(parents=True)
-    _graph(trained.network, folder / package.GRAPH)
+    image = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    inputs = image, torch.ones(1, TOKENS, dtype=torch.int64), torch.ones(1, SECTORS)
+    graph(trained.network, inputs, folder / package.GRAPH)
     (folder / package.TOKENIZER).write_bytes(tokenizer_json())
     (folder / package.NORMALIZATION).write_bytes(package.norm_stats(trained.mean, trained.std))
     (folder / "LICENSE").write_text(_LICENCE)
     (folder / "README.md").write_text(_README.format(name=package.NAME, version=version))
-    document = package.contract(version, STEPS, TOKENS)
+    document = package.contract(version, STEPS)
     package.finish(folder, document, [])
     goldens = _goldens(Pilot(folder))
     _compare(trained, goldens)
     package.finish(folder, document, goldens)
 
 
-def _graph(network: torch.nn.Module, path: Path) -> None:
-    image = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+def graph(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
+    """Write a network as ONNX, without traces of this machine. `inputs` are an image, tokens and lidar ranges of the sizes it takes."""
     torch.onnx.export(
         network.to(memory_format=torch.contiguous_format),
-        (image, torch.ones(1, TOKENS, dtype=torch.int64), torch.ones(1, SECTORS)),
+        inputs,
         str(path),
         input_names=["image", "tokens", "lidar"],
         output_names=["action"],
@@ -69,9 +71,9 @@ def _strip(path: Path) -> None:
     model = onnx.load(path)
     model.producer_version = ""
     del model.metadata_props[:]
-    graph = model.graph
-    del graph.metadata_props[:]
-    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+    body = model.graph
+    del body.metadata_props[:]
+    for part in (*body.node, *body.initializer, *body.input, *body.output, *body.value_info):
         part.doc_string = ""
         del part.metadata_props[:]
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -46,27 +46,43 @@ class Golden(NamedTuple):
     action: NDArray[np.float32]
 
 
-def contract(version: str, steps: int, tokens: int) -> Document:
-    """The contract without goldens and files."""
-    size = {"width": IMAGE_SIZE, "height": IMAGE_SIZE, "color": "RGB"}
+class Form(NamedTuple):
+    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, and an advisory column."""
+
+    name: str = NAME
+    size: int = IMAGE_SIZE
+    resize: str = "area"
+    sectors: int = SECTORS
+    tokens: int = 10
+    advisory: str | None = None
+
+
+PILOT = Form()
+
+
+def contract(version: str, steps: int, form: Form = PILOT) -> Document:
+    """The contract without goldens and files. What is as it is by default is not written."""
+    size = {"width": form.size, "height": form.size, "color": "RGB"}
+    resize = {} if form.resize == "area" else {"resize": form.resize}
+    advisory = {} if form.advisory is None else {"advisory": form.advisory}
     return {
         "schema": 1,
-        "name": NAME,
+        "name": form.name,
         "version": version,
         "requires": [],
         "embodiment": {"type": "mobile_base", "camera_roles": ["front"]},
         "components": [{"id": "policy", "role": "policy", "graph": GRAPH}],
         "inputs": [
-            {"name": "image", "semantic": "image", "dtype": "float32", "shape": [1, 3, IMAGE_SIZE, IMAGE_SIZE]},
-            {"name": "tokens", "semantic": "text", "dtype": "int64", "shape": [1, tokens]},
-            {"name": "lidar", "semantic": "lidar", "dtype": "float32", "shape": [1, SECTORS]},
+            {"name": "image", "semantic": "image", "dtype": "float32", "shape": [1, 3, form.size, form.size]},
+            {"name": "tokens", "semantic": "text", "dtype": "int64", "shape": [1, form.tokens]},
+            {"name": "lidar", "semantic": "lidar", "dtype": "float32", "shape": [1, form.sectors]},
         ],
-        "output": {"name": "action", "dtype": "float32", "shape": [1, steps, len(DIMENSIONS)]},
+        "output": {"name": "action", "dtype": "float32", "shape": [1, steps, len(DIMENSIONS) + len(advisory)]},
         "preprocess": {
-            "image": {**size, "mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)},
-            "lidar": {"sectors": SECTORS, "max_range_m": MAX_RANGE_M},
+            "image": {**size, "mean": list(IMAGE_MEAN), "std": list(IMAGE_STD), **resize},
+            "lidar": {"sectors": form.sectors, "max_range_m": MAX_RANGE_M},
         },
-        "tokenizer": {"path": TOKENIZER, "length": tokens},
+        "tokenizer": {"path": TOKENIZER, "length": form.tokens},
         "normalization": {"path": NORMALIZATION},
         "action": {
             "space": "base_velocity",
@@ -74,6 +90,7 @@ def contract(version: str, steps: int, tokens: int) -> Document:
             "horizon": steps,
             "execute_steps": EXECUTE_STEPS,
             "control_hz": CONTROL_HZ,
+            **advisory,
         },
         "licence": LICENCE,
     }

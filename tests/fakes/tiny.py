@@ -43,7 +43,7 @@ def make_tiny_model(folder: Path, version: str = "1.0.0", wrong_by: float = 0.0,
         if poison:
             image[0, 0, 0, 0] = np.nan
         goldens.append(Golden(name, image, tokens, lidar, action))
-    package.finish(folder, package.contract(version, STEPS, TOKENS), goldens)
+    package.finish(folder, package.contract(version, STEPS), goldens)
     return folder
 
 

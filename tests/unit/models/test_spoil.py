@@ -33,7 +33,7 @@ def model(folder: Path, *goldens: Golden) -> Path:
     folder.mkdir()
     (folder / "policy.onnx").write_bytes(b"graph")
     (folder / "norm_stats.json").write_bytes(norm_stats((0.2, 0.1), (0.1, 0.5)))
-    finish(folder, contract("1.2.0", 8, 10), list(goldens))
+    finish(folder, contract("1.2.0", 8), list(goldens))
     return folder
 
 
