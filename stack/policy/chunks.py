@@ -57,8 +57,9 @@ class Chunks:
             self.non_finite += 1
             self._chunk = None
             return
-        actions = np.clip(chunk.actions[: self._steps], self._low, self._high)
-        self.clamped += int(not np.array_equal(actions, chunk.actions[: self._steps]))
+        steps = chunk.actions[: self._steps]
+        actions = np.minimum(np.maximum(steps, self._low), self._high)
+        self.clamped += int((actions != steps).any())
         self.delay_steps = self.consumed - chunk.start
         self._begun = chunk.generation
         self._chunk = replace(chunk, actions=actions)

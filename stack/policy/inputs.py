@@ -92,9 +92,13 @@ def lidar_sectors(
         return result, 0.0
     place = _assign(len(ranges), float(angle_min), float(angle_increment), sectors)
     with np.errstate(invalid="ignore"):
-        valid = ranges >= range_min
-        metres = np.where(ranges > range_max, np.float32(max_range_m), np.minimum(ranges, np.float32(max_range_m)))
-    nearest = np.minimum.reduceat(np.where(valid, metres, np.float32(np.inf))[place.order], place.starts)
-    known = np.isfinite(nearest)
-    result[0, place.numbers[known]] = nearest[known] / np.float32(max_range_m)
-    return result, float(np.count_nonzero(valid)) / len(ranges)
+        beams = ranges[place.order]
+        metres = np.minimum(beams, np.float32(max_range_m))
+        if range_max < max_range_m:
+            metres[beams > range_max] = max_range_m
+        invalid = ~(beams >= range_min)
+    metres[invalid] = np.inf
+    nearest = np.minimum.reduceat(metres, place.starts)
+    nearest[nearest == np.inf] = 0.0
+    result[0, place.numbers] = nearest / np.float32(max_range_m)
+    return result, 1.0 - np.count_nonzero(invalid) / len(ranges)

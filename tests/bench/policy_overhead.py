@@ -1,0 +1,63 @@
+"""What an inference cycle costs beside its backend, with a VGA camera at 30 Hz and a 360-beam laser; the seed's own way beside it.
+
+The backend sleeps 5 ms, so that what is left of a cycle is ours: preprocessing to 224x224 as the seed does it, words, lidar, units, chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from stack.models.package import Form
+from tests.bench.harness import FULL, noise, percentile, report
+from tests.fakes.ros import REPOSITORY, ros_env
+from tests.fakes.tiny import make_null_model
+from tests.testbed.slot_bed import SlotBed
+
+FORM = Form("homeport/null", 224, "linear", 360, 20)
+BACKEND_MS = 5.0
+CYCLES = 3000 if FULL else 400
+
+
+def cycles(model: Path) -> tuple[float, float]:
+    """p50 and p99 of our own part: the median of windows of 200 cycles, and the worst of them."""
+    with SlotBed(model, "resource_optimized", backends=["null"], overrides={"null_ms": BACKEND_MS}) as bed:
+        bed.wait_driving()
+        bed.wait_cycles(200)
+        seen = [bed.wait_cycles(200) for _ in range(CYCLES // 200)]
+    return percentile([s["overhead_p50_ms"] for s in seen], 0.5), percentile([s["overhead_p99_ms"] for s in seen], 1.0)
+
+
+def seed(model: Path) -> list[float]:
+    """Milliseconds of every tick of the seed's node, beside the same sensors."""
+    with SlotBed(model, "resource_optimized", backends=["null"]) as bed:
+        bed.wait_driving()
+        bed.slot.stop()  # its sensors stay
+        argv = [sys.executable, "-m", "tests.testbed.seed_node", str(max(12.0, CYCLES / 20)), str(BACKEND_MS)]
+        environment = ros_env(bed.folder, bed.domain)
+        done = subprocess.run(argv, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    times: list[float] = json.loads(done.stdout.splitlines()[-1])["overhead_ms"]
+    return times[20:]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name, noise() as quiet:
+        model = make_null_model(Path(name) / "model", form=FORM)
+        p50_ms, p99_ms = cycles(model)
+        theirs = seed(model)
+    seed_p50_ms = percentile(theirs, 0.5)
+    figures = {"p50_ms": round(p50_ms, 3), "p99_ms": round(p99_ms, 3), "cycles": CYCLES}
+    baselines = {
+        "seed_p50_ms": round(seed_p50_ms, 3),
+        "seed_p99_ms": round(percentile(theirs, 0.99), 3),
+        "times_less": round(seed_p50_ms / p50_ms, 1),
+    }
+    report("policy_overhead", {**figures, "seed_p50_ms": baselines["seed_p50_ms"]}, baselines, quiet)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
