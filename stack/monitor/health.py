@@ -74,7 +74,10 @@ def slot(name: str, data: bytes | None, now_ns: int) -> Status:
     values: dict[str, object] = {key: found.get(key) for key in _SLOT_KEYS}
     sources = found.get("sources")
     for source, entry in sources.items() if isinstance(sources, dict) else ():
-        values[f"{source}_age_ms"] = entry.get("age_ms") if isinstance(entry, dict) else None
+        known = entry if isinstance(entry, dict) else {}
+        values[f"{source}_age_ms"] = known.get("age_ms")
+        if known.get("error"):
+            values[f"{source}_error"] = known["error"]
     values["age_ms"] = None if age_s is None else round(age_s * 1000)
     if age_s is None or age_s > STALE_S:
         level, text = STALE, "no longer writes its status.json"
@@ -82,6 +85,8 @@ def slot(name: str, data: bytes | None, now_ns: int) -> Status:
         level, text = ERROR, str(found.get("error") or "failed")
     elif found.get("struggling"):
         level, text = WARN, "misses ticks, or has nothing to say in them"
+    elif found.get("gap_free") is False:
+        level, text = WARN, "an action chunk does not last until the next one"
     else:
         level, text = (WARN, "degraded") if found.get("degraded") else (OK, str(found.get("state")))
     return Status(title, level, text, _texts(values))

@@ -62,7 +62,7 @@ class Chunks:
         self.clamped += int((actions != steps).any())
         self.delay_steps = self.consumed - chunk.start
         self._begun = chunk.generation
-        self._chunk = replace(chunk, actions=actions)
+        self._chunk = Chunk(actions, chunk.observed_at, chunk.stamp_ns, chunk.generation, chunk.start)
 
     def take(self, now: float, generation: int | None, periods: int = 1) -> Chunk | None:
         """The steps still to be executed, first one first, and count the first as consumed. None when there are none, or they were for an

@@ -57,6 +57,8 @@ class Inference:
         shapes = {item.semantic: item.shape for item in contract.inputs}
         self._prefix: NDArray[np.float32] = np.zeros(shapes.get("prefix", (1, 0, len(contract.dims))), np.float32)
         self._delay: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._scan: Scan | None = None
+        self._sectors: NDArray[np.float32] = np.zeros((1, contract.lidar_sectors), np.float32)
         self._nothing: NDArray[np.int64] = np.zeros((1, contract.token_length), np.int64)
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._overheads: deque[float] = deque(maxlen=_KEPT_TIMES)
@@ -81,17 +83,23 @@ class Inference:
             self._names["image"]: self._image(*seen.frame),
             self._names["text"]: self._nothing if tokens is None else tokens,
         }
-        scan = seen.scan
-        if scan is not None and self.needs_scan:
-            angles, limits = (scan.angle_min, scan.angle_increment), (scan.range_min, scan.range_max)
-            size = self._contract.lidar_sectors, self._contract.lidar_max_range_m
-            inputs[self._names["lidar"]], _ = lidar_sectors(scan.ranges, *angles, *limits, *size)
+        if seen.scan is not None and self.needs_scan:
+            inputs[self._names["lidar"]] = self._sectors_of(seen.scan)
         if "prefix" in self._names:
             inputs[self._names["prefix"]] = self._prefix_of(seen.ahead)
         if "delay" in self._names:
             self._delay[0] = seen.delay
             inputs[self._names["delay"]] = self._delay
         return inputs
+
+    def _sectors_of(self, scan: Scan) -> NDArray[np.float32]:
+        """Made once a scan: a laser is slower than a camera."""
+        if scan is not self._scan:
+            angles, limits = (scan.angle_min, scan.angle_increment), (scan.range_min, scan.range_max)
+            size = self._contract.lidar_sectors, self._contract.lidar_max_range_m
+            self._scan = scan
+            self._sectors, _ = lidar_sectors(scan.ranges, *angles, *limits, *size)
+        return self._sectors
 
     def _prefix_of(self, ahead: Steps | None) -> Steps:
         self._prefix[:] = 0.0

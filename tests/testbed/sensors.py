@@ -38,12 +38,13 @@ class Sensors:
         self._beams = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=12.0)
         self._beams.ranges = array.array("f", [2.0] * 360)
 
-    def send(self, counted: bool) -> None:
+    def send(self, number: int, counted: bool) -> None:
+        """A frame, and with every third one a scan."""
         now_ns = time.time_ns() if self._wall else time.monotonic_ns() if counted else 0
         stamp = self._frame.header.stamp
         stamp.sec, stamp.nanosec = divmod(now_ns, 1_000_000_000)
         self._frame.data[: 640 * 3] = array.array("B", os.urandom(640 * 3))  # no two frames alike
-        if self._laser is not None:
+        if self._laser is not None and number % 3 == 0:
             self._beams.header.stamp = stamp
             self._laser.publish(self._beams)
         self.camera.publish(self._frame)
@@ -72,7 +73,7 @@ def main() -> None:
     while not options.frames or number < warm + options.frames:
         pause.wait(max(0.0, deadline - time.monotonic()))
         deadline += 1.0 / options.hz
-        sensors.send(number >= warm)
+        sensors.send(number, number >= warm)
         number += 1
     pause.wait(0.5)
     print(options.frames, flush=True)

@@ -50,6 +50,7 @@ def test_a_slot_that_runs_is_told_with_its_figures():
     ("changes", "level", "message"),
     [
         ({"degraded": True}, WARN, "degraded"),
+        ({"gap_free": False}, WARN, "an action chunk does not last until the next one"),
         ({"struggling": True}, WARN, "misses ticks, or has nothing to say in them"),
         ({"state": "failed", "error": "no memory"}, ERROR, "no memory"),
         ({"monotonic_ns": 1}, STALE, "no longer writes its status.json"),
@@ -58,6 +59,17 @@ def test_a_slot_that_runs_is_told_with_its_figures():
 def test_a_slot_in_trouble_is_told_as_such(changes, level, message):
     found = said(**changes)
     assert (found.level, found.message) == (level, message)
+
+
+def test_what_a_source_was_refused_for_is_told():
+    source = {
+        "age_ms": None,
+        "received": 0,
+        "rejected": 3,
+        "error": "camera: encoding 'yuv422' needs cv_bridge",
+        "valid": None,
+    }
+    assert said(sources={"camera": source}).values["camera_error"] == source["error"]
 
 
 def test_an_empty_slot_is_no_trouble_and_a_broken_file_is(tmp_path):
