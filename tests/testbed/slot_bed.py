@@ -23,7 +23,6 @@ from tests.fakes.ros import REPOSITORY, Process, Ros, allocate_domain_id, ros_en
 from tests.fakes.schemas import check
 
 SENSORS = REPOSITORY / "tests" / "testbed" / "sensors.py"
-STATUS_S = 0.3
 
 
 class SlotProcess(Process):
@@ -93,7 +92,9 @@ class SlotBed:
         self._stack.close()
 
     def status(self) -> dict[str, Any]:
-        return self.slot.status()
+        """Slot a's status; waits for one, since somebody may tidy up the run folders of the machine."""
+        found: dict[str, Any] = wait_until(self.slot.status, 5.0, "the status of slot a")
+        return found
 
     def other(self) -> SlotProcess:
         """Slot b, as a context."""
