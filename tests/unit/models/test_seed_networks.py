@@ -11,7 +11,7 @@ import pytest
 from model_registry.core.contract import Contract
 from model_registry.core.release import PROFILES
 from stack.engine.backends.onnxruntime import OnnxRuntime
-from stack.engine.gates import read_goldens
+from stack.engine.goldens import read_goldens
 from stack.engine.normalization import Normalization
 from tests.fakes.schemas import check
 

@@ -101,7 +101,8 @@ MINE = str(Digest.of(b"release"))
 def test_a_slot_knows_from_the_supervisors_state_whether_it_drives(selected: object, mine: bool) -> None:
     state = {
         **{"schema": 1, "protocol": 1, "seq": 3, "monotonic_ns": 5, "state": "RUN", "armed": True, "held": False},
-        **{"reasons": [], "latched": [], "blocking": [], "probation": None, "reverted": None, "selected": selected},
+        **{"reasons": [], "latched": [], "blocking": [], "limited_by": [], "probation": None, "reverted": None},
+        "selected": selected,
     }
     check(state, "supervisor-state")
     assert selects(json.dumps(state), "a", MINE) is mine
