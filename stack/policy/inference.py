@@ -45,12 +45,15 @@ class Answer(NamedTuple):
 
 
 class Inference:
-    """Owns the backend and every buffer. One thread calls it at a time; the times may be read by others."""
+    """Owns the backend and every buffer. One thread calls it at a time; the times may be read by others.
 
-    def __init__(self, model: Path, contract: Contract, backend: Backend) -> None:
+    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions.
+    """
+
+    def __init__(self, model: Path, contract: Contract, backend: Backend, lidar_yaw: float = 0.0) -> None:
         cv2.setNumThreads(1)  # one small frame: a second thread would only be woken for nothing
         image = contract.image
-        self._contract, self._backend = contract, backend
+        self._contract, self._backend, self._yaw = contract, backend, lidar_yaw
         self._units = Normalization.load(model, contract)
         self._image = ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize)
         self._names = {item.semantic: item.name for item in contract.inputs}
@@ -95,7 +98,7 @@ class Inference:
     def _sectors_of(self, scan: Scan) -> NDArray[np.float32]:
         """Made once a scan: a laser is slower than a camera."""
         if scan is not self._scan:
-            angles, limits = (scan.angle_min, scan.angle_increment), (scan.range_min, scan.range_max)
+            angles, limits = (scan.angle_min + self._yaw, scan.angle_increment), (scan.range_min, scan.range_max)
             size = self._contract.lidar_sectors, self._contract.lidar_max_range_m
             self._scan = scan
             self._sectors, _ = lidar_sectors(scan.ranges, *angles, *limits, *size)

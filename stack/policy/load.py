@@ -55,29 +55,30 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
     if found.robot is not None:
         what.contract.check_fits(found.robot)
     engine = proved_engine(found.folder, what.key)
-    full = _open(what, engine)
+    yaw = found.robot.lidar.yaw if found.robot is not None else 0.0
+    full = _open(what, engine, yaw)
     p99_ms, longest_ms = full.warm_up(), longest_inference_ms(what.contract)
     if p99_ms > longest_ms:
         raise RefusedError(
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole between action chunks;"
             " choose a smaller model or more execute_steps"
         )
-    return what, Slot(what.contract, settings, full, _small(what, engine) if settings.ladder else None)
+    return what, Slot(what.contract, settings, full, _small(what, engine, yaw) if settings.ladder else None)
 
 
-def _open(what: builder.Plan, engine: Path) -> Inference:
+def _open(what: builder.Plan, engine: Path, yaw: float) -> Inference:
     _check_small_files(what)
     backend = what.choice.kind(what.release.recipe.precision)
     backend.load(engine, what.contract)
-    return Inference(what.model, what.contract, backend)
+    return Inference(what.model, what.contract, backend, yaw)
 
 
-def _small(what: builder.Plan, engine: Path) -> Inference | None:
+def _small(what: builder.Plan, engine: Path, yaw: float) -> Inference | None:
     """The first smaller variant whose engine was built and proved here, warm; None when there is none."""
     for variant, folder in variants(what, engine):
         if (folder / builder.READY_FILE).exists():
             builder.check(folder, variant.key)
-            inference = _open(variant, folder)
+            inference = _open(variant, folder, yaw)
             inference.warm_up()
             return inference
     return None

@@ -18,7 +18,8 @@ from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, UsageError
 from stack.engine.backends import Identity
 from stack.monitor.resources import Resources, Sample
-from stack.policy.cdr import parse_scan
+from stack.policy.cdr import Frame, Scan, parse_scan
+from stack.policy.inference import Inference, Observation
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.ladder import HOT_S, LIMITS, Ladder
 from stack.policy.profile import PROFILES, SETTINGS, Facts, profile
@@ -167,6 +168,18 @@ def test_d20_beams_are_placed_by_angle_however_many_there_are(count: int) -> Non
     ranges[count * 3 // 4] = 0.5  # a quarter turn to the left
     sectors, _ = lidar_sectors(ranges, -math.pi, math.tau / count, 0.05, 12.0, 90, 3.0)
     assert int(np.argmin(sectors)) == 67
+
+
+def test_d20_a_scanner_that_is_mounted_turned_shows_what_is_where_on_the_body(model: Path, backend: Constant) -> None:
+    ranges = np.full(360, 2.0, np.float32)
+    ranges[180] = 0.5  # ahead of the scanner
+    scan, dark = Scan(0, *FULL_TURN, 0.05, 12.0, ranges), Frame(np.zeros((24, 32, 3), np.uint8))
+    nearest = []
+    for yaw in (0.0, math.pi / 2):
+        contract = Contract.load(model)
+        Inference(model, contract, backend, yaw)(Observation(dark, scan, "go to the red pillar"))
+        nearest.append(int(np.argmin(backend.seen["lidar"])))
+    assert nearest[1] - nearest[0] == round(contract.lidar_sectors / 4)
 
 
 def test_d21_beams_that_say_nothing_are_left_out_and_their_part_is_told(slot: Slot) -> None:
