@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from tests.bench.harness import noise, real_time, report
-from tests.testbed.faults import CASES, Outcome, clock_outcomes, run
+from tests.testbed.faults import CASES, Outcome, clock_outcomes, policy_outcomes, run
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot
 
@@ -37,9 +38,10 @@ def main(names: list[str]) -> int:
         for case in wanted:
             outcomes.append(run(robot, heard, case))
             print(line(outcomes[-1]), file=sys.stderr, flush=True)
-    for outcome in clock_outcomes() if not names else []:
-        outcomes.append(outcome)
-        print(line(outcome), file=sys.stderr, flush=True)
+        others = [clock_outcomes(), policy_outcomes(Path(folder) / "policy")] if not names else []
+        for outcome in chain.from_iterable(others):
+            outcomes.append(outcome)
+            print(line(outcome), file=sys.stderr, flush=True)
     stopped = [outcome for outcome in outcomes if outcome.case.bar_ms is not None]
     figures = {
         "cases": len(outcomes),

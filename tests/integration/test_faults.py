@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.testbed.faults import CASES, QUICK, clock_outcomes, run
+from tests.testbed.faults import CASES, QUICK, clock_outcomes, policy_outcomes, run
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot
 
@@ -34,6 +35,12 @@ def test_a_fault_ends_where_it_should_and_nothing_resumes(watched: tuple[PlayedR
 @pytest.mark.parametrize("outcome", clock_outcomes(), ids=lambda outcome: outcome.case.name)
 def test_a_clock_that_is_set_stops_and_latches_nothing(outcome) -> None:
     assert outcome.ended_right and outcome.in_time, outcome
+
+
+@pytest.mark.timeout(180)
+def test_what_only_a_real_policy_can_do_wrong_stops_the_robot(tmp_path: Path) -> None:
+    for outcome in policy_outcomes(tmp_path / "policy"):
+        assert outcome.ended_right and outcome.zero_ms is not None, outcome
 
 
 def test_the_list_names_every_fault_once() -> None:

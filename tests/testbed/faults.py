@@ -16,9 +16,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from geometry_msgs.msg import Twist
 from std_msgs.msg import Bool, String
@@ -28,9 +29,10 @@ from stack.supervisor.state import names
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.supervision import Bench
 from tests.testbed.listening import Listening
-from tests.testbed.played import LISTENER, NEW, OLD, PlayedRobot
+from tests.testbed.played import LISTENER, NEW, OLD, ROBOT, PlayedRobot
 
 Deed = Callable[[PlayedRobot], object]
+MODEL = Path(__file__).parents[2] / "stack" / "models" / "reference" / "pilot-1.0.0"
 HELD_S = 0.4
 AGE_MS = 500.0  # of scan and odometry in the played robot.toml
 RAMP_MS = 150.0  # from 0.3 m/s at 2 m/s²
@@ -115,7 +117,10 @@ def run(robot: PlayedRobot, heard: Listening, case: Case) -> Outcome:
         before = robot.status["slots"]["a"]["epoch"]
         robot.start_slot("a", steps=16)
         wait_until(lambda: robot.status["slots"]["a"]["epoch"] != before, 10.0, "the process of slot a to be heard")
-    settle(robot)
+    if case in REAL_POLICY:
+        settle_policy(robot)
+    else:
+        settle(robot)
     if case.probation:
         robot.select_new()
         robot.wait_speed(0.4)
@@ -151,6 +156,14 @@ def reasons_since(heard: Listening, at_s: float) -> tuple[str, ...]:
             reverted = [state["reverted"]["reason"]] if state["reverted"] else []
             words |= dict.fromkeys((*state["reasons"], *state["latched"], *state["limited_by"], *reverted))
     return tuple(words)
+
+
+def policy_outcomes(folder: Path) -> Iterator[Outcome]:
+    """What only a real policy can do wrong: the reference policy on a robot of its own."""
+    body = ROBOT.replace("diff_drive", "mobile_base")
+    with PlayedRobot(folder, body, slots="", model=MODEL) as robot, Listening(robot) as heard:
+        for case in REAL_POLICY:
+            yield run(robot, heard, case)
 
 
 def resumes(robot: PlayedRobot, heard: Listening, case: Case) -> bool:
@@ -349,6 +362,18 @@ def unhold(robot: PlayedRobot) -> None:
     robot.control("unhold", owner="fault")
 
 
+def damage(robot: PlayedRobot) -> None:
+    """Flip a byte of the engine, and start the policy again: it must refuse to run."""
+    engine = next((robot.layout.engines).glob("*/engine.onnx"))
+    data = bytearray(engine.read_bytes())
+    data[len(data) // 2] ^= 1
+    engine.write_bytes(bytes(data))
+    robot.programs["a"].signal(signal.SIGTERM)
+    robot.programs["a"].wait(5.0)
+    if robot.start_policy().wait(20.0) == 0:
+        raise AssertionError("a damaged engine ran")
+
+
 NAN, INF = math.nan, math.inf
 STOP = 150.0
 CASES = (
@@ -405,6 +430,13 @@ CASES = (
     Case("supervisor_terminated", end_supervisor(signal.SIGTERM), "ENDED", "", 200.0),
     Case("supervisor_interrupted", end_supervisor(signal.SIGINT), "ENDED", "", 200.0),
 )  # fmt: skip
+REAL_POLICY = (
+    Case("camera_lost", body(camera_on=False), "ARMED", "", 300.0 + 70.0 + 120.0 + RAMP_MS),
+    Case("camera_frozen", body(frozen_camera=True), "ARMED", "", 30 * 70.0 + 120.0 + RAMP_MS),
+    Case("real_policy_killed", to_program(signal.SIGKILL), "SAFE_STOP", "silence", STOP, lambda r: r.start_policy()),
+    Case("engine_damaged", damage, "SAFE_STOP", "silence", 20_000.0),
+)
+"""What only a real policy can do; in this order, the last one breaks it."""
 QUICK = (
     "policy_killed",
     "action_nan",
@@ -418,6 +450,17 @@ QUICK = (
     "sockets_flooded",
     "switch_then_candidate_late",
 )
+
+
+def settle_policy(robot: PlayedRobot) -> None:
+    """The real policy drives in some way or other: its camera shows noise."""
+    robot.body.heal()
+    if robot.programs.get("a") is None or robot.programs["a"].child.poll() is not None:
+        robot.start_policy()
+    wait_until(lambda: not robot.status["blocking"], 60.0, f"the robot to be healthy; it says {robot.status}")
+    robot.voice.publish(String(data="turn left"))
+    robot.arm()
+    wait_until(lambda: robot.moving, 20.0, "the policy to drive")
 
 
 def clock_outcomes() -> list[Outcome]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 import math
+import os
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import BatteryState, LaserScan
+from sensor_msgs.msg import BatteryState, Image, LaserScan
 from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -32,7 +33,7 @@ from model_registry.core import lines
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.layout import Layout
-from tests.fakes.robot import remove_run_folder
+from tests.fakes.robot import make_release, remove_run_folder
 from tests.fakes.ros import Process, Ros, allocate_domain_id, ros_env, wait_until
 
 OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
@@ -139,12 +140,15 @@ class PlayedSlot:
 class Body:
     """Base, scanner and battery. The base follows `/cmd_vel`, and stops by itself after 0.25 s without one."""
 
-    def __init__(self, ros: Ros, cmd_vel: list[tuple[float, Any]]) -> None:
+    def __init__(self, ros: Ros, cmd_vel: list[tuple[float, Any]], camera: bool) -> None:
         self._cmd_vel, self._clock = cmd_vel, ros.node.get_clock()
         self._scan = ros.publisher("/scan", LaserScan, SENSOR)
         self._odom = ros.publisher("/odom", Odometry, SENSOR)
         self._battery = ros.publisher("/battery_state", BatteryState)
-        self.scan_on = self.odom_on = True
+        self._camera = ros.publisher("/camera/image_raw", Image, SENSOR) if camera else None
+        self._frame = Image(width=160, height=120, encoding="rgb8", step=480, data=array.array("B", bytes(57_600)))
+        self.scan_on = self.odom_on = self.camera_on = True
+        self.frozen_camera = False
         self.ranges: list[float] | None = None
         """All beams as they are; None: a room of 5 m with a little noise."""
         self.thing: tuple[float, float] | None = None
@@ -160,6 +164,7 @@ class Body:
         """When each was sent last (monotonic s)."""
         self._x, self._number = 0.0, 0
         self._repeats = [Repeat(50, self._move), Repeat(10, self._see), Repeat(2, self._charge)]
+        self._repeats += [Repeat(15, self._look)] if camera else []
         for repeat in self._repeats:
             repeat.start()
 
@@ -206,16 +211,28 @@ class Body:
             self.sent_s["scan"] = time.monotonic()
             self._scan.publish(message)
 
+    def _look(self) -> None:
+        if not self.frozen_camera:
+            self._frame.data = array.array("B", os.urandom(len(self._frame.data)))
+        self._frame.header.stamp = self._stamp(0.0)
+        if self.camera_on and self._camera is not None:
+            self._camera.publish(self._frame)
+
     def _charge(self) -> None:
         self.swing = -self.swing
         self._battery.publish(BatteryState(percentage=self.battery + self.swing))
 
 
 class PlayedRobot:
-    """A supervisor with slot `a` committed, a body and both slots. `robot` is its robot.toml; `body` a program in place of the played one."""
+    """A supervisor with slot `a` committed, a body and both slots. `robot` is its robot.toml; `body` a program in place of the played one.
 
-    def __init__(self, folder: Path, robot: str = ROBOT, slots: str = "ab", body: tuple[str, ...] = ()) -> None:
-        self.folder, self._robot, self._names, self._body = folder, robot, slots, body
+    With `model`, the folder of one, slot `a` is not played: it is a real policy of that model, with a camera that shows noise.
+    """
+
+    def __init__(
+        self, folder: Path, robot: str = ROBOT, slots: str = "ab", body: tuple[str, ...] = (), model: Path | None = None
+    ) -> None:
+        self.folder, self._robot, self._names, self._body, self._model = folder, robot, slots, body, model
         self.layout = Layout.at(folder / "robot")
         self.domain = allocate_domain_id()
         self.environment = ros_env(folder, self.domain)
@@ -228,9 +245,12 @@ class PlayedRobot:
         layout = self.layout
         layout.robot_toml.parent.mkdir(parents=True)
         layout.robot_toml.write_text(self._robot)
-        layout.release(OLD).mkdir(parents=True)
-        layout.slot("a").parent.mkdir()
-        layout.slot("a").symlink_to(f"../releases/{OLD.hex}")
+        if self._model is None:
+            layout.release(OLD).mkdir(parents=True)
+            layout.slot("a").parent.mkdir()
+            layout.slot("a").symlink_to(f"../releases/{OLD.hex}")
+        else:
+            make_release(layout.root, self._model, slot="a")
         layout.current.symlink_to("slots/a")
         self._ros = Ros(self.folder, self.domain)
         self.ros = self._ros.__enter__()
@@ -245,7 +265,7 @@ class PlayedRobot:
         self.start_supervisor()
         self.odom = self.ros.record("/odom", Odometry, SENSOR)
         if not self._body:
-            self.body = Body(self.ros, self.cmd_vel)
+            self.body = Body(self.ros, self.cmd_vel, self._model is not None)
         else:
             log = self.folder / "body.log"
             self.programs["body"] = Process(self._body, self.environment, log).__enter__()
@@ -284,6 +304,12 @@ class PlayedRobot:
         self.programs[slot] = program
         return program
 
+    def start_policy(self) -> Process:
+        """The real policy of slot a."""
+        argv = ["stack.policy", "--slot", "a", "--root", str(self.layout.root)]
+        self.programs["a"] = Process(argv, self.environment, self.folder / "policy.log").__enter__()
+        return self.programs["a"]
+
     def control(self, verb: str, **fields: object) -> dict[str, Any]:
         return lines.call(self.layout.control_socket, lines.request(verb, **fields), 5.0)
 
@@ -298,6 +324,12 @@ class PlayedRobot:
     def speed(self) -> float | None:
         """The newest commanded forward speed (m/s)."""
         return self.cmd_vel[-1][1].linear.x if self.cmd_vel else None
+
+    @property
+    def moving(self) -> bool:
+        """Whether the newest command moves it in any way."""
+        twist = self.cmd_vel[-1][1] if self.cmd_vel else Twist()
+        return abs(twist.linear.x) > 0.01 or abs(twist.angular.z) > 0.01
 
     @property
     def measured(self) -> float:
