@@ -13,6 +13,7 @@ from model_registry.core.release import PROFILES
 from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.engine.goldens import read_goldens
 from stack.engine.normalization import Normalization
+from tests.fakes.jobs import build_and_load, make_job
 from tests.fakes.schemas import check
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: python -m pip install -r requirements/torch.txt")
@@ -65,9 +66,7 @@ def test_a_written_network_is_a_model_that_gives_its_goldens(
     check(json.loads((folder / "vla.json").read_bytes()), "vla")
     contract = Contract.load(folder)
     contract.check_files(folder)
-    OnnxRuntime.build(folder, contract, {}, tmp_path)
-    backend, units = OnnxRuntime("fp32"), Normalization.load(folder, contract)
-    backend.load(tmp_path, contract)
+    backend, units = build_and_load(OnnxRuntime, make_job(folder, tmp_path)), Normalization.load(folder, contract)
     for sample in read_goldens(folder, contract, "fp32"):
         assert np.abs(units.actions(backend.infer(sample.inputs)) - sample.action).max() <= sample.tolerance
 
