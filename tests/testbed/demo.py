@@ -138,7 +138,13 @@ class Demo:
             robot.wait_driving(DRIVING_MPS)
             self.story.say(f"  {robot.name} drives at {robot.speed():.2f} m/s.")
 
+    def keep_driving(self) -> None:
+        """See that all robots drive; one that this busy machine has stopped is armed again. Standing shows little of a policy."""
+        for robot in self.fleet.robots:
+            robot.wait_driving(DRIVING_MPS)
+
     def better_release(self) -> None:
+        self.keep_driving()
         self.story.say("Deploying 1.1.0 while they drive: canary first, then the others.")
         self.deploy("1.1.0")
         self.note_changes()
@@ -152,6 +158,7 @@ class Demo:
         self.story.done("deploy 1.1.0 and cut over")
 
     def bad_release(self) -> dict[str, Any]:
+        self.keep_driving()
         self.story.say(
             "Deploying 1.2.0, whose normalisation statistics are in degrees. Its own goldens do not show it."
         )

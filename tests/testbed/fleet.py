@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -64,8 +63,8 @@ class Robot(Console):
         return self.environment
 
     def start(self, part: str, argv: Sequence[str]) -> None:
-        """Start one long-running part of the robot."""
-        process = Process(argv, self.environment, self._logs / f"{self.name}-{part}.log")
+        """Start one long-running part of the robot. A body does not wait for the computer that it carries."""
+        process = Process(argv, self.environment, self._logs / f"{self.name}-{part}.log", urgent=part == "sim")
         self._processes[part] = process.__enter__()
 
     def stop(self, part: str) -> None:
@@ -78,8 +77,6 @@ class Robot(Console):
         python = sys.executable
         sim = [python, "-m", "stack.sim", "--seed", str(self.seed), "--trace", str(self.trace)]
         self.start("sim", [*sim, "--respawn", target] if respawn else sim)
-        with suppress(OSError):  # a body does not wait for the computer that it carries
-            os.setpriority(os.PRIO_PROCESS, self._processes["sim"].pid, -10)
         self.start("listener", [python, str(Path(__file__).with_name("listener.py")), str(self.heard)])
         self.start("supervisor", [python, "-m", "stack.supervisor", "--root", str(self.root)])
         self.start("agent", self.agent_argv("serve"))
