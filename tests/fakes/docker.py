@@ -141,19 +141,26 @@ def docker(words: list[str]) -> None:
 
 
 def systemctl(words: list[str]) -> None:
-    slot = words[-1].partition("@")[2].partition(".")[0]
-    unit = HERE / f"unit-{slot}"
+    """Units of slots, and that of the agent, which systemd starts again when it was killed."""
+    name = words[-1].partition(".")[0]
+    slot = name.partition("@")[2]
+    unit = HERE / f"unit-{slot or name}"
     running = unit.exists() and lives(unit.read_text())
-    if words[0] == "start":
-        with (HERE / f"log-{slot}").open("ab") as log:
-            argv = [*json.loads((HERE / "agent.json").read_text()), "run-slot", slot]
+    if words[0] == "kill" and not running:
+        end(1, "", "Failed to kill unit: it is not active")
+    if name == "homeport-supervisor" or (words[0] == "start" and running):
+        return
+    elif words[0] in ("start", "restart"):
+        with (HERE / f"log-{slot or name}").open("ab") as log:
+            verb = ["run-slot", slot] if slot else ["serve"]
+            argv = [*json.loads((HERE / "agent.json").read_text()), *verb]
             null = subprocess.DEVNULL
             process = subprocess.Popen(argv, stdin=null, stdout=log, stderr=log, start_new_session=True)
         unit.write_text(str(process.pid))
     elif words[0] == "show":
         end(0, "active" if running else "failed")
     elif running:
-        os.kill(int(unit.read_text()), signal.SIGTERM)
+        os.kill(int(unit.read_text()), signal.SIGKILL if words[0] == "kill" else signal.SIGTERM)
         deadline = time.monotonic() + 5.0
         while lives(unit.read_text()) and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -240,3 +240,13 @@ def test_every_variable_of_the_role_is_specified_and_explained() -> None:
     assert set(defaults) == set(specified)
     inventory = {word for value in defaults.values() for word in re.findall(r"homeport_\w+", str(value))}
     assert [word for word in sorted(inventory) if f"`{word}`" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    ("root", "path"), [("", "/usr/local/bin/homeport-rescue"), ("/srv/robot", "/srv/robot/bin/homeport-rescue")]
+)
+def test_the_rescue_is_the_one_of_this_checkout_and_stands_outside_of_the_slots(root: str, path: str) -> None:
+    script = ROLE.parents[2] / "stack/agent/rescue.sh"
+
+    assert (ROLE / "files/homeport-rescue").read_bytes() == script.read_bytes()
+    assert templar(homeport_root=root).template(trust_as_template("{{ device_rescue }}")) == path
