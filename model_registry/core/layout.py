@@ -72,6 +72,11 @@ class Layout:
         """What tells a program of ours to use this layout: nothing on a real robot."""
         return () if self == Layout.default() else ("--root", str(self.root))
 
+    @property
+    def efivars(self) -> Path:
+        """Variables of the firmware, as the kernel shows them."""
+        return Path("/sys/firmware/efi/efivars") if self == Layout.default() else self.root / "efivars"
+
     def release(self, digest: Digest) -> Path:
         return self.releases / digest.hex
 

@@ -1,4 +1,4 @@
-"""Run one program of a release or of the device, relay its progress, and turn its last words into our error."""
+"""Run one program: a tool of a release with its progress, or a short one of the host; its last words become our error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from model_registry.core.documents import Reader, parse
-from model_registry.core.errors import HomeportError, UsageError, from_exit_code
+from model_registry.core.errors import HomeportError, IncompatibleError, UsageError, from_exit_code
 from stack.agent.runtime import Command
 
 MAX_OUTPUT_BYTES = 1 << 20
@@ -35,6 +35,21 @@ class Outcome:
             return Reader(parse(self.stdout, what, MAX_OUTPUT_BYTES), what)
         except UsageError as error:
             raise HomeportError(str(error)) from error
+
+
+def ask(*argv: str, timeout_s: float = 30.0) -> str:
+    """stdout of a short program. Raises IncompatibleError when it is not there, HomeportError with its last words."""
+    what = " ".join(argv[:2])
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
+    except FileNotFoundError:
+        raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
+    except subprocess.TimeoutExpired:
+        raise HomeportError(f"{what}: no answer within {timeout_s:.0f} s; look at the robot") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+        raise HomeportError(f"{what}: {last}")
+    return done.stdout
 
 
 def run(command: Command, on_line: Callable[[str], None]) -> Outcome:

@@ -22,6 +22,7 @@ from stack.agent import child
 from stack.agent.fit import check_here, verify_folder
 from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
+from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
@@ -123,6 +124,7 @@ class _Staging:
         root, free = self._host.layout.root, shutil.disk_usage(self._host.layout.root).free
         if free < _FREE_BYTES:
             raise RefusedError(f"{root}: {free >> 20} MiB free, {_FREE_BYTES >> 20} needed; make room")
+        check_settled(self._host.layout)
         dsse.trusted_keys(self._host.layout.keys)
         self._host.runtime.preflight()
 

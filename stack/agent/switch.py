@@ -17,6 +17,7 @@ from stack.agent.change import GRACE_S, CalledOff, Change
 from stack.agent.fit import switchable
 from stack.agent.gates import POLL_S, Patience, Watch
 from stack.agent.host import Host, Progress
+from stack.agent.os_slots import check_settled
 from stack.agent.reports import Failure, GateFailed, Result
 from stack.agent.robot_gate import wait_for_robot
 from stack.agent.slots import observe, verified
@@ -41,6 +42,7 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
     if runs_current(host, release):
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("switch", False, release.digest, release.version, "COMMIT")
+    check_settled(host.layout)
     change = Change(host, release, "switch", progress)
     wait = request.commit == "wait"
     try:

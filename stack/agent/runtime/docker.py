@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
+from stack.agent.child import ask
 from stack.agent.config import Config
 from stack.agent.runtime import Command, Fetched, Identity, containers, image_of, recall, remember
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
@@ -43,6 +43,7 @@ class DockerRuntime:
         self._layout, self._config, self._files = layout, config, files
         self._empty: set[str] = set()
         """Slots that were seen empty; nobody but this agent starts one."""
+        self._call = ask
 
     def preflight(self) -> None:
         self._info()
@@ -222,17 +223,3 @@ class DockerRuntime:
     def _command(self, *argv: str) -> Command:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         return Command(argv, environment, ("docker", "rm", "--force", TOOL))
-
-    def _call(self, *argv: str, timeout_s: float = 30.0) -> str:
-        """stdout of a short program. Raises HomeportError with its last words."""
-        what = " ".join(argv[:2])
-        try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
-        except FileNotFoundError:
-            raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
-        except subprocess.TimeoutExpired:
-            raise HomeportError(f"{what}: no answer within {timeout_s:.0f} s; look at the robot") from None
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-            raise HomeportError(f"{what}: {last}")
-        return done.stdout
