@@ -1,4 +1,4 @@
-"""`homeport-agent`: `serve` is the agent, every other verb is a client of its socket. Progress on stderr, the result on stdout."""
+"""`homeport-agent`: `serve` is the agent, the other verbs are clients of its socket, and `doctor` needs none. Progress on stderr, the result on stdout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from model_registry.core.errors import DriftError, HomeportError, NotFoundError,
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
+from stack.agent.checks import CHECKS
 from stack.agent.config import Config
+from stack.agent.doctor import Patient, document, examine
 from stack.agent.fit import verify_folder
 from stack.agent.host import Host
 from stack.agent.robot_gate import GATES
@@ -27,6 +29,15 @@ from stack.agent.server import serve
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
 _CHANGE_S = 300.0
+_PLAIN = {
+    "serve": "be the agent of this robot",
+    "status": "what runs here, and whether it is healthy (exit 3 when not)",
+    "doctor": "is this robot set up as releases need it (exit 3 when not); needs no agent",
+    "unhold": "give back what hold took",
+    "arm": "let the robot move",
+    "reset": "clear latched reasons",
+}
+"""Verbs without options."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     release: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
     gate: dict[str, Any] = {"choices": GATES, "default": "idle"}
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
-    verb("serve", "be the agent of this robot")
+    for name, text in _PLAIN.items():
+        verb(name, text)
     stage = verb("stage", "fetch, verify, build and prove a release beside what drives")
     stage.add_argument("release", **release)
     stage.add_argument("--source", help="where from, such as oci:/srv/registry")
@@ -68,11 +80,7 @@ def parser() -> argparse.ArgumentParser:
     rollback = verb("rollback", "bring back a release that this robot committed before")
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
     rollback.add_argument("--gate", **gate)
-    verb("status", "what runs here, and whether it is healthy (exit 3 when not)")
     verb("hold", "command zero speed").add_argument("--reason", default="asked by an operator")
-    verb("unhold", "give back what hold took")
-    verb("arm", "let the robot move")
-    verb("reset", "clear latched reasons")
     run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
     run.add_argument("slot", choices=SLOTS)
     return top
@@ -139,6 +147,14 @@ def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int
     return 0
 
 
+def _doctor(layout: Layout, as_json: bool) -> int:
+    findings = examine(Patient(layout), CHECKS)
+    result = document(findings)
+    as_text = "\n".join(str(finding) for finding in findings)
+    _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True) if as_json else as_text)
+    return DriftError.exit_code if result["verdict"] == "fail" else 0
+
+
 def _serve(layout: Layout) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     serve(Host.open(layout))
@@ -186,6 +202,8 @@ def main(argv: list[str] | None = None) -> int:
         layout = Layout.at(getattr(arguments, "root", None))
         if arguments.verb == "run-slot":
             _run_slot(layout, arguments.slot)
+        if arguments.verb == "doctor":
+            return _doctor(layout, as_json)
         return _serve(layout) if arguments.verb == "serve" else _client(arguments, layout, as_json)
     except HomeportError as error:
         return _fail(error, as_json)

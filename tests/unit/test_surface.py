@@ -15,7 +15,20 @@ HOMEPORT = {
     "image": {"inspect"},
     "engine": {"build", "prove", "list", "show", "gc"},
 }
-AGENT = {"serve", "run-slot", "stage", "switch", "commit", "rollback", "status", "hold", "unhold", "arm", "reset"}
+AGENT = {
+    "serve",
+    "run-slot",
+    "stage",
+    "switch",
+    "commit",
+    "rollback",
+    "status",
+    "hold",
+    "unhold",
+    "arm",
+    "reset",
+    "doctor",
+}
 CORE = {
     "contract": {"Contract"},
     "digest": {"Digest"},

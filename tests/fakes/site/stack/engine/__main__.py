@@ -27,7 +27,8 @@ def main() -> int:
     error = behaviour.get("parity", 0.0)
     check = {"metric": "parity", "value": error, "threshold": 0.01, "ok": error <= 0.01, "text": f"off by {error}"}
     verdict = "healthy" if check["ok"] else "unhealthy"
-    gate = {"schema": 1, "gate": "prove", "verdict": verdict, "checks": [check]}
+    peak = {"metric": "peak_memory_bytes", "value": 64 << 20, "threshold": 8 << 30, "ok": True, "text": "64 MiB"}
+    gate = {"schema": 1, "gate": "prove", "verdict": verdict, "checks": [check, peak]}
     print("Building.", file=sys.stderr)
     print(json.dumps({"key": key, "built": built, "seconds": 0.1, "bytes": 7, "gate": gate}))
     return 0 if check["ok"] else 1

@@ -1,0 +1,261 @@
+"""What the doctor looks at, in the order in which a person would mend it: settings, host, topics, room, then what a switch needs."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from xml.etree import ElementTree
+
+from model_registry.core import dsse, lines
+from model_registry.core.documents import Reader, parse
+from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.layout import SLOTS, linked_release, linked_slot
+from model_registry.core.robot import l4t_of
+from stack.agent.child import ask
+from stack.agent.doctor import Check, Doubt, Patient
+from stack.agent.fit import verify_folder
+from stack.agent.os_slots import read_os_slots
+from stack.agent.reports import read_gate
+from stack.agent.runtime import recall
+from stack.agent.runtime.containers import check_engine
+from stack.agent.slots import SlotStatus
+from stack.agent.store import PROVED
+
+RMEM_MAX = 4_194_304
+_LEAST_FREE, _LITTLE_FREE = 256 << 20, 4 << 30
+_SILENT_MS = 2000.0
+_BEHIND_S = 60.0
+_ADJTIMEX_BYTES, _UNSYNCHRONISED = 512, 5
+_PROFILES = "{http://www.eprosima.com}"
+
+
+def _settings(patient: Patient) -> str:
+    robot, config = patient.robot, patient.config
+    if (robot.row == "process") != (config.runtime == "process"):
+        raise IncompatibleError(
+            f"row {robot.row} cannot run with runtime {config.runtime}; set homeport_row and homeport_runtime and apply the role `device`"
+        )
+    return f"{robot.name} is a {robot.embodiment}, row {robot.row_arch}, runtime {config.runtime}"
+
+
+def _l4t(patient: Patient) -> str:
+    here, said = l4t_of(patient.layout.tegra_release), patient.robot.l4t
+    if here != said:
+        raise IncompatibleError(
+            f"robot.toml says {said or 'no L4T'}, and here is {here or 'none'}; set homeport_l4t and homeport_row and apply the role `device`"
+        )
+    return here or "no Jetson"
+
+
+def _system(patient: Patient) -> str:
+    slots = read_os_slots(patient.layout)
+    if slots is None:
+        return "no Jetson"
+    if slots.unsettled:
+        raise IncompatibleError(f"{'. '.join(slots.unsettled)}; finish or undo its update (docs/rollback.md)")
+    if slots.warnings:
+        raise Doubt(f"{'. '.join(slots.warnings)}; docs/rollback.md says what to do")
+    return f"system {slots.current} runs and is settled"
+
+
+def _docker(patient: Patient) -> str:
+    if patient.docker is None:
+        return "not used"
+    check_engine(patient.docker, "none")
+    image = str(patient.config.device_image)
+    try:
+        ask("docker", "image", "inspect", "--format", "{{.Id}}", image)
+    except HomeportError as error:
+        raise IncompatibleError(f"{image}: not on this robot; apply the role `device`") from error
+    return f"engine {patient.docker.text('ServerVersion')}, and the device's image is here"
+
+
+def _gpu(patient: Patient) -> str:
+    gpu, row = patient.config.gpu, patient.robot.row
+    if patient.docker is None:
+        return "slots see what this machine has"
+    check_engine(patient.docker, gpu)
+    if gpu == "none" and row != "cpu":
+        raise IncompatibleError(
+            f'gpu = "none", and releases of row {row} need one; set homeport_gpu and apply the role `device`'
+        )
+    return "none, as row cpu needs none" if gpu == "none" else f"Docker knows how to give it ({gpu})"
+
+
+def _dds(patient: Patient) -> str:
+    path = patient.layout.dds_profile
+    try:
+        profile = ElementTree.fromstring(path.read_bytes())
+    except (OSError, ElementTree.ParseError) as error:
+        raise HomeportError(f"{path}: cannot be used ({error}); apply the role `device`") from error
+    kinds = {each.text for each in profile.iter(f"{_PROFILES}type")}
+    builtin = {each.text for each in profile.iter(f"{_PROFILES}useBuiltinTransports")}
+    if kinds != {"UDPv4"} or builtin != {"false"}:
+        raise HomeportError(
+            f"{path}: lets shared memory in, which loses images between accounts; apply the role `device`"
+        )
+    where = {each.text for each in profile.iter(f"{_PROFILES}address")}
+    if where != {"127.0.0.1"}:
+        named = ", ".join(sorted(map(str, where))) or "every interface"
+        raise Doubt(
+            f"other machines can hear and command this robot ({named}); use the role's profile unless the site wants that"
+        )
+    return "UDP on this machine only"
+
+
+def _buffers(patient: Patient) -> str:
+    path = patient.proc / "sys/net/core/rmem_max"
+    if not path.exists():
+        raise Doubt("net.core.rmem_max cannot be seen here; look on the host, it has to be 4194304 or more")
+    if (value := int(path.read_text())) < RMEM_MAX:
+        raise HomeportError(
+            f"net.core.rmem_max is {value}, and VGA images get lost; sysctl -w net.core.rmem_max={RMEM_MAX}, which the role `device` keeps"
+        )
+    return f"net.core.rmem_max is {value}"
+
+
+def _supervisor(patient: Patient) -> str:
+    status = patient.supervisor
+    blocking = status.texts("blocking")
+    return f"version {status.text('version')}, {status.text('state')}{f', blocked by {chr(44).join(blocking)}' if blocking else ''}"
+
+
+def _topics(patient: Patient) -> str:
+    """What the supervisor misses, and the camera, which only slots hear."""
+    topics = patient.robot.topics
+    sources = patient.supervisor.table("sources", Reader)
+    silent = [
+        f"{topics.get(name, name)} ({source.text('fault')})" for name, source in sources.items() if source.has("fault")
+    ]
+    slot = linked_slot(patient.layout)
+    status = None if slot is None else SlotStatus.load(patient.layout.slot_status(slot))
+    if slot is not None and status is not None and status.belongs_to(recall(patient.layout.slot_process(slot))):
+        age = status.source_ages_ms.get("camera", 0.0)
+        if age is None or age > _SILENT_MS:
+            silent.append(f"{topics['camera']} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})")
+    if silent:
+        raise HomeportError(
+            f"silent: {', '.join(silent)}; start its driver, in ROS domain {patient.config.domain_id} and with a transport that the DDS profile has"
+        )
+    return f"{', '.join(sorted(sources))} are heard"
+
+
+def _disk(patient: Patient) -> str:
+    folders = [patient.layout.root]
+    with suppress(HomeportError):  # a Docker that is silent has a line of its own
+        if patient.docker is not None and patient.docker.has("DockerRootDir"):
+            folders.append(Path(patient.docker.text("DockerRootDir")))
+    free, folder = min((shutil.disk_usage(each).free, str(each)) for each in folders)
+    text = f"{folder}: {free >> 20} MiB free"
+    if free < _LEAST_FREE:
+        raise HomeportError(f"{text}, {_LEAST_FREE >> 20} needed to stage anything; make room")
+    if free < _LITTLE_FREE:
+        raise Doubt(f"{text}, which may not hold another release; make room")
+    return text
+
+
+def _clock(patient: Patient) -> str:
+    """A robot drives with a wrong clock; certificates of registries and people who read logs need a right one."""
+    layout = patient.layout
+    known = [path.stat().st_mtime for path in (layout.robot_toml, layout.agent_toml, layout.journal) if path.exists()]
+    now = time.time()
+    stands = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    if now < max(known, default=0.0) - _BEHIND_S:
+        raise Doubt(f"stands at {stands}, before this robot's own files were written; let it reach a time server")
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_ADJTIMEX_BYTES))
+    if state == _UNSYNCHRONISED:
+        raise Doubt(f"stands at {stands} and nothing keeps it right; enable systemd-timesyncd or chrony")
+    return f"stands at {stands}, {'synchronised' if state >= 0 else 'and whether it is kept right cannot be seen here'}"
+
+
+def _keys(patient: Patient) -> str:
+    layout = patient.layout
+    if not Path(dsse.OPENSSL).exists():
+        raise HomeportError(
+            f"{dsse.OPENSSL}: not there, and signatures are checked with it; install the package openssl"
+        )
+    count = len(dsse.trusted_keys(layout.keys))
+    if (current := linked_release(layout.current)) is None:
+        return f"{count} trusted"
+    verify_folder(layout, layout.release(current), current)
+    return f"{count} trusted, and the committed release is signed by one"
+
+
+def _memory(patient: Patient) -> str:
+    """Two policies are alive while one takes over from the other; what runs already is not in MemAvailable."""
+    layout = patient.layout
+    if (current := linked_release(layout.current)) is None:
+        return "not known before a release was proved here and committed"
+    try:
+        gate = read_gate(Reader(parse((layout.release(current) / PROVED).read_bytes(), PROVED), PROVED))
+    except OSError as error:
+        raise HomeportError(f"{PROVED} of the committed release: {error.strerror}; stage it again") from error
+    peak = next((check.value for check in gate.checks if check.metric == "peak_memory_bytes"), None)
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", (patient.proc / "meminfo").read_text(), re.MULTILINE)
+    if peak is None or found is None:
+        raise Doubt("not known: the proof of the committed release has no measured peak; stage it again with --retry")
+    alive = sum(recall(layout.slot_process(slot)) is not None for slot in SLOTS)
+    available, needed = int(found[1]) >> 10, int(max(2 - alive, 0) * peak) >> 20
+    text = (
+        f"{needed} MiB needed so that two slots run (measured peak {int(peak) >> 20} MiB each), {available} available"
+    )
+    if available < needed:
+        raise HomeportError(f"{text}; end other programs, or deploy a smaller model")
+    return text
+
+
+def _base(patient: Patient) -> str:
+    return f"stops {patient.robot.base_timeout_s} s after the last command, says robot.toml; docs/safety.md has how to measure it"
+
+
+def _footprint(patient: Patient) -> str:
+    body = patient.robot.footprint
+    if body is None or not patient.robot.sources["scan"].present:
+        raise Doubt(
+            "no scanner, so nothing keeps the robot from obstacles; set homeport_sources and homeport_footprint"
+        )
+    if body.round:
+        return f"round, radius {body.front} m"
+    return f"{body.front} m ahead, {body.rear} m behind, {body.half_width} m to each side"
+
+
+def _scheduling(patient: Patient) -> str:
+    ticks = patient.supervisor.child("ticks")
+    late = f"{ticks.number('late_p99_ms')} ms" if ticks.has("late_p99_ms") else "not known"
+    if ticks.text("scheduler") != "fifo":
+        raise Doubt(
+            f"the supervisor's ticks have no real-time priority (late by p99 {late}); let it have rtprio 50 (the role `device` for containers, limits.conf for processes)"
+        )
+    return f"real time, ticks late by p99 {late}"
+
+
+def _agent(patient: Patient) -> str:
+    status = Reader(lines.call(patient.layout.agent_socket, lines.request("status"), 10.0), "agent")
+    if problems := status.texts("problems"):
+        raise Doubt(f"serves, and is not healthy ({'; '.join(problems)}); docs/troubleshooting.md has each")
+    return f"version {status.text('agent')} serves, {status.text('stage')}"
+
+
+CHECKS: dict[str, Check] = {
+    "settings": _settings,
+    "l4t": _l4t,
+    "system": _system,
+    "docker": _docker,
+    "gpu": _gpu,
+    "dds": _dds,
+    "buffers": _buffers,
+    "disk": _disk,
+    "clock": _clock,
+    "keys": _keys,
+    "supervisor": _supervisor,
+    "scheduling": _scheduling,
+    "topics": _topics,
+    "base": _base,
+    "footprint": _footprint,
+    "memory": _memory,
+    "agent": _agent,
+}
