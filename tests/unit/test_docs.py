@@ -1,0 +1,53 @@
+"""What the documents say of the programs is true of them: quoted messages, verbs and links."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from stack.agent.__main__ import parser
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+SPOKEN = ("stack/agent/**/*.py", "stack/agent/*.sh", "model_registry/core/*.py", "ansible/roles/device/**/*.yml")
+
+
+def verbs() -> set[str]:
+    [found] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return set(found.choices)
+
+
+def test_every_message_in_troubleshooting_is_one_of_ours() -> None:
+    sources = " ".join(re.sub(r"\s+", " ", path.read_text()) for glob in SPOKEN for path in ROOT.glob(glob))
+    rows = [line for line in (ROOT / "docs/troubleshooting.md").read_text().splitlines() if line.startswith("| `")]
+    quoted = [re.findall(r"`([^`]+)`", row.split(" | ")[0])[0] for row in rows]
+
+    assert len(quoted) > 30
+    assert [words for words in quoted if words not in sources] == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_commands_of_the_agent_are_verbs_that_it_has(path: Path) -> None:
+    named = set(re.findall(r"(?:`|^    )homeport-agent ([a-z-]+)", path.read_text(), re.MULTILINE))
+
+    assert named <= verbs()
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        name, _, heading = target.partition("#")
+        if "://" in name:
+            continue
+        file = path.parent / name if name else path
+        assert file.exists(), target
+        headings = (
+            [line.lstrip("# ").strip() for line in file.read_text().splitlines() if line.startswith("#")]
+            if heading
+            else []
+        )
+        slugs = [re.sub(r"[^a-z0-9 _-]", "", each.lower()).replace(" ", "-") for each in headings]
+        assert not heading or heading in slugs, target
