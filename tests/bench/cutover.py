@@ -26,8 +26,8 @@ from tests.testbed.played import NEW, OLD, PlayedRobot
 from tests.testbed.registry import Published, build_agent, publish
 
 PLAYED = 100 if FULL else 10
-CUTOVERS = 20 if FULL else 4
-BASELINES = 5 if FULL else 2
+CUTOVERS = 10 if FULL else 3
+BASELINES = 3 if FULL else 1
 COMMAND = "turn left"
 
 
