@@ -26,6 +26,8 @@ from model_registry.inspecting import SOCKET, listens
 from tests.fakes.ros import wait_until
 
 CLIENT_TIMEOUT_S = 180
+# Log and pid of an engine that we started; there is one at a time, since it takes the usual socket.
+FOLDER = Path(tempfile.gettempdir()) / "homeport-dockerd"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 QEMU_ARM64 = Path("/usr/bin/qemu-aarch64-static")
 _MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
@@ -75,6 +77,7 @@ class Engine:
                 with contextlib.suppress(DockerException):
                     container.stop(timeout=5)
             self.daemon.stop()
+            shutil.rmtree(FOLDER, ignore_errors=True)
         self.client.close()
 
 
@@ -122,10 +125,11 @@ def adopt(pid: int, ticks: int) -> Engine | None:
 
 
 def _start(environment: Mapping[str, str]) -> Engine:
-    folder = Path(tempfile.mkdtemp(prefix="homeport-dockerd-"))
-    log = folder / "dockerd.log"
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(mode=0o700)
+    log = FOLDER / "dockerd.log"
     with log.open("ab") as file:
-        argv = ["dockerd", "--host", SOCKET, "--pidfile", str(folder / "dockerd.pid")]
+        argv = ["dockerd", "--host", SOCKET, "--pidfile", str(FOLDER / "dockerd.pid")]
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
     daemon = Daemon(child.pid, start_ticks(child.pid), child)
     try:
