@@ -300,15 +300,19 @@ class PlayedRobot:
     def start_slot(self, slot: str, release: Digest = OLD, speed: float = 0.3, steps: int = 8) -> Process:
         """A slot as a process of its own, which can be killed or frozen."""
         argv = [self.python, str(PROGRAM), slot, release.short, str(speed), str(steps)]
-        program = Process(argv, self.environment, self.folder / f"slot-{slot}.log").__enter__()
-        self.programs[slot] = program
+        return self._run(slot, Process(argv, self.environment, self.folder / f"slot-{slot}.log"))
+
+    def _run(self, name: str, program: Process) -> Process:
+        """Start a program in place of the one of that name, if there is one."""
+        if name in self.programs:
+            self.programs.pop(name).stop()
+        self.programs[name] = program.__enter__()
         return program
 
     def start_policy(self) -> Process:
         """The real policy of slot a."""
         argv = ["stack.policy", "--slot", "a", "--root", str(self.layout.root)]
-        self.programs["a"] = Process(argv, self.environment, self.folder / "policy.log").__enter__()
-        return self.programs["a"]
+        return self._run("a", Process(argv, self.environment, self.folder / "policy.log"))
 
     def control(self, verb: str, **fields: object) -> dict[str, Any]:
         return lines.call(self.layout.control_socket, lines.request(verb, **fields), 5.0)
