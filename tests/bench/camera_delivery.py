@@ -15,7 +15,7 @@ from tests.fakes.ros import REPOSITORY, allocate_domain_id, ros_env
 from tests.testbed.slot_bed import SENSORS
 
 HZ = 30
-SECONDS = 60 if FULL else 10
+SECONDS = 60 if FULL else 5
 NOBODY = 65534
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 

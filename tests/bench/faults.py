@@ -1,6 +1,6 @@
 """Every fault of tests/testbed/faults.py on a driving robot: its state and reason afterwards, its time to zero against its bar, and nothing resumes.
 
-Baseline: the seed's node disengages 50 ms after any reason has passed, so that it resumes by itself after every one of them.
+Without FULL=1 only those that are tests as well. Baseline: the seed's node disengages 50 ms after any reason has passed, so that it resumes by itself after every one of them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from tests.bench.harness import noise, real_time, report
-from tests.testbed.faults import CASES, Outcome, clock_outcomes, policy_outcomes, run
+from tests.bench.harness import FULL, noise, real_time, report
+from tests.testbed.faults import CASES, QUICK, Outcome, clock_outcomes, policy_outcomes, run
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot
 
@@ -30,7 +30,7 @@ def line(outcome: Outcome) -> str:
 def main(names: list[str]) -> int:
     real_time()
     outcomes: list[Outcome] = []
-    wanted = [case for case in CASES if not names or case.name in names]
+    wanted = [case for case in CASES if case.name in (names or (QUICK if not FULL else [case.name]))]
     with noise() as quiet, ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         robot = stack.enter_context(PlayedRobot(Path(folder) / "robot"))
