@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 
 from tests.bench.harness import FULL, noise, real_time, report
-from tests.testbed.faults import CASES, QUICK, Outcome, clock_outcomes, policy_outcomes, run
+from tests.testbed.faults import CASES, QUICK, clock_outcomes, policy_outcomes
+from tests.testbed.injection import Outcome, run
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot
 

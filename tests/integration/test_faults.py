@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.faults import CASES, QUICK, clock_outcomes, policy_outcomes, run
+from tests.testbed.faults import CASES, QUICK, clock_outcomes, policy_outcomes
+from tests.testbed.injection import run
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot
 

@@ -16,166 +16,23 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 
 from geometry_msgs.msg import Twist
 from std_msgs.msg import Bool, String
 
-from model_registry.core.errors import HomeportError
 from stack.supervisor.state import names
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.supervision import Bench
+from tests.testbed.injection import Case, Deed, Outcome, run
 from tests.testbed.listening import Listening
-from tests.testbed.played import LISTENER, NEW, OLD, ROBOT, PlayedRobot
+from tests.testbed.played import LISTENER, NEW, ROBOT, PlayedRobot
 
-Deed = Callable[[PlayedRobot], object]
 MODEL = Path(__file__).parents[2] / "stack" / "models" / "reference" / "pilot-1.0.0"
-HELD_S = 0.4
 AGE_MS = 500.0  # of scan and odometry in the played robot.toml
 RAMP_MS = 150.0  # from 0.3 m/s at 2 m/s²
-LONGEST_GAP_MS = 60.0
 FLOOD_S = 1.0
-
-
-@dataclass(frozen=True)
-class Case:
-    """`reason` is looked for among reasons, latched reasons and what `reverted` says. `driver` is the slot that drives: played, or a process."""
-
-    name: str
-    inject: Deed
-    state: str
-    reason: str
-    bar_ms: float | None
-    heal: Deed = lambda robot: None
-    process: bool = False
-    probation: bool = False
-    watch: str = "cmd"
-    """What must become zero: the command, or the base itself (`odom`)."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a case. `zero_ms` is from the injection to the first held zero, None where the robot went on."""
-
-    case: Case
-    state: str
-    reasons: tuple[str, ...]
-    zero_ms: float | None
-    resumed: bool
-    largest_gap_ms: float
-
-    @property
-    def ended_right(self) -> bool:
-        """State and reason are the expected ones, and nothing resumed by itself."""
-        return (
-            self.state == self.case.state
-            and (self.case.reason in self.reasons or not self.case.reason)
-            and not self.resumed
-        )
-
-    @property
-    def in_time(self) -> bool:
-        if self.case.bar_ms is None:
-            return self.zero_ms is None and self.largest_gap_ms <= LONGEST_GAP_MS
-        return self.zero_ms is not None and self.zero_ms <= self.case.bar_ms
-
-
-def settle(robot: PlayedRobot) -> None:
-    """Whatever was before: everything healthy, slot a drives at 0.3 m/s."""
-    robot.body.heal()
-    for slot in robot.slots.values():
-        slot.heal()
-    if robot.supervisor.child.poll() is not None:
-        robot.start_supervisor()
-    robot.estop.publish(Bool(data=False))
-    with contextlib.suppress(HomeportError):
-        robot.control("unhold", owner="fault")
-
-    def ready() -> bool:
-        status = robot.status
-        if status["latched"]:
-            with contextlib.suppress(HomeportError):
-                robot.operator("reset")
-        return not status["blocking"]
-
-    wait_until(ready, 20.0, f"the robot to be healthy again; it says {robot.status}")
-    selected = robot.status["selected"]
-    if selected is None or selected["slot"] != "a":
-        robot.wait_selectable("a")
-        robot.control("select", slot="a", release=str(OLD), probation_s=0, fallback=None)
-    robot.voice.publish(String(data="go on"))
-    robot.drive()
-
-
-def run(robot: PlayedRobot, heard: Listening, case: Case) -> Outcome:
-    """Drive, do it, look, heal, and look whether it starts again by itself. Raises AssertionError when the robot cannot be brought to drive."""
-    if case.process and not robot.programs.get("a"):
-        robot.slots["a"].stop()
-        before = robot.status["slots"]["a"]["epoch"]
-        robot.start_slot("a", steps=16)
-        wait_until(lambda: robot.status["slots"]["a"]["epoch"] != before, 10.0, "the process of slot a to be heard")
-    if case in REAL_POLICY:
-        settle_policy(robot)
-    else:
-        settle(robot)
-    if case.probation:
-        robot.select_new()
-        robot.wait_speed(0.4)
-    heard.forget()
-    at_s = time.monotonic()
-    case.inject(robot)
-    zero_ms = None
-    if case.bar_ms is not None:
-        with contextlib.suppress(AssertionError):
-            zero_ms = (heard.held_zero(at_s, HELD_S, case.watch) - at_s) * 1e3
-    else:
-        threading.Event().wait(FLOOD_S)
-    alive = robot.supervisor.child.poll() is None
-    state = wait_until(robot.try_status, 15.0, "the supervisor to answer")["state"] if alive else "ENDED"
-    times = [r["t"] for r in heard.read() if r["k"] == "cmd" and r["t"] >= at_s - 0.1]
-    case.heal(robot)
-    return Outcome(
-        case=case,
-        state=state,
-        reasons=reasons_since(heard, at_s),
-        zero_ms=zero_ms,
-        resumed=case.bar_ms is not None and resumes(robot, heard, case),
-        largest_gap_ms=max(((b - a) * 1e3 for a, b in pairwise(times)), default=math.inf),
-    )
-
-
-def reasons_since(heard: Listening, at_s: float) -> tuple[str, ...]:
-    """Every word that the supervisor gave for itself since then, in the order of its bits."""
-    words: dict[str, None] = {}
-    for record in heard.read():
-        if record["k"] == "state" and record["t"] >= at_s:
-            state = record["state"]
-            reverted = [state["reverted"]["reason"]] if state["reverted"] else []
-            words |= dict.fromkeys((*state["reasons"], *state["latched"], *state["limited_by"], *reverted))
-    return tuple(words)
-
-
-def policy_outcomes(folder: Path) -> Iterator[Outcome]:
-    """What only a real policy can do wrong: the reference policy on a robot of its own."""
-    body = ROBOT.replace("diff_drive", "mobile_base")
-    with PlayedRobot(folder, body, slots="", model=MODEL) as robot, Listening(robot) as heard:
-        for case in REAL_POLICY:
-            yield run(robot, heard, case)
-
-
-def resumes(robot: PlayedRobot, heard: Listening, case: Case) -> bool:
-    """Whether a stopped robot moves again, within a second after everything is healed, without being armed."""
-    if case.state in ("ARMED", "ENDED"):
-        return False  # nothing was wrong with an action that says nothing; there is no supervisor to resume
-    robot.body.heal()
-    for slot in robot.slots.values():
-        slot.heal()
-    since_s = time.monotonic()
-    threading.Event().wait(1.0)
-    return any(r["k"] == "cmd" and r["t"] > since_s and (r["v"], r["w"]) != (0.0, 0.0) for r in heard.read())
 
 
 def body(**fields: object) -> Deed:
@@ -234,16 +91,6 @@ def starve(robot: PlayedRobot) -> None:
             pause.wait(0.04)
 
     threading.Thread(target=duty, daemon=True).start()
-
-
-def repeat(count: int, period_s: float, deed: Deed) -> Deed:
-    def all_of_it(robot: PlayedRobot) -> None:
-        pause = threading.Event()
-        for _ in range(count):
-            deed(robot)
-            pause.wait(period_s)
-
-    return all_of_it
 
 
 def second_writer(robot: PlayedRobot) -> None:
@@ -431,10 +278,18 @@ CASES = (
     Case("supervisor_interrupted", end_supervisor(signal.SIGINT), "ENDED", "", 200.0),
 )  # fmt: skip
 REAL_POLICY = (
-    Case("camera_lost", body(camera_on=False), "ARMED", "", 300.0 + 70.0 + 120.0 + RAMP_MS),
-    Case("camera_frozen", body(frozen_camera=True), "ARMED", "", 30 * 70.0 + 120.0 + RAMP_MS),
-    Case("real_policy_killed", to_program(signal.SIGKILL), "SAFE_STOP", "silence", STOP, lambda r: r.start_policy()),
-    Case("engine_damaged", damage, "SAFE_STOP", "silence", 20_000.0),
+    Case("camera_lost", body(camera_on=False), "ARMED", "", 300.0 + 70.0 + 120.0 + RAMP_MS, real_policy=True),
+    Case("camera_frozen", body(frozen_camera=True), "ARMED", "", 30 * 70.0 + 120.0 + RAMP_MS, real_policy=True),
+    Case(
+        "real_policy_killed",
+        to_program(signal.SIGKILL),
+        "SAFE_STOP",
+        "silence",
+        STOP,
+        lambda r: r.start_policy(),
+        real_policy=True,
+    ),
+    Case("engine_damaged", damage, "SAFE_STOP", "silence", 20_000.0, real_policy=True),
 )
 """What only a real policy can do; in this order, the last one breaks it."""
 QUICK = (
@@ -452,15 +307,12 @@ QUICK = (
 )
 
 
-def settle_policy(robot: PlayedRobot) -> None:
-    """The real policy drives in some way or other: its camera shows noise."""
-    robot.body.heal()
-    if robot.programs.get("a") is None or robot.programs["a"].child.poll() is not None:
-        robot.start_policy()
-    wait_until(lambda: not robot.status["blocking"], 60.0, f"the robot to be healthy; it says {robot.status}")
-    robot.voice.publish(String(data="turn left"))
-    robot.arm()
-    wait_until(lambda: robot.moving, 20.0, "the policy to drive")
+def policy_outcomes(folder: Path) -> Iterator[Outcome]:
+    """What only a real policy can do wrong: the reference policy on a robot of its own."""
+    body = ROBOT.replace("diff_drive", "mobile_base")
+    with PlayedRobot(folder, body, slots="", model=MODEL) as robot, Listening(robot) as heard:
+        for case in REAL_POLICY:
+            yield run(robot, heard, case)
 
 
 def clock_outcomes() -> list[Outcome]:
