@@ -50,11 +50,10 @@ def steepest(cut: ticks.Cutover) -> float:
 def played_cutovers(robot: PlayedRobot, heard: Listening) -> list[ticks.Cutover]:
     """Slot a, slot b, slot a…, each selected for good while the robot moves."""
     cuts = []
+    threading.Event().wait(1.1)
     for index in range(PLAYED):
         name, release = (("b", NEW), ("a", OLD))[index % 2]
         robot.wait_selectable(name)
-        heard.forget()
-        threading.Event().wait(1.1)
         taken = robot.control("select", slot=name, release=str(release), probation_s=0, fallback=None)
         threading.Event().wait(1.3)
         cuts.append(ticks.cutover(heard.read(), taken["monotonic_ns"] / 1e9))
@@ -65,9 +64,9 @@ def failing_cutovers(robot: PlayedRobot, heard: Listening) -> tuple[list[ticks.C
     """A new slot that fails on probation: what the listener heard around the way back, and how late that was (ms over what it may take)."""
     chance, cuts, over_ms = random.Random(7), [], []
     for index in range(PLAYED):
-        robot.select_new()
         heard.forget()
-        threading.Event().wait(1.1 + chance.random() * 0.4)
+        robot.select_new()
+        threading.Event().wait(0.5 + chance.random())
         kind, at_s = index % len(FAILURES), time.monotonic()
         FAILURES[kind](robot.slots["b"])
         reverted = wait_until(lambda: robot.status["reverted"], 5.0, "the way back")
