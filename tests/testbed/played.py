@@ -12,6 +12,7 @@ its own: `robot.start_slot("a", …)` (tests/testbed/slot_program.py).
 from __future__ import annotations
 
 import array
+import gc
 import math
 import os
 import sys
@@ -242,6 +243,9 @@ class PlayedRobot:
         """Further processes by name, which end with the robot."""
 
     def __enter__(self) -> PlayedRobot:
+        # What a long test run has left need not be walked by the collector while slots are played: that alone can be a silence.
+        gc.collect()
+        gc.freeze()
         layout = self.layout
         layout.robot_toml.parent.mkdir(parents=True)
         layout.robot_toml.write_text(self._robot)
@@ -275,6 +279,7 @@ class PlayedRobot:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        gc.unfreeze()
         for slot in self.slots.values():
             slot.stop()
         if not self._body:
