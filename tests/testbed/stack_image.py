@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import ContainerError
 
 from images import build, lock, platforms
 from images.bake import facts
@@ -51,5 +52,16 @@ def python(client: docker.DockerClient, image: str, program: str, **more: Any) -
 
 
 def run(client: docker.DockerClient, image: str, arguments: list[str], **more: Any) -> str:
-    """Run a container to its end, confined; its stdout. Raises ContainerError with its stderr."""
-    return client.containers.run(image, arguments, remove=True, stderr=False, **{**CONFINED, **more}).decode()
+    """Run a container to its end, confined; its stdout. Raises ContainerError with its stderr.
+
+    docker-py's own `run` follows the log, and a follower may lose the last lines of a container that ends;
+    here the log is read after the end, when Docker has written all of it.
+    """
+    container = client.containers.run(image, arguments, detach=True, **{**CONFINED, **more})
+    try:
+        code = container.wait()["StatusCode"]
+        if code:
+            raise ContainerError(container, code, arguments, image, container.logs(stdout=False, stderr=True))
+        return container.logs(stdout=True, stderr=False).decode()
+    finally:
+        container.remove(force=True)
