@@ -88,6 +88,9 @@ def played() -> dict[str, object]:
         robot.drive()
         cuts = played_cutovers(robot, heard)
         failing, over_ms = failing_cutovers(robot, heard)
+    for index, cut in enumerate([*cuts, *failing]):
+        if cut.missed_ticks:
+            print(f"cutover {index} missed {cut.missed_ticks}, commands at: {cut.times_s}", file=sys.stderr)
     return {
         "cutovers": len(cuts),
         "cutovers_while_moving": sum(cut.moving for cut in cuts),
