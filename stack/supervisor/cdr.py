@@ -39,8 +39,11 @@ def parse_odometry(data: bytes) -> Odometry:
     stamp_ns = cursor.stamp_ns()
     cursor.text()
     cursor.text()
-    numbers = cursor.take("85d")  # pose 7, its covariance 36, twist 6, its covariance 36
-    return Odometry(stamp_ns / 1e9, (numbers[43], numbers[48]), struct.pack("13d", *numbers[:7], *numbers[43:49]))
+    pose = cursor.take("7d")
+    cursor.take("288x")  # its covariance
+    twist = cursor.take("6d")
+    cursor.take("288x")
+    return Odometry(stamp_ns / 1e9, (twist[0], twist[5]), struct.pack("13d", *pose, *twist))
 
 
 def parse_scan(data: bytes) -> Scan:

@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from model_registry.core.digest import Digest
+from model_registry.core.lines import request
 from model_registry.core.robot import Footprint, Limits, Robot, Safety, Source
+from stack.supervisor import report
 from stack.supervisor.actions import NAMES, ActionMessage
 from stack.supervisor.obstacles import Scan
-from stack.supervisor.requests import OPERATOR, Answer, Ticket, parse_request
+from stack.supervisor.requests import CONTROL, OPERATOR, Answer, Ticket, parse_request
 from stack.supervisor.selection import Selected
 from stack.supervisor.supervisor import Output, Supervisor
 
@@ -148,3 +150,23 @@ class Bench:
     @property
     def state(self) -> str:
         return self.supervisor.machine.state.value
+
+
+def select(
+    bench: Bench, slot: str = "b", release: Digest = NEW, probation_s: float = 10.0, fallback: str | None = "a"
+) -> Answer:
+    line = request("select", slot=slot, release=str(release), probation_s=probation_s, fallback=fallback)
+    return bench.ask(CONTROL, line)
+
+
+def driving_pair() -> Bench:
+    """Slot a drives at 0.3 m/s, slot b is ready at 0.4 m/s."""
+    bench = Bench()
+    bench.speeds["b"] = (0.4, 0.0)
+    bench.drive()
+    bench.tick(60)
+    return bench
+
+
+def status(bench: Bench) -> dict[str, object]:
+    return report.status(bench.supervisor, bench.now_s)
