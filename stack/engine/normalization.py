@@ -31,7 +31,7 @@ class Normalization:
         return cls(mean, std)
 
     def actions(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[1, horizon, dims or more] -> [horizon, dims] in units; may hold values that are not finite."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            actions: NDArray[np.float32] = output[0, :, : len(self.mean)] * self.std + self.mean
+        """[1, horizon, dims or more] -> [horizon, dims] in units; may hold values that are not finite, of which numpy warns unless told not to."""
+        actions: NDArray[np.float32] = output[0, :, : len(self.mean)] * self.std
+        actions += self.mean
         return actions

@@ -58,8 +58,9 @@ class Chunks:
             self._chunk = None
             return
         steps = chunk.actions[: self._steps]
-        actions = np.minimum(np.maximum(steps, self._low), self._high)
-        self.clamped += int((actions != steps).any())
+        actions = np.maximum(steps, self._low)
+        np.minimum(actions, self._high, out=actions)
+        self.clamped += int(actions.tobytes() != steps.tobytes())
         self.delay_steps = self.consumed - chunk.start
         self._begun = chunk.generation
         self._chunk = Chunk(actions, chunk.observed_at, chunk.stamp_ns, chunk.generation, chunk.start)

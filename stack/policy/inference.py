@@ -27,7 +27,7 @@ Steps = NDArray[np.float32]
 
 class Observation(NamedTuple):
     """What one inference sees. `ahead` are the actions in units [n, dims] that were still to come when the frame arrived, and `delay` how
-    many of them will probably have been executed when the new chunk is ready.
+    many of them will probably have been executed when the new chunk is ready. `tensor` is the frame as the network wants it, where it is made.
     """
 
     frame: Frame
@@ -35,6 +35,7 @@ class Observation(NamedTuple):
     text: str
     ahead: Steps | None = None
     delay: int = 0
+    tensor: Tensor | None = None
 
 
 class Answer(NamedTuple):
@@ -47,7 +48,8 @@ class Answer(NamedTuple):
 class Inference:
     """Owns the backend and every buffer. One thread calls it at a time; the times may be read by others.
 
-    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions.
+    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions. `image` is for the thread
+    that receives frames.
     """
 
     def __init__(self, model: Path, contract: Contract, backend: Backend, lidar_yaw: float = 0.0) -> None:
@@ -55,7 +57,9 @@ class Inference:
         image = contract.image
         self._contract, self._backend, self._yaw = contract, backend, lidar_yaw
         self._units = Normalization.load(model, contract)
-        self._image = ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize)
+        self._image, self.image = (
+            ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize) for _ in range(2)
+        )
         self._names = {item.semantic: item.name for item in contract.inputs}
         shapes = {item.semantic: item.shape for item in contract.inputs}
         self._prefix: NDArray[np.float32] = np.zeros(shapes.get("prefix", (1, 0, len(contract.dims))), np.float32)
@@ -83,7 +87,7 @@ class Inference:
     def _inputs(self, seen: Observation) -> dict[str, Tensor]:
         tokens = self.tokenizer(seen.text)
         inputs: dict[str, Tensor] = {
-            self._names["image"]: self._image(*seen.frame),
+            self._names["image"]: self._image(*seen.frame) if seen.tensor is None else seen.tensor,
             self._names["text"]: self._nothing if tokens is None else tokens,
         }
         if seen.scan is not None and self.needs_scan:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -152,10 +153,11 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self.trigger_deactivate()
 
     def _infer(self) -> None:
-        while not self._halt.is_set():
-            self._slot.wait_for_news(_NEWS_TIMEOUT_S)
-            if self._slot.infer(time.monotonic(), time.time_ns()):
-                self._say(self._told_each)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, not warned of
+            while not self._halt.is_set():
+                self._slot.wait_for_news(_NEWS_TIMEOUT_S)
+                if self._slot.infer(time.monotonic(), time.time_ns()):
+                    self._say(self._told_each)
 
     def _control(self) -> None:
         self._slot.ticks.run(self._halt, self._tick)

@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
+from stack.engine.backends import Tensor
 from stack.policy.cdr import Frame, Scan, cv_bridge, frame, parse_image, parse_scan
 from stack.policy.chunks import Chunk, Chunks, covers
 from stack.policy.inference import Inference, Observation
@@ -42,6 +44,14 @@ class Action:
     stamp_ns: int
 
 
+class Shown(NamedTuple):
+    """A frame, and its tensor for one of the networks where that is made."""
+
+    frame: Frame
+    tensor: Tensor | None
+    made_for: Inference
+
+
 class Slot:
     """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one."""
 
@@ -54,7 +64,7 @@ class Slot:
         self.contract, self.profile = contract, profile
         self._full, self._small = inference, small
         self._convert = cv_bridge()
-        self.camera: Latest[Frame] = Latest(profile.camera_max_age_s, profile.frozen_frames)
+        self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames)
         self.scan: Latest[Scan] = Latest(profile.scan_max_age_s)
         self.command: Latest[Order] = Latest()
         self.detections: Latest[bytes] = Latest()
@@ -67,6 +77,7 @@ class Slot:
         self._news, self._pace = threading.Event(), threading.Event()
         self._due = float("-inf")
         self._done: tuple[int, int] | None = None
+        self._busy = False
 
     # Inputs
 
@@ -74,11 +85,20 @@ class Slot:
         """Take the bytes of a sensor_msgs/Image."""
         try:
             image = parse_image(data)
-            pixels = frame(image, self._convert)
-            self.camera.put(pixels, now, image.stamp_ns, mark=self.chunks.consumed, sample=pixels.sample())
+            seen = frame(image, self._convert)
+            shown = Shown(seen, *self._prepare(seen, now))
+            self.camera.put(shown, now, image.stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
             self._news.set()
         except HomeportError as error:
             self.camera.reject(error)
+
+    def _prepare(self, seen: Frame, now: float) -> tuple[Tensor | None, Inference]:
+        """Make the network's tensor at once when inference waits for this frame: its bytes were just copied here, and to read a large frame
+        costs twice as much a thread later. One that inference may never look at is kept as it is.
+        """
+        inference = self.inference
+        wanted = not self._busy and now + self.camera.interval_s >= self._due
+        return inference.image(*seen) if wanted else None, inference
 
     def on_scan(self, data: bytes, now: float) -> None:
         """Take the bytes of a sensor_msgs/LaserScan."""
@@ -145,17 +165,26 @@ class Slot:
 
     def infer(self, now: float, ros_now_ns: int) -> bool:
         """Make a chunk from the newest inputs. Returns whether there was anything new to make one from, and it was due."""
+        self._busy = True
+        try:
+            return self._infer(now, ros_now_ns)
+        finally:
+            self._busy = False
+
+    def _infer(self, now: float, ros_now_ns: int) -> bool:
         start = time.monotonic()
-        order, seen, scan = self.command.get(), self.camera.get(), self.scan.get()
+        order, seen, scan, inference = self.command.get(), self.camera.get(), self.scan.get(), self.inference
         if now < self._due or self._fault(now, ros_now_ns) or order is None or seen is None:
             return False
         if self._done == (seen.number, order.number):
             return False
-        period_s, inference = self._period_s(self.rung), self.inference
+        period_s = self._period_s(self.rung)
         self._due = period_s + (now if now - self._due > period_s else self._due)
         ahead = self.chunks.ahead(seen.mark, order.value.generation)
         text = order.value.command.text
-        answer = inference(Observation(seen.value, scan.value if scan else None, text, ahead, self.chunks.delay_steps))
+        tensor = seen.value.tensor if seen.value.made_for is inference else None
+        laser, delay = scan.value if scan else None, self.chunks.delay_steps
+        answer = inference(Observation(seen.value.frame, laser, text, ahead, delay, tensor))
         self._done, self.advisory = (seen.number, order.number), answer.advisory
         stamp_ns = min(seen.stamp_ns, scan.stamp_ns) if scan else seen.stamp_ns
         late = time.monotonic() - start > self.profile.max_cycle_s

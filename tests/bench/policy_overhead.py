@@ -1,6 +1,7 @@
 """What an inference cycle costs beside its backend, with a VGA camera at 30 Hz and a 360-beam laser; the seed's own way beside it.
 
-The backend sleeps 5 ms, so that what is left of a cycle is ours: preprocessing to 224x224 as the seed does it, words, lidar, units, chunk.
+The backend sleeps 5 ms, so that what is left of a cycle is ours: words, lidar, units, chunk, and preprocessing to 224x224 as the seed does it where
+the frame was not prepared when it arrived. What that takes is measured apart and added once more, since the seed has it in its tick.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import numpy as np
+
 from stack.models.package import Form
+from stack.policy.inputs import ImagePreprocessor
 from tests.bench.harness import FULL, noise, percentile, report
 from tests.fakes.ros import REPOSITORY, ros_env
 from tests.fakes.tiny import make_null_model
@@ -31,6 +36,19 @@ def cycles(model: Path) -> tuple[float, float]:
     return percentile([s["overhead_p50_ms"] for s in seen], 0.5), percentile([s["overhead_p99_ms"] for s in seen], 1.0)
 
 
+def preparing() -> float:
+    """p50 of what the executor does to a frame that inference waits for, right after it copied its bytes, as it does on the robot."""
+    image = ImagePreprocessor(FORM.size, FORM.size, (0.5,) * 3, (0.2,) * 3, FORM.resize)
+    sent, times = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8), []
+    for _ in range(300):
+        time.sleep(1 / 30)
+        arrived = sent.copy()
+        start = time.monotonic()
+        image(arrived)
+        times.append((time.monotonic() - start) * 1e3)
+    return percentile(times, 0.5)
+
+
 def seed(model: Path) -> list[float]:
     """Milliseconds of every tick of the seed's node, beside the same sensors."""
     with SlotBed(model, "resource_optimized", backends=["null"]) as bed:
@@ -47,13 +65,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, noise() as quiet:
         model = make_null_model(Path(name) / "model", form=FORM)
         p50_ms, p99_ms = cycles(model)
+        prepared_ms = preparing()
         theirs = seed(model)
     seed_p50_ms = percentile(theirs, 0.5)
-    figures = {"p50_ms": round(p50_ms, 3), "p99_ms": round(p99_ms, 3), "cycles": CYCLES}
+    figures = {
+        "p50_ms": round(p50_ms, 3),
+        "p99_ms": round(p99_ms, 3),
+        "cycles": CYCLES,
+        "prepared_at_arrival_p50_ms": round(prepared_ms, 3),
+        "with_arrival_p50_ms": round(p50_ms + prepared_ms, 3),
+    }
     baselines = {
         "seed_p50_ms": round(seed_p50_ms, 3),
         "seed_p99_ms": round(percentile(theirs, 0.99), 3),
         "times_less": round(seed_p50_ms / p50_ms, 1),
+        "times_less_with_arrival": round(seed_p50_ms / (p50_ms + prepared_ms), 1),
     }
     report("policy_overhead", {**figures, "seed_p50_ms": baselines["seed_p50_ms"]}, baselines, quiet)
     return 0
