@@ -49,7 +49,7 @@ class Inference:
     """Owns the backend and every buffer. One thread calls it at a time; the times may be read by others.
 
     `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions. `image` is for the thread
-    that receives frames.
+    that receives frames, which notes in `prepared` how long that took (ms).
     """
 
     def __init__(self, model: Path, contract: Contract, backend: Backend, lidar_yaw: float = 0.0) -> None:
@@ -69,6 +69,7 @@ class Inference:
         self._nothing: NDArray[np.int64] = np.zeros((1, contract.token_length), np.int64)
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._overheads: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self.prepared: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._backend_s = 0.0
         self.identity = backend.identity
         self.tokenizer = CommandTokenizer(model / contract.tokenizer, contract.token_length)
@@ -142,14 +143,15 @@ class Inference:
 
     def percentiles(self) -> tuple[float | None, float | None]:
         """p50 and p99 in milliseconds of the newest cycles; None before the first."""
-        return _percentiles(self._times)
+        return percentiles(self._times)
 
     def overhead(self) -> tuple[float | None, float | None]:
         """The same of what a cycle takes beside the backend: our own part."""
-        return _percentiles(self._overheads)
+        return percentiles(self._overheads)
 
 
-def _percentiles(kept: deque[float]) -> tuple[float | None, float | None]:
+def percentiles(kept: deque[float]) -> tuple[float | None, float | None]:
+    """p50 and p99; None of nothing."""
     times = list(kept)
     p50, p99 = np.percentile(times, (50, 99)).tolist() if times else (None, None)
     return p50, p99

@@ -97,8 +97,12 @@ class Slot:
         costs twice as much a thread later. One that inference may never look at is kept as it is.
         """
         inference = self.inference
-        wanted = not self._busy and now + self.camera.interval_s >= self._due
-        return inference.image(*seen) if wanted else None, inference
+        if self._busy or now + self.camera.interval_s < self._due:
+            return None, inference
+        start = time.monotonic()
+        tensor = inference.image(*seen)
+        inference.prepared.append((time.monotonic() - start) * 1e3)
+        return tensor, inference
 
     def on_scan(self, data: bytes, now: float) -> None:
         """Take the bytes of a sensor_msgs/LaserScan."""

@@ -11,6 +11,7 @@ import psutil
 
 from model_registry.core.documents import dump
 from model_registry.core.files import write_volatile
+from stack.policy.inference import percentiles
 from stack.policy.load import Found
 from stack.policy.slot import Slot
 
@@ -83,6 +84,7 @@ def _figures(running: Slot) -> dict[str, object]:
         "inference_p99_ms": p99_ms,
         "overhead_p50_ms": overhead_p50_ms,
         "overhead_p99_ms": overhead_p99_ms,
+        "prepared_p50_ms": percentiles(inference.prepared)[0],
         "delay_steps": chunks.delay_steps,
         "gap_free": running.gap_free,
         "rung": running.rung.name,
@@ -100,8 +102,8 @@ def _figures(running: Slot) -> dict[str, object]:
 
 _COUNTS = ("inferences", "missed", "late", "empty", "slow", "non_finite", "clamped", "delay_steps")
 _UNKNOWN = (
-    "backend", "precision", "inference_p50_ms", "inference_p99_ms", "overhead_p50_ms", "overhead_p99_ms", "late_p99_ms",
-    "gap_free", "rung", "advisory",
+    "backend", "precision", "inference_p50_ms", "inference_p99_ms", "overhead_p50_ms", "overhead_p99_ms", "prepared_p50_ms",
+    "late_p99_ms", "gap_free", "rung", "advisory",
 )  # fmt: skip
 _NOTHING: dict[str, object] = {
     **dict.fromkeys(_UNKNOWN),
