@@ -73,7 +73,9 @@ class SlotView:
     """Actions that were `non_finite`, `wrong_width`, `late` or `limited` (asked for too much)."""
     chunk: ActionMessage | None = None
     fresh: Reason = NONE
-    """What went wrong since the last tick; ACTION_STALE is by `late_by_s`."""
+    """What went wrong since the last tick, or with the newest message; ACTION_STALE is by `late_by_s`."""
+    fault: Reason = NONE
+    """What is wrong with the newest message: it lasts until another one, so that a slot that goes on like that is one event."""
     late_by_s: float = 0.0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_EXCESS_WINDOW))
     """For each of the last messages, whether it asked for too much."""
@@ -93,7 +95,9 @@ class SlotView:
             self.run = 0
         self.arrival_s, self.seq = message.arrival_s, identity.seq
         self.actions += 1
+        self.fault = NONE
         self.chunk = self._usable(message, clock)
+        self.fresh |= self.fault
         self.run = 0 if self.chunk is None or (self.chunk.void and expects_motion) else self.run + 1
         first = None if self.chunk is None else self.chunk.step(0)
         self.recent.append(first is not None and exceeds(first, self.limits, _EXCESS))
@@ -115,7 +119,7 @@ class SlotView:
         try:
             message.checked()
         except ActionError as error:
-            self.fresh |= error.fault
+            self.fault = error.fault
             self.counts[names(error.fault)[0]] += 1
             return None
         age_s = message.ros_s - message.stamp_s
@@ -124,7 +128,7 @@ class SlotView:
         if not clock.excuses(message.arrival_s):
             self.counts["late"] += 1
             self.late_by_s = age_s
-            self.fresh |= Reason.ACTION_STALE
+            self.fault = Reason.ACTION_STALE
         return None
 
     def age_s(self, now_s: float) -> float | None:

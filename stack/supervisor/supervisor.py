@@ -96,7 +96,7 @@ class Supervisor:
         self._decide(now_s, waiting.request.verb if waiting is not None else "")
         command, source = self._move()
         for view in self.views.values():
-            view.fresh = NONE
+            view.fresh = view.fault
         if self.selection.reverted is not None and self.selection.reverted is not reverted:
             self._event("revert", str(self.selection.reverted["reason"]))
         self._report_edges(machine)
