@@ -17,7 +17,7 @@ class Chunk:
     """Actions float32 [steps, dims] in units, made from a frame that arrived at `observed_at` (monotonic s).
 
     `stamp_ns` is the ROS stamp of the oldest input, `start` how many steps had been consumed when the frame arrived. `generation` rises
-    whenever the robot had no command that moves it.
+    whenever the robot had no command that moves it. `advisory` is the model's own safety score of it, which nothing here looks at.
     """
 
     actions: NDArray[np.float32]
@@ -25,6 +25,7 @@ class Chunk:
     stamp_ns: int
     generation: int
     start: int = 0
+    advisory: float | None = None
 
 
 def covers(steps: int, step_s: float, cycle_s: float, period_s: float, frame_s: float) -> bool:
@@ -63,7 +64,7 @@ class Chunks:
         self.clamped += int(actions.tobytes() != steps.tobytes())
         self.delay_steps = self.consumed - chunk.start
         self._begun = chunk.generation
-        self._chunk = Chunk(actions, chunk.observed_at, chunk.stamp_ns, chunk.generation, chunk.start)
+        self._chunk = replace(chunk, actions=actions)
 
     def take(self, now: float, generation: int | None, periods: int = 1) -> Chunk | None:
         """The steps still to be executed, first one first, and count the first as consumed. None when there are none, or they were for an

@@ -177,6 +177,8 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             seconds, nanoseconds = divmod(round(number * 1e9 / self._slot.contract.control_hz), 1_000_000_000)
             when = Duration(sec=seconds, nanosec=nanoseconds)
             message.points.append(JointTrajectoryPoint(velocities=step, time_from_start=when))
+        if message.points and action.advisory is not None:
+            message.points[0].effort = [action.advisory]
         return message
 
     # Main thread

@@ -37,11 +37,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Action:
-    """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason. `stamp_ns` is ROS time."""
+    """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason. `stamp_ns` is ROS time, `advisory` the model's score of them."""
 
     steps: NDArray[np.float32] | None
     void_reason: str | None
     stamp_ns: int
+    advisory: float | None = None
 
 
 class Shown(NamedTuple):
@@ -194,7 +195,9 @@ class Slot:
         late = time.monotonic() - start > self.profile.max_cycle_s
         self.slow += int(late)
         if not late:  # what was seen too long ago is not acted on
-            self.chunks.put(Chunk(answer.actions, seen.at, stamp_ns, order.value.generation, seen.mark))
+            self.chunks.put(
+                Chunk(answer.actions, seen.at, stamp_ns, order.value.generation, seen.mark, answer.advisory)
+            )
         self.inferences += 1
         inference.note(time.monotonic() - start)
         return True
@@ -210,7 +213,7 @@ class Slot:
         self.ticks.note(rest is None and generation is not None and self.chunks.dry(generation))
         if rest is None:
             return Action(None, reason or "no_chunk", ros_now_ns)
-        return Action(rest.actions, None, rest.stamp_ns)
+        return Action(rest.actions, None, rest.stamp_ns, rest.advisory)
 
     def sources(self, now: float) -> dict[str, object]:
         """The inputs in the slot status."""

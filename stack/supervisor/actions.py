@@ -49,7 +49,8 @@ class Identity(NamedTuple):
 class ActionMessage:
     """One JointTrajectory as plain data: `values` K × (m/s, rad/s), due at `times` (s) after `arrival_s`; K = 0 is nothing to do.
 
-    `stamp_s`, that of the oldest input, and `ros_s` are ROS time (s), `arrival_s` is monotonic (s).
+    `stamp_s`, that of the oldest input, and `ros_s` are ROS time (s), `arrival_s` is monotonic (s). `score` is what the model thinks of its
+    own safety (0 to 1): logged, and nothing else.
     """
 
     header: str
@@ -59,6 +60,7 @@ class ActionMessage:
     values: tuple[tuple[float, ...], ...]
     arrival_s: float
     ros_s: float
+    score: float | None = None
 
     def checked(self) -> ActionMessage:
         """This message, when its shape and numbers are right. Raises ActionError."""

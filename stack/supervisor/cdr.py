@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import NamedTuple
 
@@ -24,13 +25,14 @@ class Odometry(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """Of trajectory_msgs/JointTrajectory: header, names, and of every point its time (s) and its velocities."""
+    """Of trajectory_msgs/JointTrajectory: header, names, of every point its time (s) and its velocities, and the score that the first one carries."""
 
     stamp_s: float
     header: str
     names: tuple[str, ...]
     times: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
+    score: float | None
 
 
 def parse_odometry(data: bytes) -> Odometry:
@@ -61,16 +63,25 @@ def parse_trajectory(data: bytes) -> Trajectory:
     cursor = Cursor(data)
     stamp_ns, header = cursor.stamp_ns(), cursor.text()
     names = tuple(cursor.text() for _ in range(_count(cursor, _MAX_NAMES)))
-    times, values = [], []
+    times: list[float] = []
+    values: list[tuple[float, ...]] = []
+    score: float | None = None
     for _ in range(_count(cursor, MAX_STEPS + 1)):
         cursor.block(8)  # positions
         velocities = cursor.block(8)
         cursor.block(8)  # accelerations
-        cursor.block(8)  # effort
+        effort = cursor.block(8)
+        if not times and len(effort) == 8:
+            score = _score(*struct.unpack(f"{cursor.order}d", effort))
         seconds, nanoseconds = cursor.take("iI")
         times.append(seconds + nanoseconds * 1e-9)
         values.append(struct.unpack(f"{cursor.order}{len(velocities) // 8}d", velocities))
-    return Trajectory(stamp_ns / 1e9, header, names, tuple(times), tuple(values))
+    return Trajectory(stamp_ns / 1e9, header, names, tuple(times), tuple(values), score)
+
+
+def _score(number: float) -> float | None:
+    """A share of 1, or nothing: whatever else a slot says here is not passed on."""
+    return number if math.isfinite(number) and 0.0 <= number <= 1.0 else None
 
 
 def parse_speed(data: bytes) -> Command:

@@ -77,13 +77,5 @@ class Hearing:
         except MalformedMessageError as error:
             log.warning("slot %s: %s", slot, error)
             return
-        action = ActionMessage(
-            arrival_s=at_s,
-            ros_s=ros_s,
-            header=found.header,
-            stamp_s=found.stamp_s,
-            names=found.names,
-            times=found.times,
-            values=found.values,
-        )
+        action = ActionMessage(**found._asdict(), arrival_s=at_s, ros_s=ros_s)
         self._supervisor.actions.append((slot, action))

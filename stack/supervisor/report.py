@@ -91,11 +91,14 @@ def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:
 
 
 def log_record(supervisor: Supervisor, command: Command, now_s: float) -> dict[str, object]:
-    """A line of `/safety_log` between events. `processing_time` is the driver's action age (s); a learned score is never a guard, so there is none."""
+    """A line of `/safety_log` between events. `processing_time` is the driver's action age (s), `safety_score` what its model says of itself, or null:
+    a learned score is told and is never a guard.
+    """
     driver = supervisor.selection.driver
+    chunk = None if driver is None else driver.chunk
     return {
         "timestamp": time.time(),
-        "safety_score": None,
+        "safety_score": None if chunk is None else chunk.score,
         "processing_time": None if driver is None else driver.age_s(now_s),
         "command": {"linear_x": command[0], "angular_z": command[1]},
         "battery_level": supervisor.sources.battery,

@@ -69,10 +69,13 @@ class Bench:
         self.releases = {"a": OLD, "b": NEW}
         self.names = NAMES
         self.stamp_age_s = 0.05
+        self.score: float | None = None
         self.epoch = 1_000
         self.sensors = True
         self.scan = True
         self.odom = True
+        self.battery: float | None = None
+        """What a battery says at every tick; None: nothing."""
         self.room_m = 8.0
         self.thing: tuple[float, float] | None = None
         """Bearing (rad) and distance (m) of something in the room."""
@@ -101,6 +104,7 @@ class Bench:
             values=values,
             arrival_s=self.now_s,
             ros_s=self.ros_s,
+            score=self.score,
         )
 
     def tick(self, count: int = 1) -> Output:
@@ -122,6 +126,8 @@ class Bench:
         if self.sensors and self.odom:
             content = b"frozen" if self.frozen == "odom" else struct.pack("4d", *self.pose, *speed)
             sources.odom(speed, self.ros_s - self.stamp_ages["odom"], content, self.now_s, self.ros_s)
+        if self.battery is not None:
+            sources.charge(self.battery, self.now_s)
         if self.sensors and self.scan and number % 5 == 0:
             scan = around(self.room_m, 0 if self.frozen == "scan" else number)
             scan = with_thing(scan, *self.thing) if self.thing else scan

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from std_msgs.msg import Bool, String
 
 from model_registry.core.errors import LockedError, RefusedError
@@ -200,6 +201,70 @@ def test_r13_a_threshold_is_a_parameter_with_a_range_that_only_gets_stricter_whi
     assert not set_parameter(bench, "max_linear", 0.6).successful, "never above robot.toml"
 
 
+def span_s(messages, count):
+    """How long the first `count` of them took to come."""
+    return messages[count - 1][0] - messages[0][0]
+
+
+def owners(look, topic):
+    """Who publishes or hears a topic, beside this test, once the graph knows their names."""
+
+    def known():
+        found = [each for each in look(topic) if each.node_name != "test"]
+        return found if all("UNKNOWN" not in each.node_name for each in found) else []
+
+    return wait_until(known, 10.0, f"the ends of {topic}")
+
+
+@pytest.mark.parametrize(
+    ("row", "topic", "kind"),
+    [
+        ("t06", "/cmd_vel", "geometry_msgs/msg/Twist"),
+        ("t12", "/safety_status", "std_msgs/msg/Bool"),
+        ("t13", "/safety_log", "std_msgs/msg/String"),
+    ],
+)
+def test_t06_t12_t13_are_published_by_the_supervisor_alone(bench, row, topic, kind):
+    [owner] = owners(bench.ros.node.get_publishers_info_by_topic, topic)
+    assert (owner.node_name, owner.topic_type) == ("homeport_supervisor", kind)
+    assert owner.qos_profile.reliability is ReliabilityPolicy.RELIABLE
+    assert owner.qos_profile.durability is DurabilityPolicy.VOLATILE
+
+
+@pytest.mark.parametrize(
+    ("row", "topic", "kind"),
+    [
+        ("t02", "/scan", "sensor_msgs/msg/LaserScan"),
+        ("t04", "/voice_command", "std_msgs/msg/String"),
+        ("t05", "/battery_state", "sensor_msgs/msg/BatteryState"),
+    ],
+)
+def test_t02_t04_t05_are_heard_by_the_supervisor_itself(bench, row, topic, kind):
+    [ear] = owners(bench.ros.node.get_subscriptions_info_by_topic, topic)
+    assert (ear.node_name, ear.topic_type) == ("homeport_supervisor", kind)
+
+
+def test_t05_a_battery_below_a_fifth_stops_the_robot_and_its_silence_too(bench):
+    bench.drive()
+    bench.body.battery = 0.19
+    wait_until(lambda: bench.speed == 0.0 and "battery_low" in bench.status["reasons"], 5.0, "a stop")
+    assert bench.status["battery"] == pytest.approx(0.19)
+    bench.body.battery = 0.9
+    bench.drive()
+    bench.body.battery = math.nan
+    wait_until(lambda: bench.speed == 0.0 and "battery_stale" in bench.status["reasons"], 5.0, "a stop")
+
+
+def test_t06_the_command_comes_at_50_hz_also_in_silence_and_only_in_two_directions(bench):
+    bench.drive()
+    bench.slots["a"].stop()
+    start = len(bench.cmd_vel)
+    wait_until(lambda: len(bench.cmd_vel) >= start + 101, 20.0, "a hundred commands")
+    assert span_s(bench.cmd_vel[start:], 101) > 1.5, "not more than 50 a second"
+    for _, twist in bench.cmd_vel:
+        assert (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y) == (0.0, 0.0, 0.0, 0.0)
+
+
 def test_t12_the_safety_status_can_be_false(bench):
     bench.drive()
     wait_until(lambda: bench.safe and bench.safe[-1][1].data, 3.0, "true on /safety_status")
@@ -207,18 +272,39 @@ def test_t12_the_safety_status_can_be_false(bench):
     wait_until(lambda: not bench.safe[-1][1].data, 3.0, "false on /safety_status")
 
 
+def test_t12_the_safety_status_comes_at_20_hz_whatever_it_says(bench):
+    wait_until(lambda: len(bench.safe) >= 45, 20.0, "its messages before anything was armed")
+    assert not any(message.data for _, message in bench.safe)
+    assert span_s(bench.safe[4:], 41) > 1.5, "not more than 20 a second"
+
+
+def logged(bench, key):
+    return [record for _, text in list(bench.log) if key in (record := json.loads(text.data))]
+
+
 def test_t13_the_safety_log_has_edges_and_the_keys_of_the_seed(bench):
+    bench.slots["a"].effort = [0.75]
     bench.drive()
-
-    def logged(key):
-        return [record for _, text in bench.log if key in (record := json.loads(text.data))]
-
-    wait_until(lambda: logged("event"), 3.0, "an edge")
-    record = wait_until(lambda: logged("command"), 5.0, "a record")[0]
+    wait_until(lambda: logged(bench, "event"), 3.0, "an edge")
+    record = wait_until(lambda: logged(bench, "command"), 5.0, "a record")[0]
     assert set(record) == {"timestamp", "safety_score", "processing_time", "command", "battery_level"}
     assert record["command"] == {"linear_x": pytest.approx(0.3, abs=0.01), "angular_z": 0.0}
-    edge = logged("event")[0]
+    assert record["safety_score"] == 0.75
+    assert record["battery_level"] == pytest.approx(0.9)
+    edge = logged(bench, "event")[0]
     assert {"timestamp", "event", "reason", "safety_violations_count"} <= set(edge)
+
+
+def test_t13_a_score_that_is_none_is_null_whatever_a_slot_says_and_a_record_comes_once_a_second(bench):
+    bench.slots["a"].effort = [math.nan]
+    bench.drive()
+    wait_until(lambda: len(logged(bench, "command")) >= 2, 10.0, "two records")
+    bench.slots["a"].effort = [0.2, 1e308, -math.inf]
+    wait_until(lambda: len(logged(bench, "command")) >= 4, 10.0, "four records")
+    records = logged(bench, "command")
+    assert [record["safety_score"] for record in records] == [None] * len(records)
+    assert records[3]["timestamp"] - records[0]["timestamp"] > 2.4, "not more than one a second"
+    assert bench.status["state"] == "RUN" and bench.speed == pytest.approx(0.3)
 
 
 def test_the_base_stops_by_itself_when_the_supervisor_is_killed(tmp_path):

@@ -100,10 +100,13 @@ class PlayedSlot:
         self.names = ["linear_x", "angular_z"]
         self.value: list[float] | None = None
         """Velocities of every step in place of speed and turn."""
+        self.effort: list[float] = []
+        """Of the first step: where a policy tells its model's own safety score."""
         self.stamp_offset_s = 0.0
         self.epoch, self.seq = time.monotonic_ns(), 0
         self._well = {
-            key: vars(self)[key] for key in ("release", "speed", "turn", "steps", "names", "value", "stamp_offset_s")
+            key: vars(self)[key]
+            for key in ("release", "speed", "turn", "steps", "names", "value", "effort", "stamp_offset_s")
         }
         self._start()
 
@@ -132,6 +135,8 @@ class PlayedSlot:
             point = JointTrajectoryPoint(velocities=self.value or [self.speed, self.turn])
             point.time_from_start = Duration(seconds=index * 0.05).to_msg()
             message.points.append(point)
+        if message.points:
+            message.points[0].effort = self.effort
         return message
 
     def publish(self) -> None:

@@ -290,9 +290,17 @@ def test_d43_no_slot_writes_cmd_vel() -> None:
 
 def test_d48_the_advisory_score_decides_nothing() -> None:
     users = {path.stem for path in MODULES if "advisory" in path.read_text()}
-    assert users == {"inference", "slot", "status"}  # made, kept, told
-    text = (POLICY / "slot.py").read_text()
-    assert "if self.advisory" not in text and "advisory <" not in text
+    assert users == {"inference", "slot", "chunks", "status", "node"}  # made, kept, told
+    read = {
+        f"{path.stem}: {ast.unparse(node.test if isinstance(node, ast.If) else node)}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.If, ast.IfExp, ast.Compare)) and "advisory" in ast.unparse(getattr(node, "test", node))
+    }
+    told = {"node: action.advisory is not None", "node: message.points and action.advisory is not None"}
+    assert {
+        each for each in read if not each.startswith("inference")
+    } == told  # whether there is one to tell, and nothing else
 
 
 def test_d49_settings_have_a_type_and_a_range() -> None:

@@ -212,7 +212,7 @@ def test_the_network_sees_the_steps_still_to_come_and_how_many_will_be_gone(tmp_
     assert backend.seen["delay"] == 1
 
 
-def test_an_advisory_score_is_told_and_guards_nothing(tmp_path: Path) -> None:
+def test_d48_r16_an_advisory_score_is_told_with_its_action_and_guards_nothing(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "safe")
     document = json.loads((folder / "vla.json").read_bytes())
     document["output"]["shape"], document["action"]["advisory"] = [1, 8, 3], "safety"
@@ -222,8 +222,10 @@ def test_an_advisory_score_is_told_and_guards_nothing(tmp_path: Path) -> None:
     backend.value = 0.1
     drive(slot)
     assert slot.advisory == pytest.approx(0.1)
-    assert slot.action(10.0, ros(10.0)).steps is not None
+    action = slot.action(10.0, ros(10.0))
+    assert action.steps is not None and action.advisory == pytest.approx(0.1)
     backend.value = math.nan
     feed(slot, 10.2)
     assert slot.infer(10.2, ros(10.2))
     assert slot.advisory is None
+    assert slot.action(10.2, ros(10.2)).advisory is None

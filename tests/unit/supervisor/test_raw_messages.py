@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 
 import pytest
 from geometry_msgs.msg import Twist
@@ -39,6 +40,23 @@ def test_an_action(frame, steps, positions):
     assert (found.header, found.names, found.stamp_s) == (frame, ("linear_x", frame), 5.25)
     assert found.values == tuple(tuple(step) for step in steps)
     assert found.times == tuple(index * 0.25 for index in range(len(steps)))
+
+
+@pytest.mark.parametrize(
+    ("effort", "score"),
+    [
+        ([0.25], 0.25),
+        ([0.0], 0.0),
+        ([1.0], 1.0),
+        *((bad, None) for bad in ([], [math.nan], [math.inf], [-math.inf], [-0.1], [1.1], [1e308], [0.5, 0.5])),
+    ],
+)
+def test_t13_the_score_of_an_action_is_one_share_of_its_first_step_or_nothing(effort, score):
+    message = JointTrajectory(points=[JointTrajectoryPoint(velocities=[0.1, 0.0], effort=effort)] * 2)
+    assert parse_trajectory(serialize_message(message)).score == score
+    message.points[0] = JointTrajectoryPoint(velocities=[0.1, 0.0])
+    assert parse_trajectory(serialize_message(message)).score is None
+    assert parse_trajectory(serialize_message(JointTrajectory())).score is None
 
 
 @given(finite, finite, st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=9))
