@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from model_registry.core.digest import Digest
@@ -12,7 +12,8 @@ from model_registry.core.release import check_name, check_version
 from model_registry.core.robot import Robot
 
 FILE_NAME = "vla.json"
-KNOWN_FEATURES: frozenset[str] = frozenset()
+LANGUAGE = "language"
+KNOWN_FEATURES = frozenset({LANGUAGE})
 ALLOWED_SUFFIXES = frozenset({".onnx", ".data", ".json", ".npz", ".safetensors", ".txt", ".md", ".model", ".v1", ""})
 SEMANTICS = {"image": "float32", "lidar": "float32", "text": "int64", "prefix": "float32", "delay": "int64"}
 BASE_DIMENSIONS = ("linear_x", "angular_z")
@@ -100,7 +101,8 @@ class Contract:
     """A parsed `vla.json`. Times in seconds follow from `control_hz`; horizon and execute_steps count actions.
 
     `advisory` names one more column behind the action's dimensions, 0..1, 1 is safe: a metric, never a guard. `variants` are folders
-    that each hold a whole smaller model for the same actions.
+    that each hold a whole smaller model for the same actions. `language` is what a graph of its own makes of the words, where there is one:
+    the other graph takes it in place of the words (`parts`).
     """
 
     name: str
@@ -108,6 +110,7 @@ class Contract:
     embodiment: str
     camera_roles: tuple[str, ...]
     graphs: dict[str, str]
+    language: Input | None
     inputs: tuple[Input, ...]
     output: str
     output_shape: tuple[int, ...]
@@ -158,14 +161,15 @@ class Contract:
     def _read(cls, reader: Reader) -> Contract:
         body, output, action = reader.child("embodiment"), reader.child("output"), reader.child("action")
         preprocess, tokenizer = reader.child("preprocess"), reader.child("tokenizer")
-        lidar = preprocess.child("lidar")
+        lidar, (graphs, language) = preprocess.child("lidar"), _components(reader)
         output.text("dtype", ("float32",))
         return cls(
             name=check_name(reader.text("name"), f"{FILE_NAME}.name"),
             version=check_version(reader.text("version"), f"{FILE_NAME}.version"),
             embodiment=body.text("type"),
             camera_roles=body.texts("camera_roles"),
-            graphs=dict(reader.objects("components", _component)),
+            graphs=graphs,
+            language=language,
             inputs=reader.objects("inputs", Input.read),
             output=output.text("name"),
             output_shape=output.items("shape", as_integer),
@@ -200,6 +204,11 @@ class Contract:
             raise UsageError(
                 f"{FILE_NAME}.action.execute_steps: {self.execute_steps} is more than the horizon of {self.horizon}"
             )
+        semantics = {item.name: item.semantic for item in self.inputs}
+        if self.language and (self.language.name in semantics or [*semantics.values()].count("text") != 1):
+            raise UsageError(
+                f"{FILE_NAME}.components: {self.language.name} must take the place of one input of text, under a name of its own; export it like that"
+            )
         if not self.goldens:
             raise UsageError(f"{FILE_NAME}.goldens: a model without goldens cannot be proved; add at least one")
         for path in self.files:
@@ -222,6 +231,16 @@ class Contract:
             raise UsageError(
                 f"{FILE_NAME}.inputs: {item.name} is {list(item.shape)}, and what is prepared for it {list(wanted)}; make them agree"
             )
+
+    def parts(self) -> tuple[Contract, ...]:
+        """What each graph takes and gives, in the order they run in; the last one gives the actions."""
+        if self.language is None:
+            return (self,)
+        (first, second), made = self.graphs.items(), self.language
+        words = tuple(item for item in self.inputs if item.semantic == "text")
+        rest = tuple(made if item.semantic == "text" else item for item in self.inputs)
+        understands = replace(self, graphs=dict([first]), inputs=words, output=made.name, output_shape=made.shape)
+        return understands, replace(self, graphs=dict([second]), inputs=rest)
 
     def check_files(self, model: Path) -> None:
         """Hash every file of a model folder. Raises IntegrityError on a wrong, missing or extra file."""
@@ -254,6 +273,22 @@ def _folder(value: object, path: str) -> str:
     return check_path(as_text(value, path), path)
 
 
-def _component(reader: Reader) -> tuple[str, str]:
-    reader.text("role")
-    return reader.text("id"), _path(reader, "graph")
+def _components(reader: Reader) -> tuple[dict[str, str], Input | None]:
+    """The graphs by id, in the order they run in, and what the first one gives to the other one, where it does."""
+    found = reader.objects("components", _component)
+    made = [features for *_, features in found if features]
+    graphs = {name: graph for name, graph, _ in sorted(found, key=lambda each: bool(made) and each[2] is None)}
+    if made and (len(made), len(found), len(graphs)) != (1, 2, 2):
+        raise UsageError(f"{FILE_NAME}.components: features go from one graph to one other; export two of them")
+    return graphs, made[0] if made else None
+
+
+def _component(reader: Reader) -> tuple[str, str, Input | None]:
+    """Its id and its graph, and what it gives to the next graph, if it does."""
+    role, features = reader.text("role"), None
+    if reader.has("output"):
+        output = reader.child("output")
+        if role != "llm":
+            raise UsageError(f"{output.path}: only a component of role llm gives features; leave it away")
+        features = Input(output.text("name"), LANGUAGE, "float32", output.items("shape", as_integer))
+    return reader.text("id"), _path(reader, "graph"), features

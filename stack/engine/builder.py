@@ -21,7 +21,7 @@ from model_registry.core.files import Files, held, sync_tree
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
-from stack.engine import gates, worker
+from stack.engine import gates, split, worker
 from stack.engine.backends import Choice, choose
 from stack.engine.goldens import read_goldens
 from stack.engine.key import document, engine_key
@@ -122,8 +122,11 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
         for each in (temporary, scratch, engines / TIMING):
             files.make_folder(each)
         precision = _make(what, temporary, scratch, engines / TIMING, say)
-        parts = sorted(path for path in temporary.iterdir())
-        digests, size = {path.name: str(Digest.of_file(path)) for path in parts}, sum(p.stat().st_size for p in parts)
+        parts = {
+            path.relative_to(temporary).as_posix(): path for path in sorted(temporary.rglob("*")) if path.is_file()
+        }
+        digests = {name: str(Digest.of_file(path)) for name, path in parts.items()}
+        size = sum(path.stat().st_size for path in parts.values())
         record = {"schema": 1, "key": what.fields, "files": digests, "bytes": size, "precision": precision}
         files.write(temporary / KEY_FILE, dump(record))
         sync_tree(temporary)
@@ -211,8 +214,8 @@ def _run(what: Plan, folder: Path) -> GateResult:
         what.contract.check_files(what.model)
         samples = read_goldens(what.model, what.contract, recipe.precision)
         units = Normalization.load(what.model, what.contract)
-        backend = what.choice.kind(recipe.precision)
-        backend.load(folder, what.contract)
+        # Nothing is kept: the time that is judged is that of the first frame of a command.
+        backend = split.load(what.choice.kind, recipe.precision, folder, what.contract, kept=0)
         return gates.prove(backend, samples, what.contract, units, recipe, degraded=what.choice.degraded)
     except HomeportError as error:  # an engine that cannot even be tried
         return GateResult.of("prove", [Check("loads", None, None, False, str(error))])

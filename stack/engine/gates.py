@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from model_registry.core.contract import Contract
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Recipe
-from stack.engine.backends import Backend, Tensor
+from stack.engine.backends import Runner, Tensor
 from stack.engine.goldens import Sample
 from stack.engine.hog import every_core_busy
 from stack.engine.normalization import Normalization
@@ -31,7 +31,7 @@ TIMED_RUNS = 100
 
 
 def prove(
-    backend: Backend,
+    backend: Runner,
     samples: list[Sample],
     contract: Contract,
     units: Normalization,
@@ -102,7 +102,7 @@ class _Feed:
         return self._arrays
 
 
-def _time_runs(backend: Backend, samples: list[Sample], feed: _Feed) -> list[float]:
+def _time_runs(backend: Runner, samples: list[Sample], feed: _Feed) -> list[float]:
     """Milliseconds of `TIMED_RUNS` inferences, in turn over the samples."""
     times = []
     for number in range(TIMED_RUNS):

@@ -55,6 +55,7 @@ def document(contract: Contract, release: Release, identity: Identity) -> dict[s
         "shapes": {
             "inputs": [asdict(item) for item in contract.inputs],
             "output": {"name": contract.output, "shape": list(contract.output_shape)},
+            "language": contract.language and asdict(contract.language),
         },
         "recipe": {
             "precision": recipe.precision,

@@ -21,6 +21,7 @@ from typing import TextIO
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, from_exit_code
+from stack.engine import split
 from stack.engine.backends import Job, choose
 from stack.engine.machine import end_with_parent, free_memory_bytes, step_back
 
@@ -118,7 +119,7 @@ def main() -> None:
 def _run(order: Order, say: Callable[[str], None]) -> str:
     model, target, scratch, timing = map(Path, (order.model, order.target, order.scratch, order.timing))
     job = Job(model, Contract.load(model), order.precision, order.options, target, scratch, timing, say)
-    return choose((order.backend,)).kind.build(job)
+    return split.build(choose((order.backend,)).kind, job)
 
 
 def _tell(out: TextIO, **event: object) -> None:

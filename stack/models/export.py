@@ -10,20 +10,18 @@ import onnx
 import torch
 
 from model_registry.core.errors import HomeportError
-from stack.models import package
+from stack.models import package, vectors
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.expert import STEPS
 from stack.models.package import IMAGE_SIZE, SECTORS, Golden
 from stack.models.pilot import Pilot
 from stack.models.train import Trained
-from stack.sim.scene import Pillar, Pose, Scene, build
-from stack.sim.senses import Observation, Senses
-from stack.sim.world import World
 
 log = logging.getLogger(__name__)
 
 LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
 OPSET = 18
+INPUTS, OUTPUT = ("image", "tokens", "lidar"), "action"
 _LICENCE = "Apache-2.0\n\nTrained by this project in its own simulator; no third-party data or weights. See the project's LICENSE for the full text.\n"
 _README = """\
 # {name} {version}
@@ -45,19 +43,25 @@ def export(trained: Trained, version: str, folder: Path) -> None:
     (folder / "README.md").write_text(_README.format(name=package.NAME, version=version))
     document = package.contract(version, STEPS)
     package.finish(folder, document, [])
-    goldens = _goldens(Pilot(folder))
+    goldens = vectors.goldens(Pilot(folder))
     _compare(trained, goldens)
-    package.finish(folder, document, goldens)
+    package.finish(folder, document, goldens, vectors.calibration(Pilot(folder)))
 
 
-def graph(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
-    """Write a network as ONNX, without traces of this machine. `inputs` are an image, tokens and lidar ranges of the sizes it takes."""
+def graph(
+    network: torch.nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    path: Path,
+    names: tuple[str, ...] = INPUTS,
+    output: str = OUTPUT,
+) -> None:
+    """Write a network as ONNX, without traces of this machine. `inputs` are tensors of the sizes it takes, in the order of `names`."""
     torch.onnx.export(
         network.to(memory_format=torch.contiguous_format),
         inputs,
         str(path),
-        input_names=["image", "tokens", "lidar"],
-        output_names=["action"],
+        input_names=list(names),
+        output_names=[output],
         opset_version=OPSET,
         dynamo=True,
         external_data=False,
@@ -91,33 +95,3 @@ def _compare(trained: Trained, goldens: list[Golden]) -> None:
             f"ONNX Runtime and torch differ by {worst:.1e}, at most {LARGEST_DIFFERENCE} is allowed; export again"
         )
     log.info("torch and ONNX Runtime differ by at most %.1e", worst)
-
-
-def _goldens(pilot: Pilot) -> list[Golden]:
-    """Frames of ordinary driving, of standing, and extremes that only have to give what they gave here."""
-    rng = np.random.default_rng(5)
-    random, front = World(build("random", rng), rng), World(build("front", rng), rng)
-    aside = World(Scene(Pose(-1.0, 0.0, 0.0), (Pillar("green", 1.0, 1.2), Pillar("blue", 1.2, -1.0))), rng)
-    senses = Senses(7)
-    black = Observation(np.zeros((240, 320, 3), np.uint8), np.full(360, np.inf, np.float32))
-    white = Observation(np.full((240, 320, 3), 255, np.uint8), np.full(360, np.inf, np.float32))
-    blind = Observation(senses.observe(front).rgb, np.full(360, np.nan, np.float32))
-    cases = (
-        ("ahead", senses.observe(front), "go to the red pillar"),
-        ("aside", senses.observe(aside), "go to the green pillar"),
-        ("unseen", senses.observe(aside), "go to the yellow pillar"),
-        ("left", senses.observe(random), "turn left"),
-        ("right", senses.observe(random), "turn right"),
-        ("forward", senses.observe(front), "go forward"),
-        ("stop", senses.observe(front), "stop"),
-        ("halt", senses.observe(random), "halt"),
-        ("nothing", senses.observe(random), ""),
-        ("black", black, "go to the blue pillar"),
-        ("white", white, "go to the blue pillar"),
-        ("blind", blind, "go to the red pillar"),
-    )
-    goldens = []
-    for name, observation, text in cases:
-        image, tokens, lidar = pilot.inputs(observation, text)
-        goldens.append(Golden(name, image.copy(), tokens, lidar, pilot.run(image, tokens, lidar)))
-    return goldens

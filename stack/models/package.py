@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model_registry.core.contract import LANGUAGE
 from model_registry.core.digest import Digest
 from model_registry.core.files import Files
 
 NAME = "homeport/pilot"
 GRAPH = "policy.onnx"
+LANGUAGE_GRAPH = "language.onnx"
 TOKENIZER = "tokenizer.json"
 NORMALIZATION = "norm_stats.json"
 CONTRACT = "vla.json"
+CALIBRATION = "calibration.npz"
 IMAGE_SIZE = 112
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -30,10 +33,11 @@ EXECUTE_STEPS = 6
 CONTROL_HZ = 20
 DIMENSIONS = (("linear_x", "m/s"), ("angular_z", "rad/s"))
 BOUND = 1.0  # of both dimensions, in their units
-TOLERANCE = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}  # largest |difference| per action dimension
+TOLERANCE = {"fp32": 0.001, "fp16": 0.01, "bf16": 0.05, "int8": 0.05}  # largest |difference| per action dimension
 LICENCE = "Apache-2.0"
 
 Document = dict[str, Any]
+Vectors = Mapping[str, NDArray[Any]]
 
 
 class Golden(NamedTuple):
@@ -47,7 +51,9 @@ class Golden(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, and an advisory column."""
+    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, an advisory column, and how many
+    features a graph of its own makes of a command (0: there is no such graph).
+    """
 
     name: str = NAME
     size: int = IMAGE_SIZE
@@ -55,6 +61,7 @@ class Form(NamedTuple):
     sectors: int = SECTORS
     tokens: int = 10
     advisory: str | None = None
+    language: int = 0
 
 
 PILOT = Form()
@@ -65,13 +72,15 @@ def contract(version: str, steps: int, form: Form = PILOT) -> Document:
     size = {"width": form.size, "height": form.size, "color": "RGB"}
     resize = {} if form.resize == "area" else {"resize": form.resize}
     advisory = {} if form.advisory is None else {"advisory": form.advisory}
+    output = {"name": LANGUAGE, "shape": [1, form.language]}
+    language = [{"id": LANGUAGE, "role": "llm", "graph": LANGUAGE_GRAPH, "output": output}] if form.language else []
     return {
         "schema": 1,
         "name": form.name,
         "version": version,
-        "requires": [],
+        "requires": [component["id"] for component in language],
         "embodiment": {"type": "mobile_base", "camera_roles": ["front"]},
-        "components": [{"id": "policy", "role": "policy", "graph": GRAPH}],
+        "components": [*language, {"id": "policy", "role": "policy", "graph": GRAPH}],
         "inputs": [
             {"name": "image", "semantic": "image", "dtype": "float32", "shape": [1, 3, form.size, form.size]},
             {"name": "tokens", "semantic": "text", "dtype": "int64", "shape": [1, form.tokens]},
@@ -112,8 +121,12 @@ def read_golden(path: Path) -> Golden:
         return Golden(path.stem, *(arrays[name] for name in Golden._fields[1:]))
 
 
-def finish(folder: Path, document: Document, goldens: list[Golden]) -> None:
-    """Write goldens and contract into `folder`, which holds all other files of the model already."""
+def finish(folder: Path, document: Document, goldens: list[Golden], calibration: Sequence[Vectors] = ()) -> None:
+    """Write goldens, calibration data and contract into `folder`, which holds all other files of the model already."""
+    if calibration:
+        document["calibration"] = [CALIBRATION]
+        stacks: Document = {name: np.concatenate([each[name] for each in calibration]) for name in calibration[0]}
+        np.savez_compressed(folder / CALIBRATION, **stacks)
     (folder / "golden").mkdir(exist_ok=True)
     document["goldens"] = [{"path": f"golden/{golden.name}.npz", "tolerance": TOLERANCE} for golden in goldens]
     for golden in goldens:

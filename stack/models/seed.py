@@ -17,7 +17,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Shape:
-    """A network by its numbers: image size, sectors, tokens, words, embedding, the side of the pooled features, and layers of fusion."""
+    """A network by its numbers: image size, sectors, tokens, words, embedding, the side of the pooled features, and layers of fusion.
+
+    `split` exports language as a graph of its own.
+    """
 
     image: int
     sectors: int
@@ -30,12 +33,13 @@ class Shape:
     channels: int
     recurrent: bool = False
     advisory: bool = False
+    split: bool = False
 
 
 NETWORKS = {
     "optimized": Shape(224, 360, 20, 5000, 128, 4, (256, 128, 64), 0.1, 128, recurrent=True),
     "hardware_accelerated": Shape(224, 180, 10, 1000, 128, 8, (256, 128), 0.3, 128),
-    "resource_optimized": Shape(224, 90, 10, 2000, 64, 4, (128, 64), 0.1, 64),
+    "resource_optimized": Shape(224, 90, 10, 2000, 64, 4, (128, 64), 0.1, 64, split=True),
     "safe_production": Shape(224, 90, 10, 2000, 64, 4, (128, 64), 0.1, 64, advisory=True),
 }
 
@@ -84,14 +88,19 @@ class SeedVLA(nn.Module):  # type: ignore[misc]
         self.safety = nn.Sequential(*_head((3 * size, 64, 32, 1), 0.0), nn.Sigmoid()) if shape.advisory else None
 
     def forward(self, image: Tensor, tokens: Tensor, lidar: Tensor) -> Tensor:
-        parts = self.vision(self.eyes(image).flatten(1)), self._understand(tokens), self.lidar(lidar)
+        return self.act(image, self.understand(tokens), lidar)
+
+    def act(self, image: Tensor, language: Tensor, lidar: Tensor) -> Tensor:
+        """The same from features of language [B, embedding]."""
+        parts = self.vision(self.eyes(image).flatten(1)), language, self.lidar(lidar)
         fused = torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
         actions: Tensor = self.action(fused).view(-1, self.steps, 2)
         if self.safety is None:
             return actions
         return torch.cat((actions, self.safety(fused).unsqueeze(1).expand(-1, self.steps, 1)), dim=2)
 
-    def _understand(self, tokens: Tensor) -> Tensor:
+    def understand(self, tokens: Tensor) -> Tensor:
+        """Features of language [B, embedding]."""
         words = self.words(tokens)
         if self.recurrent is not None:
             words, _ = self.recurrent(words)
@@ -109,6 +118,18 @@ class SeedVLA(nn.Module):  # type: ignore[misc]
         tokens[0, :4] = torch.randint(2, 20, (4,), generator=random)
         image = torch.randn(1, 3, self.image, self.image, generator=random)
         return image, tokens, torch.rand(1, self.shape.sectors, generator=random)
+
+
+class Part(nn.Module):  # type: ignore[misc]
+    """One method of a network as a network of its own, with the same weights."""
+
+    def __init__(self, made: SeedVLA, method: str) -> None:
+        super().__init__()
+        self.made, self.method = made, method
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        result: Tensor = getattr(self.made, self.method)(*inputs)
+        return result
 
 
 def _head(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:

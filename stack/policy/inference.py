@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
-from stack.engine.backends import Backend, Tensor
+from stack.engine.backends import Runner, Tensor
 from stack.engine.normalization import Normalization
+from stack.engine.split import Split
 from stack.policy.cdr import Frame, Scan
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.tokenizer import CommandTokenizer
@@ -52,7 +53,7 @@ class Inference:
     that receives frames, which notes in `prepared` how long that took (ms).
     """
 
-    def __init__(self, model: Path, contract: Contract, backend: Backend, lidar_yaw: float = 0.0) -> None:
+    def __init__(self, model: Path, contract: Contract, backend: Runner, lidar_yaw: float = 0.0) -> None:
         cv2.setNumThreads(1)  # one small frame: a second thread would only be woken for nothing
         image = contract.image
         self._contract, self._backend, self._yaw = contract, backend, lidar_yaw
@@ -73,6 +74,7 @@ class Inference:
         self._backend_s = 0.0
         self.identity = backend.identity
         self.tokenizer = CommandTokenizer(model / contract.tokenizer, contract.token_length)
+        self.cache = backend if isinstance(backend, Split) else self.tokenizer
         self.needs_scan = "lidar" in self._names
         self.cycle_s = 0.0
 

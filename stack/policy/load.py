@@ -12,7 +12,7 @@ from model_registry.core.gate import PASSING
 from model_registry.core.layout import Layout, linked_release
 from model_registry.core.release import Release
 from model_registry.core.robot import Robot
-from stack.engine import builder
+from stack.engine import builder, split
 from stack.engine.gates import longest_inference_ms
 from stack.engine.variants import variants
 from stack.policy.inference import Inference
@@ -68,8 +68,7 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
 
 def _open(what: builder.Plan, engine: Path, yaw: float) -> Inference:
     _check_small_files(what)
-    backend = what.choice.kind(what.release.recipe.precision)
-    backend.load(engine, what.contract)
+    backend = split.load(what.choice.kind, what.release.recipe.precision, engine, what.contract)
     return Inference(what.model, what.contract, backend, yaw)
 
 

@@ -207,11 +207,11 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             publisher.publish(Float32(data=body) if topic.number else String(data=json.dumps(body)))
 
     def _facts(self, last: Action) -> Facts:
-        inference, words = self._slot.inference, self._slot.inference.tokenizer
+        inference, cache = self._slot.inference, self._slot.inference.cache
         values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
         action = dict(zip(self._dims, values, strict=True))
         made = inference.cycle_s, inference.identity, self._status.degraded
-        return Facts(time.time(), action, *made, words.hits, words.misses, self._sample)
+        return Facts(time.time(), action, *made, cache.hits, cache.misses, self._sample)
 
     def _is_due(self, what: str, period_s: float, now: float) -> bool:
         if due := now >= self._due.get(what, 0.0):

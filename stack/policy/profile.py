@@ -69,7 +69,9 @@ def _acceleration(facts: Facts) -> dict[str, object]:
 
 
 def _resources(facts: Facts) -> dict[str, object]:
-    """CPU and memory in percent, GPU memory as a fraction, 0 without a GPU. What is cached are the tokens of commands."""
+    """CPU and memory in percent, GPU memory as a fraction, 0 without a GPU. What is cached are the features of commands, or their tokens where a
+    model has no graph of its own for language.
+    """
     total = facts.hits + facts.misses
     return {
         "timestamp": facts.timestamp,

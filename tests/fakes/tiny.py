@@ -86,3 +86,34 @@ def add_variant(folder: Path, name: str) -> Path:
     document["variants"] = [name]
     package.finish(folder, document, [package.read_golden(path) for path in sorted((folder / "golden").iterdir())])
     return small
+
+
+def make_split_model(folder: Path) -> Path:
+    """The tiny model with four features of language between words and matrix, in two graphs; as one graph it is `whole.onnx` beside the folder."""
+    import onnx
+    from onnx import helper, numpy_helper, utils
+
+    model, whole = onnx.load(GRAPH), folder.with_name("whole.onnx")
+    [mean] = [node for node in model.graph.node if list(node.output) == ["tm"]]
+    mean.output[0] = "mean"
+    place = list(model.graph.node).index(mean) + 1
+    model.graph.node.insert(place, helper.make_node("MatMul", ["mean", "v"], ["words"]))
+    model.graph.node.insert(place + 1, helper.make_node("ReduceMean", ["words", "ax"], ["tm"], keepdims=1))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([[0.5, -1.0, 2.0, 1.0]], np.float32), "v"))
+    onnx.save(onnx.shape_inference.infer_shapes(model), whole)
+    make_tiny_model(folder)
+    utils.extract_model(whole, folder / package.LANGUAGE_GRAPH, ["tokens"], ["words"])
+    utils.extract_model(whole, folder / package.GRAPH, ["image", "words", "lidar"], ["action"])
+    session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
+    goldens, others = [], []
+    for path in sorted((folder / "golden").iterdir()):
+        golden = package.read_golden(path)
+        given = {"image": golden.image, "tokens": golden.tokens, "lidar": golden.lidar}
+        output = session.run(["action"], given)[0][0]
+        goldens.append(golden._replace(action=output * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32)))
+        words = golden.tokens.mean() * np.array([[0.5, -1.0, 2.0, 1.0]], np.float32)
+        others.append({**given, "words": words.astype(np.float32)})
+    document = package.contract("1.0.0", STEPS, package.Form(language=4))
+    document["components"][0]["output"]["name"] = "words"
+    package.finish(folder, document, goldens, others)
+    return folder

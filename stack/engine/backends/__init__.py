@@ -48,13 +48,27 @@ class Job:
     say: Callable[[str], None] = lambda text: None
 
 
-class Backend(Protocol):
-    """Runs one engine, the file `FILE` (and what belongs to it) in a folder of its own. One thread calls it at a time."""
+class Runner(Protocol):
+    """Something loaded that runs. One thread calls it at a time."""
+
+    identity: Identity
+
+    @property
+    def device_bytes(self) -> int:
+        """What a loaded engine holds of a memory that is not this process's own; 0 on a CPU."""
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        """The contract's inputs by name -> float32 [1, horizon, dims], not yet in units."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class Backend(Runner, Protocol):
+    """Runs one engine, the file `FILE` (and what belongs to it) in a folder of its own. It can load another one after `close`."""
 
     FILE: ClassVar[str]
-    identity: Identity
-    device_bytes: int
-    """What a loaded engine holds of a memory that is not this process's own; 0 on a CPU."""
 
     def __init__(self, precision: str) -> None: ...
 
@@ -65,13 +79,6 @@ class Backend(Protocol):
 
     def load(self, engine: Path, contract: Contract) -> None:
         """Open a built engine. Raises HomeportError when its inputs or output are not those of the contract."""
-
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
-        """The contract's inputs by name -> float32 [1, horizon, dims], not yet in units."""
-        ...
-
-    def close(self) -> None:
-        """Give back what the engine holds. The backend can load another one afterwards."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract import Contract, Input
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
 from stack.engine.backends import Identity
@@ -78,6 +78,7 @@ def test_every_field_of_the_document_changes_the_key(contract: Contract) -> None
         lambda c: replace(c, token_length=20),
         lambda c: replace(c, inputs=c.inputs[:2]),
         lambda c: replace(c, output_shape=(1, 4, 2)),
+        lambda c: replace(c, language=Input("words", "language", "float32", (1, 4))),
     ],
 )
 def test_another_model_has_another_key(contract: Contract, change: Callable[[Contract], Contract]) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from model_registry.core.contract import Contract
+from model_registry.core.layout import Layout
 from model_registry.core.release import PROFILES
+from stack.engine import split
 from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.engine.goldens import read_goldens
 from stack.engine.normalization import Normalization
-from tests.fakes.jobs import build_and_load, make_job
+from stack.policy.load import find, load
+from tests.fakes.jobs import make_job
+from tests.fakes.observations import drive, feed, ros
+from tests.fakes.robot import make_release
 from tests.fakes.schemas import check
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: python -m pip install -r requirements/torch.txt")
@@ -66,7 +73,9 @@ def test_a_written_network_is_a_model_that_gives_its_goldens(
     check(json.loads((folder / "vla.json").read_bytes()), "vla")
     contract = Contract.load(folder)
     contract.check_files(folder)
-    backend, units = build_and_load(OnnxRuntime, make_job(folder, tmp_path)), Normalization.load(folder, contract)
+    job, units = make_job(folder, tmp_path), Normalization.load(folder, contract)
+    assert split.build(OnnxRuntime, job) == "fp32"
+    backend = split.load(OnnxRuntime, "fp32", job.target, contract)
     for sample in read_goldens(folder, contract, "fp32"):
         assert np.abs(units.actions(backend.infer(sample.inputs)) - sample.action).max() <= sample.tolerance
 
@@ -78,7 +87,7 @@ def test_torch_and_onnx_runtime_agree_on_inputs_that_were_not_exported_with(fold
     for name, folder in folders.items():
         made = network(name, steps=8)
         for seed in (11, 12):
-            compare(made, folder / "policy.onnx", made.examples(seed))
+            compare(made, folder, made.examples(seed))
 
 
 def test_resource_optimized_carries_the_same_weights_for_half_the_picture(folders: dict[str, Path]) -> None:
@@ -87,6 +96,58 @@ def test_resource_optimized_carries_the_same_weights_for_half_the_picture(folder
     small = Contract.load(folders["resource_optimized"] / "small")
     assert (contract.image.width, small.image.width) == (224, 112)
     assert small.files["tokenizer.json"] == contract.files["tokenizer.json"]
+
+
+def test_d30_language_alone_and_the_rest_give_what_the_whole_network_gives(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """The one graph, exported beside the two that the model is made of; both in ONNX Runtime, and torch as a third."""
+    from stack.models.export import graph
+    from stack.models.seed import network
+
+    folder = folders["resource_optimized"]
+    made = network("resource_optimized", steps=8)
+    graph(made, made.examples(), tmp_path / "whole.onnx")
+    whole = onnxruntime.InferenceSession(tmp_path / "whole.onnx", providers=["CPUExecutionProvider"])
+    job = make_job(folder, tmp_path)
+    split.build(OnnxRuntime, job)
+    runner = split.load(OnnxRuntime, "fp32", job.target, job.contract)
+    for seed in range(5):
+        inputs = made.examples(seed)
+        given = {name: part.numpy() for name, part in zip(("image", "tokens", "lidar"), inputs, strict=True)}
+        output = runner.infer(given)
+        assert np.abs(output - whole.run(["action"], given)[0]).max() < 1e-5
+        with torch.no_grad():
+            assert np.abs(output - made(*inputs).numpy()).max() < 1e-5
+    sizes = {name: (folder / name).stat().st_size for name in ("language.onnx", "policy.onnx")}
+    assert sum(sizes.values()) < 1.2 * (tmp_path / "whole.onnx").stat().st_size, "no graph carries the other's weights"
+
+
+def test_r09_the_picture_shrinks_to_112_and_grows_to_224_without_a_tick_that_has_no_action(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """At 20 Hz in played time: both are loaded and warm before the first frame, and nothing is opened for a change."""
+    make_release(tmp_path / "robot", folders["resource_optimized"])
+    _, slot = load(find(Layout.at(tmp_path / "robot"), "a"))
+    sizes = {id(each): each._contract.image.width for each in (slot._full, slot._small) if each}
+    assert sorted(sizes.values()) == [112, 224]
+    assert all(each._backend.misses == 1 for each in (slot._full, slot._small) if each), (
+        "warm: it has understood nothing"
+    )
+    drive(slot)
+    seen, empty = [], []
+    for tick in range(1, 600):
+        now = 10.0 + tick / 20
+        feed(slot, now)
+        if tick % 20 == 0:
+            slot.inference.cycle_s = 0.02  # as on a machine that is so slow that there is something to give up
+            slot.adjust({"temperature_c": 99.0 if tick < 300 else 20.0}, now)
+        slot.infer(now, ros(now))
+        action = slot.action(now, ros(now))
+        seen.append(sizes[id(slot.inference)])
+        empty += [(tick, action.void_reason)] if action.steps is None else []
+    assert empty == [] and slot.ticks.empty == 0
+    assert [size for size, _ in groupby(seen)] == [224, 112, 224]
 
 
 def test_d16_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
@@ -105,6 +166,6 @@ def test_padding_takes_no_part_in_the_meaning_of_a_command() -> None:
     other = tokens.clone()
     other[0, 5] = 7
     with torch.no_grad():
-        assert torch.equal(made._understand(tokens), made._understand(tokens.clone()))
+        assert torch.equal(made.understand(tokens), made.understand(tokens.clone()))
         assert not torch.equal(made(image, tokens, lidar), made(image, other, lidar))
-        assert made._understand(tokens).shape == (1, 128)
+        assert made.understand(tokens).shape == (1, 128)
