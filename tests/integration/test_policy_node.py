@@ -39,6 +39,10 @@ STATUS_TOPICS = {
     "/vla_deployment_status": False, "/hardware_acceleration_status": False, "/inference_performance": True,
     "/resource_optimization_status": False, "/memory_usage": True,
 }  # fmt: skip
+HZ = {
+    "/vla_deployment_status": 10, "/hardware_acceleration_status": 20, "/inference_performance": 20,
+    "/resource_optimization_status": 1, "/memory_usage": 2,
+}  # fmt: skip
 KEYS = {
     "/vla_deployment_status": {"timestamp", "processing_time_ms", "action", "model_optimized", "gpu_used"},
     "/hardware_acceleration_status": {"timestamp", "processing_time_ms", "hardware_accelerated", "action"},
@@ -95,6 +99,17 @@ class World:
     def newest(self, since: float = 0.0) -> list[Any]:
         return [message for at, message in list(self.heard) if at >= since]
 
+    def owners(self, topic: str, publish: bool) -> list[tuple[str, str, str]]:
+        """Who publishes or hears a topic, beside this test: node, type, reliability."""
+        node = self._ros.node
+        look = node.get_publishers_info_by_topic if publish else node.get_subscriptions_info_by_topic
+        wait_until(lambda: "UNKNOWN" not in str([each.node_name for each in look(topic)]), WAIT_S, "names in the graph")
+        return [
+            (f"{each.node_namespace}/{each.node_name}", each.topic_type, each.qos_profile.reliability.name)
+            for each in look(topic)
+            if each.node_name != "test"
+        ]
+
     def drives(self) -> bool:
         return bool(self.heard) and bool(self.heard[-1][1].points)
 
@@ -145,6 +160,11 @@ def test_t01_t02_t04_a_slot_drives_from_camera_scan_and_command_until_the_camera
     digest = make_release(root, REFERENCE)
     slot = start()
     wait_until(lambda: world.heard, WAIT_S, "a void heartbeat")
+    inputs = {"/camera/image_raw": "sensor_msgs/msg/Image", "/scan": "sensor_msgs/msg/LaserScan"}
+    for topic, kind in inputs.items():
+        assert world.owners(topic, publish=False) == [("/slot_a/policy", kind, "BEST_EFFORT")]
+    assert world.owners("/command", publish=False) == [("/slot_a/policy", "std_msgs/msg/String", "RELIABLE")]
+    assert world.owners("/voice_command", publish=False) == [], "words reach a slot through the supervisor only"
     wait_until(lambda: slot.status().get("void_reason") == "no_command", WAIT_S, "the reason in the status")
 
     world.command("go to the red pillar")
@@ -227,6 +247,12 @@ def test_t07_to_t11_come_from_the_selected_slot_only(
     wait_until(lambda: all(world.told[name] for name in topics), WAIT_S, "its topics")
     assert {name for name, heard in world.told.items() if heard} == topics
     assert slot.status()["profile"] == profile
+    for name in topics:
+        kind = "Float32" if STATUS_TOPICS[name] else "String"
+        assert world.owners(name, publish=True) == [("/slot_a/policy", f"std_msgs/msg/{kind}", "RELIABLE")]
+        heard, count = world.told[name], 2 * HZ[name] + 1
+        wait_until(lambda heard=heard, count=count: len(heard) >= count + 2, WAIT_S, "two seconds of it")
+        assert heard[count + 1][0] - heard[1][0] > 1.5, "no faster than its rate"
     for name in topics & set(KEYS):
         body = json.loads(world.told[name][0][1].data)
         assert set(body) == KEYS[name] and set(body["action"]) == {"linear_x", "angular_z"}

@@ -1,9 +1,10 @@
-"""Every requirement of docs/safety.md, and every defect of the seed that it lists, names a test, and the test exists."""
+"""Every requirement of docs/safety.md, and every row and defect of the seed (docs/seed.md), names tests, and they exist."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,36 +12,69 @@ from stack.supervisor.state import Reason
 from stack.supervisor.thresholds import NAMES
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "safety.md").read_text()
+SAFETY, SEED = ((ROOT / "docs" / name).read_text() for name in ("safety.md", "seed.md"))
+SOURCES = {path: path.read_text() for path in ROOT.glob("tests/**/test_*.py")}
 
 
-def table(mark: str, letter: str) -> list[tuple[str, str, str, str]]:
-    """Name, text, file and test of every row between two marks. Raises AssertionError when a row is not like that."""
-    text = TEXT.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
-    rows = re.findall(rf"^\| ({letter}\d+) \| (.+?) \| `(test_\w+\.py)::(test_\w+)` \|$", text, re.MULTILINE)
-    assert len(rows) == len([line for line in text.splitlines() if line.startswith(f"| {letter}")]), mark
-    return rows
+class Row(NamedTuple):
+    """A row of a table, and its tests as (file, name)."""
+
+    name: str
+    tests: tuple[tuple[str, str], ...]
 
 
-REQUIREMENTS, DEFECTS = table("trace", "S"), table("seed", "D")
-ROWS = [*REQUIREMENTS, *DEFECTS]
+def table(text: str, mark: str) -> list[Row]:
+    """Every row between two marks. Raises AssertionError when a row names no test."""
+    part = text.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+    cell = r"`test_\w+\.py::test_\w+`"
+    rows = re.findall(rf"^\| ([A-Z]\d+) \| .+? \| ({cell}(?:, {cell})*) \|$", part, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| [A-Z]\d", part, re.MULTILINE)) > 0, mark
+    return [Row(name, tuple(re.findall(r"(test_\w+\.py)::(test_\w+)", tests))) for name, tests in rows]
+
+
+def numbers(letter: str, first: int, last: int) -> list[str]:
+    return [f"{letter}{number}" for number in range(first, last + 1)]
+
+
+def named(test: str) -> set[str]:
+    """The rows in a test's name: `test_t07_to_t11_and_d03_…` is T7 to T11 and D3."""
+    single = {f"{letter.upper()}{int(number)}" for letter, number in re.findall(r"_([trd])(\d\d)(?=_)", test)}
+    ranges = re.findall(r"_([trd])(\d\d)_to_[trd](\d\d)(?=_)", test)
+    return single.union(*(numbers(letter.upper(), int(first), int(last)) for letter, first, last in ranges))
+
+
+REQUIREMENTS, GUARDED = table(SAFETY, "trace"), table(SAFETY, "seed")
+KEPT, MENDED = table(SEED, "rows"), table(SEED, "defects")
 
 
 def test_the_tables_have_every_number_once() -> None:
-    assert [name for name, *_ in REQUIREMENTS] == [f"S{number}" for number in range(1, len(REQUIREMENTS) + 1)]
-    assert [name for name, *_ in DEFECTS] == [f"D{number}" for number in range(33, 50)]
+    assert [row.name for row in REQUIREMENTS] == numbers("S", 1, len(REQUIREMENTS))
+    assert [row.name for row in GUARDED] == numbers("D", 33, 49)
+    assert [row.name for row in KEPT] == [*numbers("T", 1, 13), *numbers("R", 1, 18)]
+    mended = [row.name for row in MENDED]
+    assert mended[:32] == numbers("D", 1, 32) and len(set(mended)) == len(mended)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_the_test_of_a_requirement_exists(row: tuple[str, str, str, str]) -> None:
-    _, _, file, name = row
-    found = [path for path in ROOT.glob(f"tests/**/{file}") if f"def {name}(" in path.read_text()]
+@pytest.mark.parametrize("row", [*REQUIREMENTS, *GUARDED, *KEPT, *MENDED], ids=lambda row: row.name)
+def test_the_tests_of_a_row_exist(row: Row) -> None:
+    for file, name in row.tests:
+        found = [path for path, text in SOURCES.items() if path.name == file and f"def {name}(" in text]
+        assert len(found) == 1, f"{file}::{name}"
 
-    assert len(found) == 1, f"{file}::{name}"
+
+@pytest.mark.parametrize("row", [*KEPT, *MENDED], ids=lambda row: row.name)
+def test_every_test_of_a_row_of_the_seed_carries_it_in_its_name(row: Row) -> None:
+    assert [name for _, name in row.tests if row.name not in named(name)] == []
+
+
+def test_no_test_carries_a_row_that_the_seed_does_not_have() -> None:
+    known = {*numbers("T", 1, 13), *numbers("R", 1, 18), *numbers("D", 1, 49)}
+    tests = {name for text in SOURCES.values() for name in re.findall(r"def (test_\w+)\(", text)}
+    assert not set().union(*map(named, tests)) - known
 
 
 def test_every_reason_and_every_threshold_is_explained() -> None:
     for reason in Reason:
-        assert f"`{reason.name.lower()}`" in TEXT, reason
+        assert f"`{reason.name.lower()}`" in SAFETY, reason
     for name in NAMES:
-        assert f"`{name}`" in TEXT, name
+        assert f"`{name}`" in SAFETY, name

@@ -46,7 +46,7 @@ def test_two_builds_give_the_same_bytes(tmp_path: Path) -> None:
     assert engines[0].read_bytes() == engines[1].read_bytes()
 
 
-def test_an_engine_that_is_there_is_not_built_again(root: Path) -> None:
+def test_d11_an_engine_that_is_there_is_not_built_again(root: Path) -> None:
     folder = staged(root)
     first, second = build(root, folder), build(root, folder)
     assert first.built and not second.built
@@ -173,7 +173,7 @@ def test_a_model_link_that_leads_elsewhere_is_refused(root: Path) -> None:
         builder.plan(folder)
 
 
-def test_a_first_choice_that_is_not_here_makes_a_visible_second_choice() -> None:
+def test_d12_r04_a_first_choice_that_is_not_here_makes_a_visible_second_choice() -> None:
     choice = choose(("tensorrt", "onnxruntime"))
     assert choice.name == "onnxruntime" and choice.degraded
     assert choice.skipped[0].startswith("tensorrt: ")

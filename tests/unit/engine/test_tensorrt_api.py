@@ -71,7 +71,7 @@ def test_the_bindings_want_nothing_but_what_the_stubs_are_made_of(version: str) 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_everything_that_we_use_is_there_and_takes_what_we_give(version: str, ran: Any) -> None:
+def test_d05_d06_r05_everything_that_we_use_is_there_and_takes_what_we_give(version: str, ran: Any) -> None:
     result = ran(version)
     assert result["version"].startswith(version)
     assert len(result["checked"]) > 50
@@ -93,10 +93,21 @@ def test_out_of_memory_is_tried_once_more_with_half_and_said_why(version: str, r
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_engine_computes_on_buffers_that_never_move_and_gives_them_back(version: str, ran: Any) -> None:
+def test_d04_d10_r06_an_engine_computes_on_buffers_that_never_move_and_gives_them_back(version: str, ran: Any) -> None:
     result = ran(version)
     assert result["outputs"] == [3.0, 7.0]
     assert result["held"] > 0 and result["leaked"] == 0
+
+
+def test_d07_there_is_one_cuda_context_and_it_is_the_runtimes_own() -> None:
+    """The runtime's calls make and use the primary context, which torch shares; only the driver's could make others."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "stack").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    imported |= {f"{n.module}.{each.name}" for n in nodes if isinstance(n, ast.ImportFrom) for each in n.names}
+    called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+    assert {name for name in imported if name.startswith(("cuda", "pycuda"))} == {"cuda.bindings.runtime"}
+    assert not [name for name in called if "CtxCreate" in name or "make_context" in name]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -149,7 +160,7 @@ def options_of_ours() -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_torch_tensorrt_takes_what_we_give_it(version: str) -> None:
+def test_d14_r04_torch_tensorrt_takes_what_we_give_it(version: str) -> None:
     """Unknown names would not even be an error there: `compile` swallows them."""
     wheel = bindings(version)
     known = parameters(wheel, "dynamo/_compiler.py", "compile")
