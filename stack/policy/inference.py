@@ -49,8 +49,8 @@ class Answer(NamedTuple):
 class Inference:
     """Owns the backend and every buffer. One thread calls it at a time; the times may be read by others.
 
-    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions. `image` is for the thread
-    that receives frames, which notes in `prepared` how long that took (ms).
+    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions. Who receives a frame may
+    make its tensor with `image`, and notes in `prepared` how long that took (ms); nobody may while this is called.
     """
 
     def __init__(self, model: Path, contract: Contract, backend: Runner, lidar_yaw: float = 0.0) -> None:
@@ -58,9 +58,7 @@ class Inference:
         image = contract.image
         self._contract, self._backend, self._yaw = contract, backend, lidar_yaw
         self._units = Normalization.load(model, contract)
-        self._image, self.image = (
-            ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize) for _ in range(2)
-        )
+        self.image = ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize)
         self._names = {item.semantic: item.name for item in contract.inputs}
         shapes = {item.semantic: item.shape for item in contract.inputs}
         self._prefix: NDArray[np.float32] = np.zeros(shapes.get("prefix", (1, 0, len(contract.dims))), np.float32)
@@ -90,7 +88,7 @@ class Inference:
     def _inputs(self, seen: Observation) -> dict[str, Tensor]:
         tokens = self.tokenizer(seen.text)
         inputs: dict[str, Tensor] = {
-            self._names["image"]: self._image(*seen.frame) if seen.tensor is None else seen.tensor,
+            self._names["image"]: self.image(*seen.frame) if seen.tensor is None else seen.tensor,
             self._names["text"]: self._nothing if tokens is None else tokens,
         }
         if seen.scan is not None and self.needs_scan:

@@ -19,7 +19,7 @@ _EDGE = 1e-3  # of a sector: a beam meant to start a sector does, whatever a flo
 
 
 class ImagePreprocessor:
-    """Resizes and normalises frames into RGB buffers that it keeps. One thread calls it; a result is valid until the call after the next one.
+    """Resizes and normalises frames into one RGB buffer that it keeps; copy the result to hold on to it.
 
     `mean` and `std` are per RGB channel, for pixels in 0..1; `resize` is `area` or, several times faster on large frames, `linear`.
     """
@@ -32,20 +32,18 @@ class ImagePreprocessor:
         self._table = (levels[None, :] - np.asarray(mean, dtype=np.float32)[:, None]) / scale
         self._size, self._how = (width, height), _RESIZE[resize]
         self._small: dict[int, tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]] = {}
-        self._buffers: list[NDArray[np.float32]] = [np.empty((1, 3, height, width), np.float32) for _ in range(2)]
+        self._buffer: NDArray[np.float32] = np.empty((1, 3, height, width), dtype=np.float32)
 
     def __call__(self, pixels: NDArray[np.uint8], order: Sequence[int] = (0, 1, 2)) -> NDArray[np.float32]:
-        """uint8 [H, W, channels], red, green and blue at `order` -> float32 [1, 3, height, width]."""
+        """uint8 [H, W, channels], red, green and blue at `order` -> float32 [1, 3, height, width], valid until the next call."""
         small, planes = self._scratch(pixels.shape[2])
         # As [H, W] where there is one channel: OpenCV drops that axis.
         source = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
         cv2.resize(source, self._size, dst=small, interpolation=self._how)
         cv2.split(small, planes)
-        self._buffers.reverse()
-        result = self._buffers[0]
         for channel, plane in enumerate(order):
-            cv2.LUT(planes[plane], self._table[channel : channel + 1], dst=result[0, channel])
-        return result
+            cv2.LUT(planes[plane], self._table[channel : channel + 1], dst=self._buffer[0, channel])
+        return self._buffer
 
     def _scratch(self, channels: int) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
         if channels not in self._small:

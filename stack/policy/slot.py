@@ -78,7 +78,7 @@ class Slot:
         self._news, self._pace = threading.Event(), threading.Event()
         self._due = float("-inf")
         self._done: tuple[int, int] | None = None
-        self._busy = False
+        self._busy, self._preparing = False, threading.Lock()
 
     # Inputs
 
@@ -87,16 +87,15 @@ class Slot:
         try:
             image = parse_image(data)
             seen = frame(image, self._convert)
-            shown = Shown(seen, *self._prepare(seen, now))
-            self.camera.put(shown, now, image.stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
+            with self._preparing:
+                shown = Shown(seen, *self._prepare(seen, now))
+                self.camera.put(shown, now, image.stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
             self._news.set()
         except HomeportError as error:
             self.camera.reject(error)
 
     def _prepare(self, seen: Frame, now: float) -> tuple[Tensor | None, Inference]:
-        """Make the network's tensor at once when inference waits for this frame: its bytes were just copied here, and to read a large frame
-        costs twice as much a thread later. One that inference may never look at is kept as it is.
-        """
+        """Make the network's tensor at once when inference waits for this frame. One that inference may never look at is kept as it is."""
         inference = self.inference
         if self._busy or now + self.camera.interval_s < self._due:
             return None, inference
@@ -170,7 +169,8 @@ class Slot:
 
     def infer(self, now: float, ros_now_ns: int) -> bool:
         """Make a chunk from the newest inputs. Returns whether there was anything new to make one from, and it was due."""
-        self._busy = True
+        with self._preparing:
+            self._busy = True
         try:
             return self._infer(now, ros_now_ns)
         finally:
