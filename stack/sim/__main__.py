@@ -23,6 +23,7 @@ def _parse() -> argparse.Namespace:
         metavar="TEXT",
         help=f"move the pillar that this command names ({', '.join(COLORS)}) elsewhere whenever the robot comes near it",
     )
+    parser.add_argument("--camera-hz", type=float, default=15.0, help="how often the camera sends a frame")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="append the true state there, one JSON line at 5 Hz")
     return parser.parse_args()
 
@@ -31,6 +32,8 @@ def main() -> int:
     """Run until SIGTERM or SIGINT."""
     options = _parse()
     try:
+        if not 0.1 <= options.camera_hz <= 50.0:
+            raise UsageError(f"--camera-hz {options.camera_hz:g}: expected 0.1 to 50")
         respawn = color_in(options.respawn or "")
         if options.respawn and respawn is None:
             raise UsageError(f"--respawn {options.respawn!r}: names no colour; use one of {', '.join(COLORS)}")
@@ -38,7 +41,7 @@ def main() -> int:
         world = World(build(options.layout, rng, tuple(options.size)), rng, respawn)
         from stack.sim.node import run  # ROS: only once the request is known to be good
 
-        run(world, options.seed, options.trace)
+        run(world, options.seed, options.trace, options.camera_hz)
     except HomeportError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -32,7 +32,7 @@ TICK_S = 0.02
 SCAN_TICKS = 5  # 10 Hz
 BATTERY_TICKS = 50  # 1 Hz
 TRACE_TICKS = 10  # 5 Hz
-CAMERA_PERIOD_S = 1.0 / 15.0
+CAMERA_HZ = 15.0
 MAX_STEP_S = 0.1  # after a stall the robot does not leap
 
 TOPICS = {
@@ -115,7 +115,7 @@ def _trace(file: IO[str], world: World) -> None:
     file.flush()
 
 
-def _loop(node: SimNode, stop: threading.Event, trace: IO[str] | None) -> None:
+def _loop(node: SimNode, stop: threading.Event, trace: IO[str] | None, camera_period_s: float) -> None:
     """Tick at 50 Hz until `stop`; a late tick is made up for in time, never in a burst."""
     before = deadline = next_image = time.monotonic()
     tick = 0
@@ -128,7 +128,7 @@ def _loop(node: SimNode, stop: threading.Event, trace: IO[str] | None) -> None:
             node.publish_scan()
         if now >= next_image:
             node.publish_image()
-            next_image = max(next_image + CAMERA_PERIOD_S, now)
+            next_image = max(next_image + camera_period_s, now)
         if tick % BATTERY_TICKS == 0:
             node.publish_battery()
         if trace is not None and tick % TRACE_TICKS == 0:
@@ -142,7 +142,7 @@ def _spin(executor: SingleThreadedExecutor) -> None:
         executor.spin()
 
 
-def run(world: World, seed: int, trace: Path | None) -> None:
+def run(world: World, seed: int, trace: Path | None, camera_hz: float = CAMERA_HZ) -> None:
     """Publish until SIGTERM or SIGINT arrives. Call from the main thread."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -155,7 +155,7 @@ def run(world: World, seed: int, trace: Path | None) -> None:
     spinner.start()
     try:
         with trace.open("a", encoding="utf-8") if trace else contextlib.nullcontext() as file:
-            _loop(node, stop, file)
+            _loop(node, stop, file, 1.0 / camera_hz)
     finally:
         executor.shutdown(timeout_sec=1.0)
         spinner.join(timeout=1.0)

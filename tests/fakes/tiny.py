@@ -64,7 +64,9 @@ def add_calibration(model: Path, sets: int = 8) -> Path:
     return model
 
 
-def make_null_model(folder: Path, steps: int = STEPS, form: package.Form = package.PILOT) -> Path:
+def make_null_model(
+    folder: Path, steps: int = STEPS, form: package.Form = package.PILOT, version: str = "1.0.0"
+) -> Path:
     """A model for the backend `null`, whose answer is zero in the network's units: `steps` steps, all of them executed."""
     folder.mkdir(parents=True)
     shutil.copy(GRAPH, folder / package.GRAPH)
@@ -73,7 +75,7 @@ def make_null_model(folder: Path, steps: int = STEPS, form: package.Form = packa
     image = np.zeros((1, 3, form.size, form.size), np.float32)
     tokens, lidar = np.zeros((1, form.tokens), np.int64), np.ones((1, form.sectors), np.float32)
     golden = Golden("nothing", image, tokens, lidar, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
-    document = package.contract("1.0.0", steps, form)
+    document = package.contract(version, steps, form)
     document["action"]["execute_steps"] = steps
     package.finish(folder, document, [golden])
     return folder

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +72,18 @@ def build_agent(path: Path) -> Path:
 
 
 def release(
-    folder: Path, source: str, key: Path, wheel: Path, version: str, counter: int, body: str = "mobile_base"
+    folder: Path,
+    source: str,
+    key: Path,
+    wheel: Path,
+    version: str,
+    counter: int,
+    body: str = "mobile_base",
+    change: Callable[[str], str] = str,
 ) -> str:
-    """Create and sign a release of the packed model `version`; its digest."""
+    """Create and sign a release of the packed model `version`, whose recipe was changed by `change`; its digest."""
     recipe = folder / f"release-{version}.toml"
-    recipe.write_text(recipe_text().replace('"mobile_base"', f'"{body}"'))
+    recipe.write_text(change(recipe_text().replace('"mobile_base"', f'"{body}"')))
     given = ["--version", version, "--counter", str(counter), "--model", f"homeport/pilot:{version}"]
     given += ["--wheel", str(wheel), "--lock", str(LOCK)]
     printed = homeport(
@@ -84,7 +92,12 @@ def release(
     return str(json.loads(printed)["release"])
 
 
-def publish(folder: Path, secret: Path, versions: tuple[str, ...] = ("1.0.0", "1.1.0", "1.2.0")) -> Published:
+def publish(
+    folder: Path,
+    secret: Path,
+    versions: tuple[str, ...] = ("1.0.0", "1.1.0", "1.2.0"),
+    change: Callable[[str], str] = str,
+) -> Published:
     """Make key, models and signed releases below `folder`; the keys go to `secret`, outside any repository."""
     homeport("keys", "generate", "--out", str(secret))
     published = Published(folder / "registry", secret, build_wheel(folder / "dist"), {})
@@ -95,6 +108,6 @@ def publish(folder: Path, secret: Path, versions: tuple[str, ...] = ("1.0.0", "1
             spoil(REFERENCE / "pilot-1.1.0", model, version)
         homeport("model", "pack", str(model), "--source", published.source)
         published.releases[version] = release(
-            folder, published.source, published.key, published.wheel, version, counter
+            folder, published.source, published.key, published.wheel, version, counter, change=change
         )
     return published
