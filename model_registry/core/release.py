@@ -65,12 +65,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the engine is built, and what it may cost: milliseconds, bytes."""
+    """How the engine is built, and what it may cost: milliseconds, bytes. `latency_rise` is by which part its median inference may be slower than
+    that of the release beside it on the same robot; None: within the budget it may be as slow as it likes.
+    """
 
     backends: tuple[str, ...]
     precision: str
     inference_p99_ms: float
     peak_memory_bytes: int
+    latency_rise: float | None = None
 
     @classmethod
     def read(cls, reader: Reader) -> Recipe:
@@ -80,6 +83,7 @@ class Recipe:
             reader.text("precision", PRECISIONS),
             budget.number("inference_p99_ms", 0.001),
             budget.integer("peak_memory_bytes", 1),
+            budget.number("latency_rise", 0.0, 10.0) if budget.has("latency_rise") else None,
         )
         if not recipe.backends or set(recipe.backends) - set(BACKENDS):
             raise UsageError(

@@ -29,6 +29,7 @@ from stack.agent.server import serve
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
 _CHANGE_S = 300.0
+_LOG_LINES = 5
 _PLAIN = {
     "serve": "be the agent of this robot",
     "status": "what runs here, and whether it is healthy (exit 3 when not)",
@@ -124,8 +125,15 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         text = f"{slot['release'][7:19]} {slot['state']} pid {slot['pid'] or '-'}" if slot else "-"
         rows.append(f"  slot {name}    {text}")
     rows.append(f"  supervisor {status['supervisor'] or 'silent'}")
-    if failure := status["failure"]:
-        rows.append(f"  failure   {failure['stage']} {failure['metric']}: {failure['message']}")
+    for key, words in (("failure", "failure  "), ("restore_failure", "then     ")):
+        if failure := status[key]:
+            figures = ", ".join(
+                f"{name} {failure[name]:g}" for name in ("value", "threshold") if failure[name] is not None
+            )
+            rows.append(
+                f"  {words} {failure['stage']} {failure['metric']} ({figures or 'no figure'}): {failure['message']}"
+            )
+    rows += [f"  log       {line}" for line in status["log"][-_LOG_LINES:]] if status["failure"] else []
     return rows
 
 

@@ -5,20 +5,25 @@ Up to `commit` nothing durable changes but the link of the free slot, so that an
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
-from stack.agent.gates import Expected, Patience, Watch, faulty_sources
+from stack.agent.baseline import Baseline, take
+from stack.agent.gates import POLL_S, Patience, Watch, expect
 from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
 from stack.agent.reports import FailedError, Failure, GateFailed, Result
-from stack.agent.slots import Sample, observe
+from stack.agent.slots import Sample, observe, verified
 from stack.agent.supervisor import OWNER
 
-GRACE_S = 2.0
 RESTORE_S = 15.0
 _LOG_LINES = 40
 _MARGIN_S = 10.0
+_BASELINE_S = 2.0
+_VOUCH_S = 3.0
 
 
 class CalledOff(HomeportError):
@@ -34,7 +39,7 @@ class Change:
         self.deployment = Deployment(host, release.digest, progress)
         self.slot = host.store.free_slot()
         self.old_slot, self.old = host.store.current_slot(), host.store.current()
-        self.baseline: frozenset[str] = frozenset()
+        self.baseline = Baseline()
         self.gates: list[GateResult] = []
         self.switched_ns: int | None = None
 
@@ -55,9 +60,9 @@ class Change:
         return observe(self.host, self.slot)
 
     def start(self) -> None:
-        """Start the candidate; the old release drives on."""
-        if self.old_slot is not None:
-            self.baseline = faulty_sources(observe(self.host, self.old_slot))
+        """Look at the robot as it is, then start the candidate; the old release drives on."""
+        seconds = 0.0 if self.verb == "rollback" else min(_BASELINE_S, self.host.config.gate.shadow_s)
+        self.baseline = take(self.host, self.old_slot, seconds)
         self.host.runtime.stop(self.slot)
         self.host.store.link_slot(self.slot, self.release.digest)
         self.host.runtime.start(self.slot, self.release)
@@ -65,8 +70,7 @@ class Change:
 
     def watch(self, gate: str, patience: Patience) -> Watch:
         """A gate on the candidate that begins now."""
-        engine = self.host.store.engine_key(self.release.digest)
-        expected = Expected(gate, self.slot, self.release, engine, self.switched_ns)
+        expected = expect(self.host, gate, self.slot, self.release, self.switched_ns)
         return Watch(expected, patience, self.baseline, self.sample())
 
     def pass_gate(self, gate: str, patience: Patience) -> GateResult:
@@ -82,7 +86,8 @@ class Change:
     def select(self, probation_s: float) -> None:
         """Let the candidate drive, with the old slot as the way back where it is alive."""
         way_back = self.old_slot if self.old_slot and self.host.runtime.alive(self.old_slot) else None
-        with self.deployment.step("SWITCH", slot=self.slot, fallback=way_back) as done:
+        before = self.baseline.document()
+        with self.deployment.step("SWITCH", slot=self.slot, fallback=way_back, baseline=before) as done:
             self.switched_ns = self.host.supervisor.select(
                 self.slot, self.release.digest, probation_s + _MARGIN_S, way_back
             )
@@ -113,9 +118,17 @@ class Change:
         host.supervisor.select(self.slot, self.release.digest, 0.0, None)
         if not host.supervisor.view().drives(self.slot, self.release.digest):
             raise HomeportError(f"slot {self.slot}: the supervisor went back just before the commit")
+        self._vouch()
         host.store.rename_current(self.slot)
         host.store.settle(self.release, left)
         self.deployment.finish(slot=self.slot)
+
+    def _vouch(self) -> None:
+        """Only its own live process may say that a release runs; what was written or selected is no proof. Raises HomeportError."""
+        deadline = time.monotonic() + _VOUCH_S
+        while not verified(self.host, self.release.digest, self.sample()):
+            if time.monotonic() >= deadline or self.host.stopping.wait(POLL_S):
+                raise HomeportError(f"slot {self.slot}: its process does not say that it runs {self.release.digest}")
 
     def give_back(self) -> Result:
         """Back to the old release because somebody asked. Raises FailedError when it does not come back healthy."""
@@ -148,6 +161,8 @@ class Change:
             restore = Failure(self.old or self.release.digest, "VERIFY_ROLLBACK", str(error))
         if restore is None:
             return None
+        if self.baseline.healthy is False:
+            restore = replace(restore, message=f"{restore.message}; it was not healthy before the switch either")
         try:
             self.host.supervisor.hold(OWNER, f"rollback failed: {restore.message}")
         except HomeportError as error:  # without a supervisor there is no motion to stop
@@ -181,8 +196,8 @@ class Change:
     def _old_gate(self, deadline_s: float) -> GateResult:
         host, slot, old = self.host, self.old_slot, self.old
         assert slot is not None and old is not None
-        expected = Expected("restore", slot, host.store.load(old), host.store.engine_key(old))
-        watch = Watch(expected, Patience(0.3, deadline_s), frozenset(), observe(host, slot))
+        expected = expect(host, "restore", slot, host.store.load(old))
+        watch = Watch(expected, Patience(0.3, deadline_s), Baseline(), observe(host, slot))
         result = watch.poll(lambda: observe(host, slot), host.stopping)
         if result is None:
             raise HomeportError("the agent stops")

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from model_registry.core import dsse, lines
-from model_registry.core.documents import Reader, parse
+from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.layout import SLOTS, linked_release, linked_slot
 from model_registry.core.robot import l4t_of
@@ -19,7 +19,7 @@ from stack.agent.child import ask
 from stack.agent.doctor import Check, Doubt, Patient
 from stack.agent.fit import verify_folder
 from stack.agent.os_slots import read_os_slots
-from stack.agent.reports import read_gate
+from stack.agent.reports import load_gate
 from stack.agent.runtime import recall
 from stack.agent.runtime.containers import check_engine
 from stack.agent.slots import SlotStatus
@@ -191,7 +191,7 @@ def _memory(patient: Patient) -> str:
     if (current := linked_release(layout.current)) is None:
         return "not known before a release was proved here and committed"
     try:
-        gate = read_gate(Reader(parse((layout.release(current) / PROVED).read_bytes(), PROVED), PROVED))
+        gate = load_gate(layout.release(current) / PROVED)
     except OSError as error:
         raise HomeportError(f"{PROVED} of the committed release: {error.strerror}; stage it again") from error
     peak = next((check.value for check in gate.checks if check.metric == "peak_memory_bytes"), None)

@@ -1,214 +1,199 @@
-"""What a slot's own status and the supervisor's view say about a release: pure judgement of one sample.
+"""What a slot's own status and the supervisor's view say about a release: one verdict a sample, and one gate over many.
 
-Two kinds of checks. *Fatal* ones end a gate at once: the process died, another digest runs than expected, a non-finite action, the supervisor went
-back. The others must hold in a row for some time before a deadline, so that a slow start or a busy moment condemns nobody. No data never passes.
-A source that was faulty before the switch is the robot's fault, not the release's: degraded-hw.
+*Fatal* findings end a gate at once: the process died, another digest runs than expected, a non-finite action, a stall, the supervisor went back. The
+others must hold for some time before a deadline, so that a slow start or a busy moment condemns nobody. What was broken before the switch is the
+robot's fault, not the release's: degraded-hw. No data never passes: the gate holds, and fails at its deadline as unreachable, which blames nobody.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
-from stack.agent.slots import FRESH_S, Sample, SlotStatus
-from stack.agent.supervisor import View
+from stack.agent.baseline import Baseline
+from stack.agent.evidence import (
+    FATAL,
+    LASTING_S,
+    NO_DATA,
+    ROBOT,
+    Expected,
+    Finding,
+    Span,
+    fatal,
+    has_risen,
+    over_budget,
+    performance,
+    presence,
+)
+from stack.agent.host import Host
+from stack.agent.reports import load_gate
+from stack.agent.slots import Sample, image_here
+from stack.agent.store import PROVED
 
 POLL_S = 0.1
+GRACE_S = 2.0
 SETTLE_S = 15.0
-RUN = 20
-MISSED_RATE = 0.1
-LIMITED_RATE = 0.25
-CLAMPED_RATE = 0.05
-SOURCE_AGE_MS = 1000.0
-_AGED_SOURCES = ("camera", "scan")
-_MIN_PERIODS = 10
+RATES_S = 10.0
+_LONGEST_STEP_S = 1.0
+_BLINDED = ("selectable", "inferences", "limited_rate")
+"""What nobody can do without a source that was broken before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What must be found in a slot. `switched_ns` is when it was selected, None while it only shadows."""
-
-    gate: str
-    slot: str
-    release: Release
-    engine: str | None
-    switched_ns: int | None = None
+def expect(host: Host, gate: str, slot: str, release: Release, switched_ns: int | None = None) -> Expected:
+    """What this robot's store says must be found in a slot."""
+    store, digest = host.store, release.digest
+    sources = ("camera", "scan") if host.robot().sources["scan"].present else ("camera",)
+    key, image = store.engine_key(digest), image_here(host, release)
+    try:
+        proof = load_gate(host.layout.release(digest) / PROVED)
+    except (OSError, HomeportError):
+        proof = None
+    return Expected(gate, slot, release, key, image, proof, sources, switched_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A gate result, and whether it is final."""
+    """A gate result, whether it is final, and whether a good one is still open."""
 
     result: GateResult
     fatal: bool
+    open: bool = False
 
 
-def faulty_sources(sample: Sample) -> frozenset[str]:
-    """Sources that are broken now, by the supervisor or by the slot that drives: the baseline before a switch."""
-    supervisor = sample.view.faulty_sources if sample.view else frozenset()
-    ages = sample.status.source_ages_ms if sample.status else {}
-    return supervisor | {name for name in _AGED_SOURCES if name in ages and not _source_ok(ages[name])}
-
-
-def judge(expected: Expected, first: Sample, now: Sample, baseline: frozenset[str]) -> Judgement:
-    """Judge `now`; rates are taken since `first`. `baseline` are the sources that were faulty before."""
-    fatal = [check for check in _fatal_checks(expected, first, now) if not check.ok]
-    if fatal:
-        return Judgement(GateResult(expected.gate, "unhealthy", tuple(fatal)), True)
-    checks = [*_presence(expected, now)]
+def judge(expected: Expected, span: Span, baseline: Baseline) -> Judgement:
+    """Judge `span.now`; `baseline` is what was true before the switch."""
+    findings, now = [*fatal(expected, span), *presence(expected, span)], span.now
+    ended = [each.check for each in findings if each.kind == FATAL and not each.check.ok]
+    if ended:
+        return Judgement(GateResult(expected.gate, "unhealthy", tuple(ended)), True)
     if expected.gate != "restore":
-        checks += _performance(expected, first, now)
-    hardware = [check for check in checks if not check.ok and check.metric.removeprefix("source_") in baseline]
-    failing = [check for check in checks if not check.ok and check not in hardware]
-    if not failing:
-        verdict = "degraded-hw" if hardware else "healthy"
-    elif now.process is None or now.status is None or now.view is None:
+        findings += performance(expected, span, baseline)
+    failing = [each for each in findings if not each.check.ok]
+    broken = any(each.kind == ROBOT and each.check.metric.startswith("source_") for each in failing)
+    guilty = [each for each in failing if not _excused(each, broken)]
+    if now.process is None or now.status is None or now.view is None:
+        verdict = "unreachable"
+    elif guilty:
+        verdict = "unhealthy" if now.ready else "starting"
+    elif any(each.kind != ROBOT for each in failing):
         verdict = "unreachable"
     else:
-        verdict = "unhealthy" if now.ready else "starting"
-    ordered = (*failing, *(check for check in checks if check not in failing))
-    return Judgement(GateResult(expected.gate, verdict, ordered), False)
-
-
-def _fatal_checks(expected: Expected, first: Sample, now: Sample) -> Iterator[Check]:
-    alive = now.process is not None
-    yield Check("process", float(alive), 1.0, alive, "the slot's process ended" if not alive else "the process runs")
-    if now.status is not None:
-        yield from _identity(expected, now.status)
-        count = now.status.non_finite
-        yield Check("non_finite", float(count), 0.0, count == 0, f"{count} actions were not finite")
-    view, before = now.slot(expected.slot), first.slot(expected.slot)
-    if view is not None and view.carries(expected.release.digest):
-        same = before is not None and before.epoch == view.epoch
-        count = view.non_finite - (before.non_finite if before is not None and same else 0)
-        yield Check("non_finite", float(count), 0.0, count <= 0, f"the supervisor received {count} non-finite actions")
-    if now.view is not None and expected.switched_ns is not None:
-        yield from _driver(expected, expected.switched_ns, now.view)
-
-
-def _identity(expected: Expected, status: SlotStatus) -> Iterator[Check]:
-    failed = status.state == "failed"
-    yield Check("state", None, None, not failed, f"the policy failed: {status.error}" if failed else status.state)
-    if status.state != "ready":
-        return
-    release = expected.release
-    pairs = {"release": (status.release, str(release.digest)), "model": (status.model, str(release.model))}
-    for name, (found, wanted) in {**pairs, "engine": (status.engine, expected.engine)}.items():
-        yield Check(name, None, None, found == wanted, f"runs {name} {found}, expected {wanted}")
-
-
-def _driver(expected: Expected, switched_ns: int, view: View) -> Iterator[Check]:
-    back = view.reverted
-    if back is not None and back.monotonic_ns >= switched_ns and back.release == str(expected.release.digest):
-        yield Check(back.metric, back.value, back.threshold, False, f"the supervisor went back: {back.reason}")
-    drives = view.drives(expected.slot, expected.release.digest)
-    text = f"slot {view.selected_slot} with {view.selected_release} drives, expected slot {expected.slot}"
-    yield Check("selected", None, None, drives, text)
-
-
-def _presence(expected: Expected, now: Sample) -> Iterator[Check]:
-    """The minimal gate: it runs, says so, and may drive."""
-    fresh = now.status is not None
-    words = "reports" if fresh else "reported nothing"
-    yield Check("status", float(fresh), 1.0, fresh, f"the process {words} (within {FRESH_S:.0f} s)")
-    yield Check(
-        "ready", float(now.ready), 1.0, now.ready, f"the policy is {now.status.state if now.status else 'silent'}"
+        verdict = "degraded-hw" if failing else "healthy"
+    ordered = (
+        *guilty,
+        *(each for each in failing if each not in guilty),
+        *(each for each in findings if each.check.ok),
     )
-    view = now.slot(expected.slot)
-    if view is None:
-        yield Check("supervisor", 0.0, 1.0, False, "the supervisor does not answer")
-        return
-    selectable = view.selectable and view.carries(expected.release.digest)
-    reason = view.refusal or f"its actions carry {view.release}"
-    text = "the supervisor would select it" if selectable else f"the supervisor would not select it: {reason}"
-    yield Check("selectable", float(view.run), float(RUN), selectable, text)
+    result = GateResult(expected.gate, verdict, tuple(each.check for each in ordered))
+    return Judgement(result, False, any(each.open for each in findings))
 
 
-def _performance(expected: Expected, first: Sample, now: Sample) -> Iterator[Check]:
-    status = now.status
-    if status is None:
-        return
-    p99, budget = status.p99_ms, expected.release.recipe.inference_p99_ms
-    text = f"inference p99 {p99} ms, budget {budget} ms"
-    yield Check("inference_p99_ms", p99, budget, p99 is not None and p99 <= budget, text)
-    used, most = status.memory_bytes, expected.release.recipe.peak_memory_bytes
-    text = f"{used >> 20} MiB used, budget {most >> 20} MiB"
-    yield Check("memory_bytes", float(used), float(most), used <= most, text)
-    for name in _AGED_SOURCES:
-        age = status.source_ages_ms.get(name)
-        words = "never heard, so infinitely" if age is None else f"{age:.0f} ms"
-        yield Check(f"source_{name}", age, SOURCE_AGE_MS, _source_ok(age), f"{name} is {words} old")
-    before = first.status
-    if before is not None and before.pid == status.pid:
-        periods = (status.monotonic_ns - before.monotonic_ns) / 1e9 * status.control_hz
-        yield _rate("missed_rate", status.missed - before.missed, periods, MISSED_RATE, "of control periods missed")
-        count, of = status.clamped - before.clamped, status.inferences - before.inferences
-        yield _rate("clamped_rate", count, of, CLAMPED_RATE, "of inferences outside the model's own contract")
-    view, old = now.slot(expected.slot), first.slot(expected.slot)
-    if view is not None and old is not None and view.epoch == old.epoch:
-        count = view.actions - old.actions
-        yield _rate("limited_rate", view.limited - old.limited, count, LIMITED_RATE, "of actions beyond the limits")
+def blames(result: GateResult) -> bool:
+    """Whether a failed gate says something about the release: one that saw too little does not."""
+    return result.verdict in ("unhealthy", "starting")
 
 
-def _rate(metric: str, count: int, of: float, threshold: float, words: str) -> Check:
-    """A rate over too few samples says nothing yet; the gate's other checks keep it from passing on nothing."""
-    rate = round(count / of, 4) if of >= _MIN_PERIODS else 0.0
-    return Check(metric, rate, threshold, rate <= threshold, f"{rate:.1%} {words}, at most {threshold:.0%}")
-
-
-def _source_ok(age_ms: float | None) -> bool:
-    return age_ms is not None and age_ms <= SOURCE_AGE_MS
+def _excused(finding: Finding, broken: bool) -> bool:
+    """Whether a failing check is not the release's matter."""
+    return finding.kind in (ROBOT, NO_DATA) or (broken and finding.check.metric in _BLINDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Healthy for `sustain_s` in a row within `deadline_s`, and within 15 s more than that once the policy is ready.
+    """Healthy for `sustain_s` within `deadline_s`, and within 15 s more than that once the policy is ready.
 
-    Lapses up to `grace_s` do not count; a longer one fails if `strict`, else the row starts anew.
+    Lapses up to `grace_s` do not count. After a longer one the time starts anew; if `strict` the gate fails, or holds for `hold_s` where there is no data.
     """
 
     sustain_s: float
     deadline_s: float
     grace_s: float = 0.0
     strict: bool = False
+    hold_s: float = 8.0
+
+    @classmethod
+    def probation(cls, seconds: float, release: Release) -> Patience:
+        """Of a release that drives; one that may not be slower than the last has as much more time as it takes to tell."""
+        more_s = 0.0 if release.recipe.latency_rise is None else LASTING_S
+        return cls(seconds, seconds + more_s + GRACE_S + 5.0, GRACE_S, strict=True)
 
 
 class Watch:
     """The state of one gate between two samples. One for the candidate, the release on probation and what was restored."""
 
-    def __init__(self, expected: Expected, patience: Patience, baseline: frozenset[str], first: Sample) -> None:
-        self._expected, self._patience, self._baseline, self._start = expected, patience, baseline, first
+    def __init__(self, expected: Expected, patience: Patience, baseline: Baseline, first: Sample) -> None:
+        self._expected, self._patience, self._baseline = expected, patience, baseline
+        self._recent = deque([first])
         self._deadline = first.at_s + patience.deadline_s
-        self._good_since: float | None = None
-        self._bad_since: float | None = None
+        self._good_s = 0.0
+        self._good_at: float | None = None
+        self._bad: tuple[float, GateResult] | None = None
+        """Since when it fails without a break, and by what at first."""
+        self._slow: Sample | None = None
+        self._risen: Sample | None = None
         self._settling = False
 
     def feed(self, sample: Sample) -> GateResult | None:
         """The final result, or None while it is open."""
-        judgement = judge(self._expected, self._start, sample, self._baseline)
+        self._slow = (self._slow or sample) if over_budget(self._expected, sample) else None
+        self._risen = (self._risen or sample) if has_risen(self._expected, sample, self._baseline) else None
+        span = Span(self._recent[0], sample, self._slow, self._risen)
+        judgement = judge(self._expected, span, self._baseline)
         result, now = judgement.result, sample.at_s
         if judgement.fatal:
             return result
-        if sample.ready and not self._settling:
+        if sample.ready and not self._settling and not self._patience.strict:
             self._settling = True
             self._deadline = min(self._deadline, now + self._patience.sustain_s + SETTLE_S)
+        late = now >= self._deadline
+        self._remember(sample)
         if result.passed:
-            self._bad_since = None
-            self._good_since = now if self._good_since is None else self._good_since
-            return result if now - self._good_since >= self._patience.sustain_s else None
-        return result if self._lapsed(sample) or now >= self._deadline else None
+            self._note_good(sample)
+            waits = judgement.open and self._patience.strict and not late
+            done = self._good_s >= self._patience.sustain_s and not waits
+            return result if done else self._too_little(result) if late else None
+        self._good_at = None
+        return result if self._lapsed(sample, result) or late else None
 
-    def _lapsed(self, sample: Sample) -> bool:
-        """Whether this failing sample ends the gate; the rates are taken anew when the run was broken."""
-        self._bad_since = sample.at_s if self._bad_since is None else self._bad_since
-        if sample.at_s - self._bad_since < self._patience.grace_s:
+    def _remember(self, sample: Sample) -> None:
+        """Rates are taken over the last seconds that were seen."""
+        if sample.status is not None and sample.view is not None:
+            if self._recent[0].status is None or self._recent[0].view is None:
+                self._recent.clear()
+            self._recent.append(sample)
+            while sample.at_s - self._recent[0].at_s > RATES_S:
+                self._recent.popleft()
+
+    def _note_good(self, sample: Sample) -> None:
+        """Only time between two good samples counts, and no gap between them."""
+        if self._good_at is not None:
+            self._good_s += min(sample.at_s - self._good_at, _LONGEST_STEP_S)
+        self._good_at, self._bad = sample.at_s, None
+
+    def _too_little(self, result: GateResult) -> GateResult:
+        """At the deadline: good now, and not for long enough."""
+        good_s, wanted_s = round(self._good_s, 1), self._patience.sustain_s
+        check = Check(
+            "healthy_s", good_s, wanted_s, False, f"healthy for {good_s} s of {wanted_s} s before the deadline"
+        )
+        return GateResult(result.gate, "unreachable", (check, *result.checks))
+
+    def _lapsed(self, sample: Sample, result: GateResult) -> bool:
+        """Whether this failing sample ends the gate; time and rates start anew when a run that may break was broken."""
+        since, _ = self._bad = self._bad or (sample.at_s, result)
+        patience = self._patience
+        silent = result.verdict == "unreachable"
+        if sample.at_s - since < (patience.hold_s if silent and patience.strict else patience.grace_s):
             return False
-        if not self._patience.strict:
-            self._good_since, self._start = None, sample
-        return self._patience.strict
+        if not patience.strict:
+            self._good_s = 0.0
+            self._recent = deque([sample])
+        return patience.strict
 
     def poll(self, sample: Callable[[], Sample], stop: threading.Event) -> GateResult | None:
         """Feed samples until the gate is decided; None when `stop` was set."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TypeVar
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader
+from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 
@@ -36,6 +37,11 @@ def fill(kind: Callable[..., T], reader: Reader, **given: object) -> T:
 def read_gate(reader: Reader) -> GateResult:
     """A gate result that an engine printed. Raises UsageError naming the key."""
     return fill(GateResult, reader, checks=reader.objects("checks", lambda each: fill(Check, each)))
+
+
+def load_gate(path: Path) -> GateResult:
+    """A gate result on disk. Raises OSError or UsageError."""
+    return read_gate(Reader(parse(path.read_bytes(), path.name), path.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, parse
+from model_registry.core.documents import Reader, as_number, parse
 from model_registry.core.errors import HomeportError
+from model_registry.core.layout import SLOTS
+from model_registry.core.release import Release
 from stack.agent.host import Host
 from stack.agent.reports import fill
 from stack.agent.runtime import Identity
@@ -19,16 +21,18 @@ FRESH_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """The part of status.json that gates look at. Milliseconds, bytes, counts since the process started."""
+    """The part of status.json that gates look at. Milliseconds, bytes, counts since the process started; `machine` is its load and heat."""
 
     pid: int
     start_ticks: int
     release: str
     model: str
     engine: str | None
+    image: str | None
     state: str
     error: str | None
     control_hz: float
+    p50_ms: float | None
     p99_ms: float | None
     missed: int
     inferences: int
@@ -37,16 +41,25 @@ class SlotStatus:
     source_ages_ms: dict[str, float | None]
     memory_bytes: int
     monotonic_ns: int
+    machine: dict[str, float | None]
+
+    @classmethod
+    def read(cls, reader: Reader) -> SlotStatus:
+        """Keys that only a newer release writes are let pass, and an older one may say nothing of its machine. Raises UsageError."""
+        sources = reader.table("sources", Reader)
+        ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
+        p50_ms, p99_ms = (
+            reader.number(f"inference_{key}") if reader.has(f"inference_{key}") else None
+            for key in ("p50_ms", "p99_ms")
+        )
+        machine = reader.table("machine", _number_or_none) if reader.has("machine") else {}
+        return fill(cls, reader, source_ages_ms=ages, p50_ms=p50_ms, p99_ms=p99_ms, machine=machine)
 
     @classmethod
     def load(cls, path: Path) -> SlotStatus | None:
-        """None when there is no readable status; keys that only a newer release writes are let pass."""
+        """None when there is no readable status."""
         try:
-            reader = Reader(parse(path.read_bytes(), path.name), path.name)
-            sources = reader.table("sources", Reader)
-            ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
-            p99_ms = reader.number("inference_p99_ms") if reader.has("inference_p99_ms") else None
-            return fill(cls, reader, source_ages_ms=ages, p99_ms=p99_ms)
+            return cls.read(Reader(parse(path.read_bytes(), path.name), path.name))
         except (OSError, HomeportError):
             return None
 
@@ -55,15 +68,32 @@ class SlotStatus:
         own = identity is not None and (self.pid, self.start_ticks) == (identity.pid, identity.start_ticks)
         return own and time.monotonic_ns() - self.monotonic_ns < FRESH_S * 1e9
 
+    def unlike(
+        self, release: Release, engine: str | None, image: str | None
+    ) -> list[tuple[str, str | None, str | None]]:
+        """What runs and should not: name, digest found, digest wanted."""
+        pairs = {
+            "release": (self.release, str(release.digest)),
+            "model": (self.model, str(release.model)),
+            "engine": (self.engine, engine),
+            "image": (self.image, image),
+        }
+        return [(name, found, wanted) for name, (found, wanted) in pairs.items() if found is None or found != wanted]
+
+
+def _number_or_none(value: object, path: str) -> float | None:
+    return None if value is None else as_number(value, path)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Everything known about one slot at one moment; None is what could not be read."""
+    """Everything known about one slot at one moment; None is what could not be read. `beside` is the status of the other slot."""
 
     at_s: float
     process: Identity | None
     status: SlotStatus | None
     view: View | None
+    beside: SlotStatus | None = None
 
     @property
     def ready(self) -> bool:
@@ -74,17 +104,26 @@ class Sample:
 
 
 def observe(host: Host, slot: str) -> Sample:
-    """Read process, status file and supervisor once. A status that the live process did not write is no status."""
-    process = host.runtime.alive(slot)
+    """Read processes, status files and supervisor once. A status that the live process did not write is no status."""
+    process, other = host.runtime.alive(slot), next(name for name in SLOTS if name != slot)
+    beside = _own(host, other, host.runtime.alive(other))
+    return Sample(time.monotonic(), process, _own(host, slot, process), host.supervisor.try_view(), beside)
+
+
+def _own(host: Host, slot: str, process: Identity | None) -> SlotStatus | None:
     status = SlotStatus.load(host.layout.slot_status(slot))
-    own = status if status is not None and status.belongs_to(process) else None
-    return Sample(time.monotonic(), process, own, host.supervisor.try_view())
+    return status if status is not None and status.belongs_to(process) else None
 
 
 def verified(host: Host, digest: Digest, sample: Sample) -> bool:
-    """Whether a live process says that it runs exactly this release, its model and its engine, and is ready."""
+    """Whether a live process says that it runs exactly this release, its model, its engine and its image, and is ready."""
     status, release = sample.status, host.store.find(digest)
     if status is None or release is None or not sample.ready:
         return False
-    found = (status.release, status.model, status.engine)
-    return found == (str(digest), str(release.model), host.store.engine_key(digest))
+    return not status.unlike(release, host.store.engine_key(digest), image_here(host, release))
+
+
+def image_here(host: Host, release: Release) -> str | None:
+    """The digest that a slot on this robot must report as its image; None when the release has none for it."""
+    image = release.images.get(host.robot().row_arch)
+    return None if image is None else str(image.digest)

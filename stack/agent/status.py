@@ -13,7 +13,7 @@ def status_document(host: Host) -> dict[str, object]:
     """The document of `homeport-agent status` (schema agent, status)."""
     robot, store = host.robot(), host.store
     samples = {slot: observe(host, slot) for slot in SLOTS}
-    failure, restore_failure = last_failure(host)
+    failure, restore_failure, log = last_failure(host)
     view = samples["a"].view
     active, trial = host.active, host.trial
     problems = _problems(host, samples)
@@ -37,15 +37,16 @@ def status_document(host: Host) -> dict[str, object]:
         "quarantined": [str(digest) for digest in store.quarantined()],
         "failure": failure,
         "restore_failure": restore_failure,
+        "log": log,
     }
 
 
-def last_failure(host: Host) -> tuple[object, object]:
-    """The failure and restore failure of the last deployment that ended, (None, None) when it ended well."""
+def last_failure(host: Host) -> tuple[object, object, object]:
+    """Of the last deployment that ended: its failure, what failed on the way back, and the last lines of its log from before that; nothing when it ended well."""
     for record in reversed(host.journal.records):
         if record.phase == "done" and record.stage in ("COMMIT", "FAILED"):
-            return record.detail.get("failure"), record.detail.get("restore_failure")
-    return None, None
+            return record.detail.get("failure"), record.detail.get("restore_failure"), record.detail.get("log", [])
+    return None, None, []
 
 
 def _release(host: Host, digest: Digest | None) -> dict[str, object] | None:

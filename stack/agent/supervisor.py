@@ -18,10 +18,11 @@ _TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
-    """A slot as its action messages show it; counters count messages."""
+    """A slot as its action messages show it; counters count messages, `age_ms` is that of the newest."""
 
     release: str | None
     epoch: int | None
+    age_ms: float | None
     actions: int
     run: int
     selectable: bool
@@ -52,6 +53,7 @@ class View:
 
     protocol: int
     version: str
+    monotonic_ns: int
     armed: bool
     latched: tuple[str, ...]
     holders: tuple[str, ...]

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
-from stack.agent.change import GRACE_S, CalledOff, Change
+from stack.agent.change import CalledOff, Change
 from stack.agent.fit import switchable
-from stack.agent.gates import POLL_S, Patience, Watch
+from stack.agent.gates import GRACE_S, POLL_S, Patience, blames
 from stack.agent.host import Host, Progress
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import Failure, GateFailed, Result
@@ -47,9 +48,9 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
     wait = request.commit == "wait"
     try:
         _warm_up(change, request)
-        change.select(request.probation_s + (request.deadline_s if wait else 0.0))
+        patience = Patience.probation(request.probation_s, release)
+        change.select(patience.deadline_s + (request.deadline_s if wait else 0.0))
         with change.deployment.step("PROBATION", seconds=request.probation_s) as done:
-            patience = Patience(request.probation_s, request.probation_s + GRACE_S + 5.0, GRACE_S, strict=True)
             done["gate"] = change.pass_gate("probation", patience).document()
     except (HomeportError, OSError) as error:
         code = error.exit_code if isinstance(error, HomeportError) else 1
@@ -59,8 +60,7 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
         else:
             failure = change.failure(error)
             # A release is put in quarantine for what it did, not for a silent supervisor or a broken sensor.
-            guilty = isinstance(error, GateFailed) and error.gate.verdict != "unreachable" and not change.baseline
-            change.go_back(failure, guilty)
+            change.go_back(failure, isinstance(error, GateFailed) and blames(error.gate))
         raise change.failed(failure, code) from error
     if wait:
         Trial(change, request.deadline_s).start()
@@ -132,14 +132,15 @@ class Trial:
         change = self.change
         gate = change.watch("probation", Patience(float("inf"), float("inf"), GRACE_S, strict=True))
         while not self._decided.wait(POLL_S):
-            if (failure := self._failure(gate)) is not None:
+            result = gate.feed(change.sample())
+            if (failure := self._failure(result)) is not None:
+                guilty = result is not None and blames(result)
                 with suppress(RefusedError):  # somebody else decided first
-                    self._decide("switch", partial(change.go_back, failure, quarantine=failure.metric != "commit"))
+                    self._decide("switch", partial(change.go_back, failure, guilty))
                 return
 
-    def _failure(self, gate: Watch) -> Failure | None:
+    def _failure(self, result: GateResult | None) -> Failure | None:
         change = self.change
-        result = gate.feed(change.sample())
         if result is not None and not result.passed:
             change.gates.append(result)
             return Failure.of_gate(change.release.digest, "PROBATION", result)

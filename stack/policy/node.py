@@ -190,6 +190,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             now = time.monotonic()
             if self._is_due("sample", _SAMPLE_PERIOD_S, now):
                 self._sample = self._resources.sample()
+                self._status.machine = self._sample.load
             if self._status.state != "ready":
                 continue
             if self._is_due("ladder", _LADDER_PERIOD_S, now):

@@ -39,6 +39,8 @@ class Status:
     running: Slot | None = None
     actions: int = 0
     void_reason: str | None = None
+    machine: dict[str, float | None] = field(default_factory=dict)
+    """Load and heat, as they were sampled last."""
     start_ticks: int = field(default_factory=start_ticks)
 
     def to_dict(self, now: float) -> dict[str, object]:
@@ -62,6 +64,7 @@ class Status:
             "void_reason": self.void_reason,
             "sources": running.sources(now) if running else {},
             "memory_bytes": psutil.Process().memory_info().rss,
+            "machine": self.machine,
             "monotonic_ns": int(now * 1e9),
             **(_figures(running) if running else _NOTHING),
         }

@@ -144,7 +144,7 @@ class FakeRobot:
         fields |= {"stage": state["stage"], "deployment": None, **known, "staged": state["staged"]}
         fields |= {"slots": {"a": slot if running else None, "b": None}, "healthy": not problems}
         fields |= {"problems": problems, "supervisor": "RUN", "quarantined": state["quarantined"]}
-        return fields | {"failure": state["failure"], "restore_failure": None}
+        return fields | {"failure": state["failure"], "restore_failure": None, "log": []}
 
 
 def install(folder: Path) -> Path:

@@ -28,11 +28,15 @@ def main() -> None:
     release = (arguments.root / "slots" / arguments.slot).readlink().name
     folder = arguments.root / "releases" / release
     print(f"policy of {release[:12]} starts in slot {arguments.slot}", flush=True)
+    for number in range(behaviour.get("chatter", 0)):
+        print(f"chatter {number}", flush=True)
     began = time.monotonic()
     while not stop.wait(0.05) and (lived := time.monotonic() - began) < LIFE_S:
         if lived > behaviour.get("die_after_s", float("inf")):
             print("error: the model exploded", file=sys.stderr, flush=True)
             sys.exit(1)
+        if Path(behaviour.get("silent_file", "/nowhere")).exists():
+            continue
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(status(arguments.slot, folder, lived, behaviour)))
         temporary.replace(target)
@@ -40,6 +44,7 @@ def main() -> None:
 
 def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
     ready = lived > behaviour.get("ready_after_s", 0.2)
+    failed = Path(behaviour.get("fail_file", "/nowhere")).exists()
     broken = lived > behaviour.get("non_finite_after_s", float("inf"))
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     source = {"age_ms": 20.0, "received": 5, "rejected": 0, "error": None, "valid": None}
@@ -51,10 +56,10 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "epoch": os.getpid(),
         "release": f"sha256:{folder.name}",
         "model": f"sha256:{(folder / 'model').readlink().name}",
-        "image": None,
+        "image": next(iter(json.loads((folder / "release.json").read_bytes())["images"].values()))["digest"],
         "engine": (folder / "engine").readlink().name,
-        "state": "ready" if ready else "starting",
-        "error": None,
+        "state": "failed" if failed else "ready" if ready else "starting",
+        "error": "out of memory" if failed else None,
         "profile": "resource_optimized",
         "backend": "null",
         "precision": "fp32",
@@ -62,7 +67,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "control_hz": 20.0,
         "actions": int(lived * ACTIONS_PER_S) if ready else 0,
         "inferences": int(lived * 10),
-        "inference_p50_ms": 1.0,
+        "inference_p50_ms": behaviour.get("p99_ms", 2.0) / 2,
         "inference_p99_ms": behaviour.get("p99_ms", 2.0),
         "overhead_p50_ms": 0.2,
         "overhead_p99_ms": 0.4,
@@ -82,6 +87,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "void_reason": None,
         "sources": {"camera": source, "scan": source, "command": source},
         "memory_bytes": 1 << 20,
+        "machine": {"temperature_c": 50.0, "throttled": 0.0, "pressure_percent": None},
         "monotonic_ns": time.monotonic_ns(),
     }
 
