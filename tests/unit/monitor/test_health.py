@@ -19,7 +19,7 @@ SLOT = {
     "overhead_p50_ms": 0.2, "overhead_p99_ms": 0.4, "prepared_p50_ms": None, "delay_steps": 1, "gap_free": True, "rung": "full", "advisory": None,
     "late_p99_ms": 0.1, "empty": 0, "struggling": False, "slow": 0,
     "void_reason": None, "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "error": None, "valid": None}},
-    "memory_bytes": 5, "monotonic_ns": NOW_NS - 400_000_000,
+    "memory_bytes": 5, "machine": {}, "monotonic_ns": NOW_NS - 400_000_000,
 }  # fmt: skip
 STATE = {
     "schema": 1, "protocol": 1, "seq": 1, "monotonic_ns": 1, "state": "SAFE_STOP", "armed": False, "held": True,
