@@ -70,7 +70,9 @@ def judge(expected: Expected, span: Span, baseline: Baseline) -> Judgement:
     findings, now = [*fatal(expected, span), *presence(expected, span)], span.now
     ended = [each.check for each in findings if each.kind == FATAL and not each.check.ok]
     if ended:
-        return Judgement(GateResult(expected.gate, "unhealthy", tuple(ended)), True)
+        # A supervisor that started again selects what is committed, and says nothing against the candidate.
+        verdict = "unhealthy" if any(check.metric != "selected" for check in ended) else "unreachable"
+        return Judgement(GateResult(expected.gate, verdict, tuple(ended)), True)
     if expected.gate != "restore":
         findings += performance(expected, span, baseline)
     failing = [each for each in findings if not each.check.ok]

@@ -50,7 +50,6 @@ def test_a_good_sample_is_healthy_and_fits_the_schema() -> None:
         (after(1.0, non_finite=1), "non_finite"),
         (with_slot(after(1.0), non_finite=2), "non_finite"),
         (with_slot(after(3.0), age_ms=1300.0), "stall_ms"),
-        (replace(GOOD, view=replace(VIEW, selected_slot="b")), "selected"),
         (replace(GOOD, view=replace(VIEW, reverted=Reverted(str(RELEASE), "late", "late", 5, 4, 2000))), "late"),
     ],
 )
@@ -85,6 +84,11 @@ def test_the_rest_may_pass_and_no_data_never_does(sample: Sample, verdict: str, 
     judgement = verdict_on(sample)
     assert (judgement.result.verdict, judgement.fatal) == (verdict, False)
     assert judgement.result.checks[0].metric == metric and not judgement.result.checks[0].ok
+
+
+def test_a_supervisor_that_started_again_ends_the_gate_and_blames_nobody() -> None:
+    judgement = verdict_on(replace(after(1.0), view=replace(VIEW, selected_slot="b")), EXPECTED)
+    assert judgement.fatal and judgement.result.verdict == "unreachable" and failing(judgement) == ["selected"]
 
 
 def test_an_engine_without_a_proof_never_passes() -> None:
