@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -24,7 +24,7 @@ from stack.agent.fit import verify_folder
 from stack.agent.host import Host
 from stack.agent.robot_gate import GATES
 from stack.agent.runtime.docker import DockerRuntime
-from stack.agent.server import serve
+from stack.agent.server import recover, serve
 
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
@@ -33,8 +33,7 @@ _LOG_LINES = 5
 _PLAIN = {
     "serve": "be the agent of this robot",
     "status": "what runs here, and whether it is healthy (exit 3 when not)",
-    "doctor": "is this robot set up as releases need it (exit 3 when not); needs no agent",
-    "unhold": "give back what hold took",
+    "unhold": "give back what hold and drain took",
     "arm": "let the robot move",
     "reset": "clear latched reasons",
 }
@@ -62,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
 
     release: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
     gate: dict[str, Any] = {"choices": GATES, "default": "idle"}
+    now: dict[str, Any] = {
+        "action": "store_true",
+        "help": "wait for no window and no hook; zero speed is commanded first",
+    }
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     for name, text in _PLAIN.items():
         verb(name, text)
@@ -77,11 +80,17 @@ def parser() -> argparse.ArgumentParser:
     switch.add_argument("--deadline", dest="deadline_s", default=120.0, help="wait for robot and commit", **seconds)
     switch.add_argument("--probation", dest="probation_s", help="seconds it drives before the commit", **seconds)
     switch.add_argument("--gate", **gate)
+    switch.add_argument("--now", **now)
     verb("commit", "make the release on probation permanent").add_argument("release", **release)
     rollback = verb("rollback", "bring back a release that this robot committed before")
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
     rollback.add_argument("--gate", **gate)
-    verb("hold", "command zero speed").add_argument("--reason", default="asked by an operator")
+    rollback.add_argument("--now", **now)
+    for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
+        verb(name, text).add_argument("--reason", default="asked by an operator")
+    doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
+    doctor.add_argument("--only", nargs="+", choices=CHECKS, default=CHECKS, help="these lines of it", metavar="LINE")
+    verb("recover", "end what a power cut has left open, before anything starts (for its systemd unit only)")
     run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
     run.add_argument("slot", choices=SLOTS)
     return top
@@ -105,13 +114,19 @@ def summary(result: Mapping[str, Any]) -> str:
     what = f"{result['verb']} {result['version']}" if result["version"] else result["verb"]
     if (plan := result["plan"]) is not None:
         steps = ", ".join(plan["steps"]) or "nothing to do"
-        return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}"
+        window = f"; {window_line(plan['window'])}" if plan["window"] else ""
+        return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}{window}"
     if not result["changed"]:
         return f"{what}: nothing to change"
-    if result["verb"] in ("hold", "unhold", "arm", "reset"):
+    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset"):
         return f"{what}: done"
     fetched, built = result["bytes_fetched"], result["engines_built"]
     return f"{what}: {result['stage']} after {result['seconds']} s, {fetched} bytes fetched, {built} engines built"
+
+
+def window_line(window: Mapping[str, Any]) -> str:
+    """One sentence about the maintenance windows."""
+    return f"window open, then next {window['next']}" if window["open"] else str(window["reason"])
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
@@ -125,6 +140,10 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         text = f"{slot['release'][7:19]} {slot['state']} pid {slot['pid'] or '-'}" if slot else "-"
         rows.append(f"  slot {name}    {text}")
     rows.append(f"  supervisor {status['supervisor'] or 'silent'}")
+    if (wait := status["wait"]) is not None:
+        rows.append(f"  waits for {'; '.join(wait['for']) or 'nothing more of the robot'}")
+    if status["window"] is not None:
+        rows.append(f"  window    {window_line(status['window'])}")
     for key, words in (("failure", "failure  "), ("restore_failure", "then     ")):
         if failure := status[key]:
             figures = ", ".join(
@@ -155,8 +174,8 @@ def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int
     return 0
 
 
-def _doctor(layout: Layout, as_json: bool) -> int:
-    findings = examine(Patient(layout), CHECKS)
+def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:
+    findings = examine(Patient(layout), {name: check for name, check in CHECKS.items() if name in only})
     result = document(findings)
     as_text = "\n".join(str(finding) for finding in findings)
     _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True) if as_json else as_text)
@@ -211,7 +230,10 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.verb == "run-slot":
             _run_slot(layout, arguments.slot)
         if arguments.verb == "doctor":
-            return _doctor(layout, as_json)
+            return _doctor(layout, arguments.only, as_json)
+        if arguments.verb == "recover":
+            _say(recover(Host.open(layout)) or "nothing was left open")
+            return 0
         return _serve(layout) if arguments.verb == "serve" else _client(arguments, layout, as_json)
     except HomeportError as error:
         return _fail(error, as_json)

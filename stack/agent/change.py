@@ -6,6 +6,7 @@ Up to `commit` nothing durable changes but the link of the free slot, so that an
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from model_registry.core.errors import HomeportError
@@ -15,7 +16,9 @@ from stack.agent.baseline import Baseline, take
 from stack.agent.gates import POLL_S, Patience, Watch, expect
 from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
+from stack.agent.memory import STOP_FIRST, cutover
 from stack.agent.reports import FailedError, Failure, GateFailed, Result
+from stack.agent.robot_gate import Permission, come_to_rest
 from stack.agent.slots import Sample, observe, verified
 from stack.agent.supervisor import OWNER
 
@@ -33,7 +36,9 @@ class CalledOff(HomeportError):
 class Change:
     """One candidate in the free slot, beside what `current` names. `verb` is what asked for it."""
 
-    def __init__(self, host: Host, release: Release, verb: str, progress: Progress) -> None:
+    def __init__(self, host: Host, release: Release, verb: str, progress: Progress, gate: str) -> None:
+        """Raises RefusedError when this robot has no room for the change."""
+        self.cutover = cutover(host, release, gate)
         host.abort.clear()
         self.host, self.release, self.verb = host, release, verb
         self.deployment = Deployment(host, release.digest, progress)
@@ -42,11 +47,13 @@ class Change:
         self.baseline = Baseline()
         self.gates: list[GateResult] = []
         self.switched_ns: int | None = None
+        self.held = False
 
     def result(self, stage: str, failure: Failure | None = None) -> Result:
         """Where this change has come to."""
         digest, version, gates = self.release.digest, self.release.version, tuple(self.gates)
-        return Result(self.verb, failure is None, digest, version, stage, gates=gates, failure=failure)
+        ended = failure is None
+        return Result(self.verb, ended, digest, version, stage, gates=gates, failure=failure, cutover=self.cutover)
 
     def failed(self, failure: Failure, exit_code: int = 1) -> FailedError:
         return FailedError(failure.message, self.result("FAILED", failure), exit_code)
@@ -60,9 +67,13 @@ class Change:
         return observe(self.host, self.slot)
 
     def start(self) -> None:
-        """Look at the robot as it is, then start the candidate; the old release drives on."""
+        """Look at the robot as it is, then start the candidate; the old release drives on, unless its memory is needed: then the robot stands."""
         seconds = 0.0 if self.verb == "rollback" else min(_BASELINE_S, self.host.config.gate.shadow_s)
         self.baseline = take(self.host, self.old_slot, seconds)
+        if self.cutover == STOP_FIRST and self.old_slot is not None:
+            self.come_to_rest("there is no room for two releases")
+            self.host.runtime.stop(self.old_slot)
+            self.deployment.say(f"The robot is held, and slot {self.old_slot} has ended to make room (stop-first).")
         self.host.runtime.stop(self.slot)
         self.host.store.link_slot(self.slot, self.release.digest)
         self.host.runtime.start(self.slot, self.release)
@@ -83,11 +94,23 @@ class Change:
             raise GateFailed(self.release.digest, self.deployment.stage, result)
         return result
 
-    def select(self, probation_s: float) -> None:
-        """Let the candidate drive, with the old slot as the way back where it is alive."""
+    def come_to_rest(self, reason: str) -> None:
+        """Hold the robot at zero until `let_go`. Raises RefusedError when it does not stand."""
+        self.held = True
+        come_to_rest(self.host.supervisor, OWNER, reason, self.host.abort)
+
+    def let_go(self) -> None:
+        """Give back the hold of this change, if it has one."""
+        if self.held:
+            self.host.supervisor.unhold(OWNER)
+            self.held = False
+
+    def select(self, probation_s: float, permission: Permission) -> None:
+        """Let the candidate drive, with the old slot as the way back where it is alive. Raises RefusedError when the permission has expired."""
         way_back = self.old_slot if self.old_slot and self.host.runtime.alive(self.old_slot) else None
         before = self.baseline.document()
         with self.deployment.step("SWITCH", slot=self.slot, fallback=way_back, baseline=before) as done:
+            permission.check()
             self.switched_ns = self.host.supervisor.select(
                 self.slot, self.release.digest, probation_s + _MARGIN_S, way_back
             )
@@ -141,8 +164,12 @@ class Change:
     def go_back(self, failure: Failure | None, quarantine: bool = False) -> Failure | None:
         """Stop the candidate; after SWITCH the old slot drives again first. Returns why that did not work, if it did not."""
         log = self.host.runtime.log_tail(self.slot, _LOG_LINES)
-        restore = None if self.deployment.stage == "WAIT" else self._restore(failure, quarantine)
+        untouched = self.deployment.stage == "WAIT" and (self.cutover != STOP_FIRST or not self.held)
+        restore = None if untouched else self._restore(failure, quarantine)
         self.host.runtime.stop(self.slot)
+        if restore is None:
+            with suppress(HomeportError):  # without a supervisor there is no hold either
+                self.let_go()
         if quarantine and failure is not None:
             self.host.store.quarantine(failure)
         self.deployment.fail(failure, restore, log)
@@ -152,6 +179,10 @@ class Change:
         """Let the old slot drive, whatever the supervisor did meanwhile; where that fails, command zero until a person or the next commit."""
         self.deployment.begin("ROLLBACK", failure=failure and failure.document(), quarantine=quarantine)
         try:
+            if self.cutover == STOP_FIRST:
+                self.held = True
+                self.host.supervisor.hold(OWNER, "the old release needs the room of the new one")
+                self.host.runtime.stop(self.slot)
             self._select_old()
             self.deployment.finish(slot=self.old_slot)
             restore = self._verify_old()
@@ -172,13 +203,12 @@ class Change:
     def _select_old(self) -> None:
         if self.old_slot is None or self.old is None:
             return
-        view = self.host.supervisor.try_view()
-        if view is not None and view.drives(self.old_slot, self.old):
-            return
         if self.host.runtime.alive(self.old_slot) is None:
             self.host.runtime.start(self.old_slot, self.host.store.load(self.old))
             self._old_gate(self.host.config.gate.ready_s)
-        self.host.supervisor.select(self.old_slot, self.old, 0.0, None)
+        view = self.host.supervisor.try_view()
+        if view is None or not view.drives(self.old_slot, self.old):
+            self.host.supervisor.select(self.old_slot, self.old, 0.0, None)
 
     def _verify_old(self) -> Failure | None:
         """The minimal gate on what was restored."""

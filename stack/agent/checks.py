@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import re
 import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,20 +13,18 @@ from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.layout import SLOTS, linked_release, linked_slot
 from model_registry.core.robot import l4t_of
 from stack.agent.child import ask
+from stack.agent.clock import Clock
 from stack.agent.doctor import Check, Doubt, Patient
 from stack.agent.fit import verify_folder
+from stack.agent.memory import available, measured_peak
 from stack.agent.os_slots import read_os_slots
-from stack.agent.reports import load_gate
 from stack.agent.runtime import recall
 from stack.agent.runtime.containers import check_engine
 from stack.agent.slots import SlotStatus
-from stack.agent.store import PROVED
 
 RMEM_MAX = 4_194_304
 _LEAST_FREE, _LITTLE_FREE = 256 << 20, 4 << 30
 _SILENT_MS = 2000.0
-_BEHIND_S = 60.0
-_ADJTIMEX_BYTES, _UNSYNCHRONISED = 512, 5
 _PROFILES = "{http://www.eprosima.com}"
 
 
@@ -159,17 +154,11 @@ def _disk(patient: Patient) -> str:
 
 
 def _clock(patient: Patient) -> str:
-    """A robot drives with a wrong clock; certificates of registries and people who read logs need a right one."""
-    layout = patient.layout
-    known = [path.stat().st_mtime for path in (layout.robot_toml, layout.agent_toml, layout.journal) if path.exists()]
-    now = time.time()
-    stands = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
-    if now < max(known, default=0.0) - _BEHIND_S:
-        raise Doubt(f"stands at {stands}, before this robot's own files were written; let it reach a time server")
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_ADJTIMEX_BYTES))
-    if state == _UNSYNCHRONISED:
-        raise Doubt(f"stands at {stands} and nothing keeps it right; enable systemd-timesyncd or chrony")
-    return f"stands at {stands}, {'synchronised' if state >= 0 else 'and whether it is kept right cannot be seen here'}"
+    """A robot drives with a wrong clock; its windows stay closed."""
+    clock = Clock()
+    if (doubt := clock.doubt(patient.layout)) is not None:
+        raise Doubt(doubt)
+    return f"{clock.stands()}, synchronised"
 
 
 def _keys(patient: Patient) -> str:
@@ -186,25 +175,24 @@ def _keys(patient: Patient) -> str:
 
 
 def _memory(patient: Patient) -> str:
-    """Two policies are alive while one takes over from the other; what runs already is not in MemAvailable."""
+    """Two policies are alive while one takes over from the other; what runs already is not in what is available."""
     layout = patient.layout
     if (current := linked_release(layout.current)) is None:
         return "not known before a release was proved here and committed"
-    try:
-        gate = load_gate(layout.release(current) / PROVED)
-    except OSError as error:
-        raise HomeportError(f"{PROVED} of the committed release: {error.strerror}; stage it again") from error
-    peak = next((check.value for check in gate.checks if check.metric == "peak_memory_bytes"), None)
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", (patient.proc / "meminfo").read_text(), re.MULTILINE)
-    if peak is None or found is None:
+    peak, free = measured_peak(layout, current), available(patient.proc)
+    if peak is None or free is None:
         raise Doubt("not known: the proof of the committed release has no measured peak; stage it again with --retry")
     alive = sum(recall(layout.slot_process(slot)) is not None for slot in SLOTS)
-    available, needed = int(found[1]) >> 10, int(max(2 - alive, 0) * peak) >> 20
+    needed = max(2 - alive, 0) * peak
     text = (
-        f"{needed} MiB needed so that two slots run (measured peak {int(peak) >> 20} MiB each), {available} available"
+        f"{needed >> 20} MiB needed so that two slots run (measured peak {peak >> 20} MiB each), {free >> 20} available"
     )
-    if available < needed:
-        raise HomeportError(f"{text}; end other programs, or deploy a smaller model")
+    if not alive and free < peak:
+        raise HomeportError(f"{text}, too few for one; end other programs, or deploy a smaller model")
+    if free < needed:
+        raise Doubt(
+            f"{text}, so a switch stops the old release first, under hold; end other programs, or deploy a smaller model"
+        )
     return text
 
 

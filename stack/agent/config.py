@@ -14,6 +14,14 @@ battery_min = 0.2
 shadow_s = 2.0
 probation_s = 30.0
 ready_s = 60.0
+lease_s = 60.0
+[hook]                                      # optional: the site's program that says whether the robot may be touched (hook.py)
+command = ["/opt/site/may-change"]
+[[windows]]                                 # optional: when it may be switched (windows.py)
+days = ["mon-fri"]
+at = "02:00"
+for = "3h"
+tz = "Europe/Berlin"
 """
 
 from __future__ import annotations
@@ -26,6 +34,8 @@ from model_registry.core.documents import Reader, as_text
 from model_registry.core.errors import UsageError
 from model_registry.core.release import check_name
 from model_registry.core.toml import read_toml
+from stack.agent.hook import Hook
+from stack.agent.windows import Window
 
 GPU = ("none", "runtime", "cdi")
 _ONLY = {"process": ("device_python", "device_path"), "docker": ("device_image", "gpu")}
@@ -34,12 +44,16 @@ _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """`battery_min` is a fraction; a candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for `probation_s` before COMMIT."""
+    """`battery_min` is a fraction; a candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for `probation_s` before COMMIT.
+
+    The robot's permission to be changed holds for `lease_s`, unless its hook names another time.
+    """
 
     battery_min: float = 0.2
     shadow_s: float = 2.0
     probation_s: float = 30.0
     ready_s: float = 60.0
+    lease_s: float = 60.0
 
     @classmethod
     def read(cls, reader: Reader) -> GateSettings:
@@ -61,6 +75,8 @@ class Config:
     gpu: str
     environment: dict[str, str]
     gate: GateSettings
+    hook: Hook | None
+    windows: tuple[Window, ...]
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -77,6 +93,8 @@ class Config:
             gpu=reader.text("gpu", GPU) if reader.has("gpu") else "none",
             environment=reader.table("environment", as_text) if reader.has("environment") else {},
             gate=GateSettings.read(reader.child("gate")) if reader.has("gate") else GateSettings(),
+            hook=Hook.read(reader.child("hook")) if reader.has("hook") else None,
+            windows=reader.objects("windows", Window.read) if reader.has("windows") else (),
         )
         for key in next(keys for name, keys in _ONLY.items() if name != runtime):
             if reader.has(key):

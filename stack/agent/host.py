@@ -26,6 +26,7 @@ from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from stack.agent.robot_gate import Permission
     from stack.agent.switch import Trial
 
 Progress = Callable[[str, str], None]
@@ -84,6 +85,8 @@ class Host:
     busy: threading.RLock = field(default_factory=threading.RLock)
     active: Deployment | None = None
     trial: Trial | None = None
+    wait: Permission | None = None
+    """What is asked for while a change waits for the robot."""
     keeping: str | None = None
     """What keeps the current release from running, as the keeper last saw it."""
 
@@ -118,6 +121,7 @@ class Host:
             with self.busy:
                 yield
         finally:
+            self.wait = None
             if self.trial is None:
                 self.active = None
                 self.claim.drop()

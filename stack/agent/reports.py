@@ -75,6 +75,8 @@ class Plan:
     bytes: int
     engine_build: bool
     steps: tuple[str, ...]
+    window: dict[str, object] | None = None
+    """When it could be switched, where this robot has windows."""
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ class Result:
     plan: Plan | None = None
     gates: tuple[GateResult, ...] = ()
     failure: Failure | None = None
+    cutover: str | None = None
+    """How one release took over from the other: two-slot or stop-first."""
 
     def document(self) -> dict[str, object]:
         return {

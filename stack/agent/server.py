@@ -31,6 +31,16 @@ _GROUP = "homeport-agent"
 _CREDENTIALS = struct.Struct("3i")
 
 
+def recover(host: Host) -> str | None:
+    """End what a crash has left open, without Docker, network or supervisor; returns a sentence. Raises LockedError while an agent serves."""
+    claim = Claim(host.layout.serving)
+    claim.take(f"pid {os.getpid()}", "recover")
+    try:
+        return close_open(host)
+    finally:
+        claim.drop()
+
+
 def serve(host: Host) -> None:
     """Recover, then answer until SIGTERM or SIGINT. Raises LockedError when another agent serves this root."""
     for number in (signal.SIGTERM, signal.SIGINT):

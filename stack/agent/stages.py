@@ -26,6 +26,7 @@ from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
+from stack.agent.windows import window_document
 
 _FREE_BYTES = 256 << 20
 _DOCKER_FAILED = 125
@@ -59,7 +60,7 @@ def plan(host: Host, request: StageRequest) -> Result:
     build = any(part.startswith("engine") for part in missing) and host.store.engine_key(request.release) is None
     release = host.store.find(request.release)
     version = None if release is None else release.version
-    return Result("stage", bool(missing), request.release, version, plan=Plan(0, build, steps))
+    return Result("stage", bool(missing), request.release, version, plan=Plan(0, build, steps, window_document(host)))
 
 
 def stage(host: Host, request: StageRequest, progress: Progress) -> Result:

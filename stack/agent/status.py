@@ -7,6 +7,7 @@ from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.host import Host
 from stack.agent.slots import Sample, observe, verified
+from stack.agent.windows import window_document
 
 
 def status_document(host: Host) -> dict[str, object]:
@@ -25,6 +26,8 @@ def status_document(host: Host) -> dict[str, object]:
         "embodiment": robot.embodiment,
         "stage": "PROBATION" if trial else active.stage if active else "IDLE",
         "deployment": active.identity if active else None,
+        "wait": host.wait.document() if host.wait and (active is None or active.stage == "WAIT") else None,
+        "window": window_document(host),
         "running": _running(host, samples),
         "current": _release(host, store.current()),
         "previous": _release(host, store.previous()),

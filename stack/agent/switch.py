@@ -20,7 +20,7 @@ from stack.agent.gates import GRACE_S, POLL_S, Patience, blames
 from stack.agent.host import Host, Progress
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import Failure, GateFailed, Result
-from stack.agent.robot_gate import wait_for_robot
+from stack.agent.robot_gate import Permission
 from stack.agent.slots import observe, verified
 
 T = TypeVar("T")
@@ -28,13 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SwitchRequest:
-    """`deadline_s` bounds the wait for the robot, and with `commit` "wait" the wait for the commit."""
+    """`deadline_s` bounds the wait for robot and window, and with `commit` "wait" the wait for the commit; `now` waits for neither and asks no hook."""
 
     release: Digest
     commit: str
     deadline_s: float
     probation_s: float
     gate: str
+    now: bool
 
 
 def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
@@ -44,12 +45,14 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("switch", False, release.digest, release.version, "COMMIT")
     check_settled(host.layout)
-    change = Change(host, release, "switch", progress)
+    permission = Permission(host, "switch", request.gate, request.now)
+    change = Change(host, release, "switch", progress, request.gate)
     wait = request.commit == "wait"
     try:
-        _warm_up(change, request)
+        _warm_up(change, request, permission)
         patience = Patience.probation(request.probation_s, release)
-        change.select(patience.deadline_s + (request.deadline_s if wait else 0.0))
+        change.select(patience.deadline_s + (request.deadline_s if wait else 0.0), permission)
+        change.let_go()
         with change.deployment.step("PROBATION", seconds=request.probation_s) as done:
             done["gate"] = change.pass_gate("probation", patience).document()
     except (HomeportError, OSError) as error:
@@ -78,16 +81,18 @@ def runs_current(host: Host, release: Release) -> bool:
     return drives and verified(host, release.digest, sample)
 
 
-def _warm_up(change: Change, request: SwitchRequest) -> None:
-    """WAIT: robot, candidate, robot again; the old release is not touched."""
-    host, settings = change.host, change.host.config.gate
+def _warm_up(change: Change, request: SwitchRequest, permission: Permission) -> None:
+    """WAIT: robot and window, candidate, robot and window again; the old release is not touched where there is room for both."""
+    settings = change.host.config.gate
     deadline = time.monotonic() + request.deadline_s
-    with change.deployment.step("WAIT", gate=request.gate) as done:
-        wait_for_robot(host, request.gate, deadline)
+    with change.deployment.step("WAIT", gate=request.gate, now=request.now, cutover=change.cutover) as done:
+        permission.wait(deadline)
         change.start()
         result = change.pass_gate("shadow", Patience(settings.shadow_s, settings.ready_s + settings.shadow_s))
         done["gate"] = result.document()
-        wait_for_robot(host, request.gate, max(deadline, time.monotonic() + 1.0))
+        if request.now:
+            change.come_to_rest("an operator wants the switch now")
+        permission.wait(max(deadline, time.monotonic() + 1.0))
 
 
 class Trial:

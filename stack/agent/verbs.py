@@ -10,7 +10,7 @@ from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
 from stack.agent.host import Host, Progress
 from stack.agent.reports import FailedError, Result, fill
-from stack.agent.robot_gate import GATES
+from stack.agent.robot_gate import GATES, come_to_rest
 from stack.agent.rollback import call_off, roll_back
 from stack.agent.stages import StageRequest, plan, stage
 from stack.agent.status import status_document
@@ -61,6 +61,7 @@ def _switch(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
         reader.number("deadline_s", 0.0, 86_400.0),
         reader.number("probation_s", 0.0, 86_400.0),
         reader.text("gate", GATES),
+        reader.boolean("now"),
     )
     reader.done()
     trial = host.trial
@@ -86,7 +87,7 @@ def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
 
 
 def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    to, gate = reader.text("to"), reader.text("gate", GATES)
+    to, gate, now = reader.text("to"), reader.text("gate", GATES), reader.boolean("now")
     reader.done()
     if to not in ("previous", "fallback"):
         resolve(host.store, to)
@@ -97,16 +98,18 @@ def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Res
     if (called_off := call_off(host)) is not None:
         return called_off
     with host.claimed(owner, "rollback"):
-        return roll_back(host, resolve(host.store, to), gate, progress)
+        return roll_back(host, resolve(host.store, to), gate, now, progress)
 
 
 def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    """hold, unhold, arm and reset: answered at once, and not a change of the release."""
+    """hold, drain, unhold, arm and reset: not a change of the release, so they are answered while one goes on."""
     verb, supervisor, changed = reader.text("verb"), host.supervisor, True
-    reason = reader.text("reason") if verb == "hold" else ""
+    reason = reader.text("reason") if verb in ("hold", "drain") else ""
     reader.done()
     if verb == "hold":
         supervisor.hold(_OPERATOR, reason)
+    elif verb == "drain":
+        come_to_rest(supervisor, _OPERATOR, reason, host.stopping)
     elif verb == "unhold":
         changed = supervisor.unhold(_OPERATOR, OWNER)
     else:
@@ -120,5 +123,5 @@ VERBS: dict[str, Verb] = {
     "switch": _switch,
     "commit": _commit,
     "rollback": _rollback,
-    **dict.fromkeys(("hold", "unhold", "arm", "reset"), _ask_supervisor),
+    **dict.fromkeys(("hold", "drain", "unhold", "arm", "reset"), _ask_supervisor),
 }

@@ -65,14 +65,21 @@ class FakeRobot:
     def result(self, verb: str, changed: bool, release: str | None, plan: dict | None = None) -> dict:
         fields = {"schema": 1, "verb": verb, "changed": changed, "release": release, "version": version(release)}
         fields |= {"stage": self.state["stage"], "bytes_fetched": 1000 if changed and verb == "stage" else 0}
-        return fields | {"engines_built": 0, "seconds": 0.1, "plan": plan, "gates": [], "failure": None}
+        return fields | {
+            "engines_built": 0,
+            "seconds": 0.1,
+            "plan": plan,
+            "gates": [],
+            "failure": None,
+            "cutover": None,
+        }
 
     def stage(self, options: argparse.Namespace) -> dict:
         release, state = options.release, self.state
         known = release in state["staged"] or release == state["current"]
         if options.dry_run:
             steps = [] if known else ["fetch", "verify", "build", "prove"]
-            plan = {"bytes": 0 if known else 1000, "engine_build": not known, "steps": steps}
+            plan = {"bytes": 0 if known else 1000, "engine_build": not known, "steps": steps, "window": None}
             return self.result("stage", False, release, plan)
         if release in state["quarantined"] and not options.retry:
             raise Refusal(5, f"release {release[7:19]} failed on this robot before; use --retry to try it again")
@@ -141,7 +148,14 @@ class FakeRobot:
         problems = self.faults.get("problems", [])
         known = {name: summary(state[name]) for name in ("running", "current", "previous", "fallback")}
         fields = {"schema": 1, "agent": "0.1.0", "name": "fake", "row": "process", "embodiment": "sim-base"}
-        fields |= {"stage": state["stage"], "deployment": None, **known, "staged": state["staged"]}
+        fields |= {
+            "stage": state["stage"],
+            "deployment": None,
+            "wait": None,
+            "window": None,
+            **known,
+            "staged": state["staged"],
+        }
         fields |= {"slots": {"a": slot if running else None, "b": None}, "healthy": not problems}
         fields |= {"problems": problems, "supervisor": "RUN", "quarantined": state["quarantined"]}
         return fields | {"failure": state["failure"], "restore_failure": None, "log": []}
@@ -180,10 +194,12 @@ def parser() -> argparse.ArgumentParser:
     switch.add_argument("--deadline", type=float, default=300.0)
     switch.add_argument("--probation", type=float)
     switch.add_argument("--gate", choices=["idle", "moving"], default="idle")
+    switch.add_argument("--now", action="store_true")
     verbs.add_parser("commit").add_argument("release")
     rollback = verbs.add_parser("rollback")
     rollback.add_argument("--to", default="previous")
     rollback.add_argument("--gate", choices=["idle", "moving"], default="idle")
+    rollback.add_argument("--now", action="store_true")
     verbs.add_parser("hold").add_argument("--reason", default="")
     verbs.add_parser("status")
     return parser

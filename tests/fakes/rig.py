@@ -187,6 +187,14 @@ class Rig:
         check(document, "agent", "reply")
         return Answer(code, document, err.getvalue())
 
+    def call(self, *arguments: str) -> Answer:
+        """The same in a process of its own, for tests that do something else meanwhile."""
+        argv = [sys.executable, "-m", "stack.agent", "--root", str(self.root), "--json", *arguments]
+        done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, timeout=120)
+        document = json.loads(done.stdout)
+        check(document, "agent", "reply")
+        return Answer(done.returncode, document, done.stderr)
+
     def status(self) -> dict[str, Any]:
         return self.run("status").result
 

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from model_registry.core.layout import Layout
@@ -57,12 +58,9 @@ class FakeSupervisor:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as stream:
+            with suppress(ConnectionError), connection, connection.makefile("rb") as stream:
                 for line in stream:
-                    try:
-                        connection.sendall(json.dumps(self._reply(json.loads(line))).encode() + b"\n")
-                    except BrokenPipeError:
-                        break
+                    connection.sendall(json.dumps(self._reply(json.loads(line))).encode() + b"\n")
 
     def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:

@@ -29,13 +29,14 @@ def argv(parameters: dict[str, Any], dry_run: bool = False) -> list[str]:
     """The agent's verb and options for the wanted state, as a list of arguments."""
     p = parameters
     flags = [flag for flag, wanted in (("--dry-run", dry_run), ("--retry", p["retry"])) if wanted]
+    now = ["--now"] if p["now"] else []
     origin = options(("--source", p["source"]), ("--repository", p["repository"]))
     waits = options(("--commit", p["commit"]), ("--deadline", p["deadline_s"]), ("--probation", p["probation_s"]))
     verbs: dict[str, list[str]] = {
         "staged": ["stage", p["release"], *origin, *flags],
-        "switched": ["switch", p["release"], *waits, "--gate", p["gate"]],
+        "switched": ["switch", p["release"], *waits, "--gate", p["gate"], *now],
         "committed": ["commit", p["release"]],
-        "rolled_back": ["rollback", "--to", p["to"], "--gate", p["gate"]],
+        "rolled_back": ["rollback", "--to", p["to"], "--gate", p["gate"], *now],
         "held": ["hold", "--reason", p["reason"]],
         "status": ["status"],
     }

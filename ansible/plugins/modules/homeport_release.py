@@ -39,6 +39,10 @@ options:
     default: 300
   probation_s: {type: float, description: Seconds of probation. Default is the value in the robot's C(agent.toml).}
   gate: {type: str, choices: [idle, moving], default: idle, description: What the robot has to be before it changes.}
+  now:
+    description: Wait for no maintenance window and ask no hook of the site; zero speed is commanded first.
+    type: bool
+    default: false
   to: {type: str, default: previous, description: "Target of a rollback, V(previous), V(fallback) or a digest."}
   retry: {type: bool, default: false, description: Stage a release that failed on this robot before.}
   reason: {type: str, default: held by the fleet, description: Why the robot is held.}
@@ -97,6 +101,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "deadline_s": {"type": "float", "default": 300},
     "probation_s": {"type": "float"},
     "gate": {"type": "str", "choices": ["idle", "moving"], "default": "idle"},
+    "now": {"type": "bool", "default": False},
     "to": {"type": "str", "default": "previous"},
     "retry": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": "held by the fleet"},

@@ -27,6 +27,9 @@ def main() -> None:
     target = Path(run) / f"slot-{arguments.slot}" / "status.json"
     release = (arguments.root / "slots" / arguments.slot).readlink().name
     folder = arguments.root / "releases" / release
+    if behaviour.get("alone") and lives(Path(run) / f"slot-{'b' if arguments.slot == 'a' else 'a'}.process.json"):
+        print("error: the other slot still has its memory", file=sys.stderr, flush=True)
+        sys.exit(1)
     print(f"policy of {release[:12]} starts in slot {arguments.slot}", flush=True)
     for number in range(behaviour.get("chatter", 0)):
         print(f"chatter {number}", flush=True)
@@ -40,6 +43,15 @@ def main() -> None:
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(status(arguments.slot, folder, lived, behaviour)))
         temporary.replace(target)
+
+
+def lives(note: Path) -> bool:
+    """Whether the process that the agent has noted for a slot runs."""
+    try:
+        stat = Path(f"/proc/{json.loads(note.read_text())['pid']}/stat").read_text()
+    except (OSError, ValueError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
@@ -86,7 +98,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "clamped": 0,
         "void_reason": None,
         "sources": {"camera": source, "scan": source, "command": source},
-        "memory_bytes": 1 << 20,
+        "memory_bytes": behaviour.get("memory_bytes", 1 << 20),
         "machine": {"temperature_c": 50.0, "throttled": 0.0, "pressure_percent": None},
         "monotonic_ns": time.monotonic_ns(),
     }
