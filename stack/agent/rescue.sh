@@ -90,10 +90,10 @@ else
     systemctl stop homeport-slot@b.service || :
     rm -f "$run/agent.sock"
     systemctl kill --signal=KILL homeport-agent.service 2>/dev/null || :
-    systemctl start homeport-agent.service || :
+    systemctl --no-block start homeport-agent.service || :
     if ! wait_for 10 test -S "$run/agent.sock" && [ -e "$agent.good" ]; then
         cp -p "$agent.good" "$agent.rescue" && mv -T "$agent.rescue" "$agent"
-        systemctl restart homeport-agent.service || :
+        systemctl --no-block restart homeport-agent.service || :
         wait_for 10 test -S "$run/agent.sock" || :
     fi
     if [ ! -S "$run/agent.sock" ]; then # a supervisor that starts takes what `current` names

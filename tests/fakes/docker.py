@@ -142,28 +142,37 @@ def docker(words: list[str]) -> None:
 
 def systemctl(words: list[str]) -> None:
     """Units of slots, and that of the agent, which systemd starts again when it was killed."""
+    words = [word for word in words if word != "--no-block"]
     name = words[-1].partition(".")[0]
     slot = name.partition("@")[2]
     unit = HERE / f"unit-{slot or name}"
     running = unit.exists() and lives(unit.read_text())
     if words[0] == "kill" and not running:
         end(1, "", "Failed to kill unit: it is not active")
-    if name == "homeport-supervisor" or (words[0] == "start" and running):
+    if name == "homeport-supervisor" or words[0] == "cat" or (words[0] == "start" and running):
         return
-    elif words[0] in ("start", "restart"):
+    if words[0] == "restart" and running:
+        stop(unit)
+    if words[0] in ("start", "restart"):
         with (HERE / f"log-{slot or name}").open("ab") as log:
             verb = ["run-slot", slot] if slot else ["serve"]
             argv = [*json.loads((HERE / "agent.json").read_text()), *verb]
             null = subprocess.DEVNULL
             process = subprocess.Popen(argv, stdin=null, stdout=log, stderr=log, start_new_session=True)
         unit.write_text(str(process.pid))
+    elif words[0] == "show" and "MainPID" in words:
+        end(0, unit.read_text() if running else "0")
     elif words[0] == "show":
         end(0, "active" if running else "failed")
     elif running:
-        os.kill(int(unit.read_text()), signal.SIGKILL if words[0] == "kill" else signal.SIGTERM)
-        deadline = time.monotonic() + 5.0
-        while lives(unit.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        stop(unit, signal.SIGKILL if words[0] == "kill" else signal.SIGTERM)
+
+
+def stop(unit: Path, number: int = signal.SIGTERM) -> None:
+    os.kill(int(unit.read_text()), number)
+    deadline = time.monotonic() + 5.0
+    while lives(unit.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def main() -> None:

@@ -19,10 +19,12 @@ from ansible.template import Templar, trust_as_template
 from model_registry.core.robot import Footprint, Robot
 from model_registry.core.toml import read_toml
 from stack.agent.config import Config, GateSettings
+from stack.agent.hook import Hook
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/device"
 IMAGE = f"registry.bench:5000/homeport/stack@sha256:{'ab' * 32}"
-UNITS = ("homeport-supervisor", "homeport-agent", "homeport-monitor", "homeport-slot@")
+UNITS = ("homeport-supervisor", "homeport-agent", "homeport-monitor", "homeport-slot@", "homeport-recovery")
+WINDOW = {"days": ["mon-fri"], "at": "02:00", "for": "3h", "tz": "Europe/Berlin"}
 HOST: dict[str, Any] = {
     "python": "3.10",
     "openssl": True,
@@ -37,6 +39,7 @@ HOST: dict[str, Any] = {
     "l4t": "",
     "realtime": True,
     "image": False,
+    "deployment": None,
     "fingerprints": [],
 }
 
@@ -79,6 +82,8 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
             homeport_gpu="cdi",
             homeport_slot_environment={"OMP_NUM_THREADS": 1},
             homeport_gate_settings=gate,
+            homeport_hook={"command": ["/opt/site/may-change", "--docked"], "timeout_s": 5, "user": "site"},
+            homeport_windows=[WINDOW, {**WINDOW, "tz": "UTC"}],
             homeport_device_path=["/opt/site"],
         )
     )
@@ -87,7 +92,12 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
 
     others = {"docker": {"device_python", "device_path"}, "process": {"device_image", "gpu"}}[runtime]
     written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
-    assert written - set(gate) - {"OMP_NUM_THREADS"} == {field.name for field in fields(Config)} - others
+    inner = {"OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW}
+    assert written - set(gate) - inner == {field.name for field in fields(Config)} - others
+    assert config.hook == Hook(("/opt/site/may-change", "--docked"), 5.0, "site")
+    assert [(window.tz, sorted(window.days)) for window in config.windows] == [
+        (tz, [0, 1, 2, 3, 4]) for tz in ("Europe/Berlin", "UTC")
+    ]
     assert config.environment == {"OMP_NUM_THREADS": "1"} and config.gate == GateSettings(**gate)
     assert (config.device_image, config.gpu) == ((IMAGE, "cdi") if runtime == "docker" else (None, "none"))
 
@@ -148,6 +158,72 @@ def test_every_start_clears_what_a_crash_left_and_every_stop_takes_two_seconds()
         assert (f"ExecStop=/usr/bin/docker stop -t 2 {container}\n" in unit(name)) is expected
 
 
+def test_the_agent_tells_systemd_that_it_lives_and_is_ended_in_bounded_time() -> None:
+    lines = unit("homeport-agent").splitlines()
+
+    for line in ("Type=notify", "NotifyAccess=main", "WatchdogSec=120", "TimeoutStartSec=120", "TimeoutStopSec=20"):
+        assert line in lines
+    assert "network" not in unit("homeport-agent"), "a robot without a network recovers as well"
+    assert "ProtectClock=yes" not in lines, "it forbids to read whether the clock is kept right"
+    assert "CapabilityBoundingSet=~CAP_SYS_TIME CAP_WAKE_ALARM" in lines and "NoNewPrivileges=yes" in lines
+
+
+def test_recovery_comes_before_the_stack_and_nothing_waits_for_it_in_vain() -> None:
+    text = unit("homeport-recovery")
+    before = next(line for line in text.splitlines() if line.startswith("Before=")).removeprefix("Before=").split()
+
+    agent = "homeport-agent.service"
+    assert before == ["homeport-supervisor.service", "homeport-slot@a.service", "homeport-slot@b.service", agent]
+    assert "docker" not in text.split("[Unit]")[1] and "network" not in text.split("[Unit]")[1]
+    assert "TimeoutStartSec=20" in text and "RemainAfterExit=yes" in text and "Restart=" not in text
+    starts = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    assert starts == [
+        "ExecStart=-/usr/local/bin/homeport-agent-update --settle",
+        "ExecStart=/usr/local/bin/homeport-agent recover",
+    ]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_no_unit_reboots_the_robot_or_gives_up(name: str) -> None:
+    text = unit(name)
+
+    assert not re.search("StartLimitAction|FailureAction|SuccessAction|RebootArgument|reboot", text)
+    assert ("StartLimitIntervalSec=0" in text) is ("Restart=always" in text)
+
+
+def test_a_new_agent_is_put_beside_the_old_one_and_tried_before_anything_else_changes() -> None:
+    tasks = {name: yaml.safe_load((ROLE / "tasks" / f"{name}.yml").read_text()) for name in ("main", "agent", "units")}
+    put, _, tried = tasks["agent"]
+    order = [next(iter(task.values())) if "name" not in task else task["name"] for task in tasks["main"]]
+
+    for runtime, suffix in (("docker", ".candidate"), ("process", "")):
+        path = templar(homeport_runtime=runtime).template(trust_as_template(put["ansible.builtin.copy"]["dest"]))
+        assert path == f"/usr/local/bin/homeport-agent{suffix}"
+    assert "notify" not in put and "device_runtime == 'docker'" in tried["when"]
+    argv = templar().template(trust_as_template(tried["ansible.builtin.command"]["argv"][0]))
+    assert argv == "/usr/local/bin/homeport-agent-update"
+    assert order.index("Install the agent") < order.index("Configure robot, agent and DDS")
+    assert (ROLE / "files/homeport-agent-update").read_bytes() == (
+        ROLE.parents[2] / "stack/agent/update.sh"
+    ).read_bytes()
+
+
+def test_supervisor_and_monitor_change_under_hold_only() -> None:
+    docker = yaml.safe_load((ROLE / "tasks/docker.yml").read_text())
+    units = yaml.safe_load((ROLE / "tasks/units.yml").read_text())
+    held = docker[-1]
+    restarted = next(task for task in units if "restarted" in str(task.get("ansible.builtin.systemd_service")))
+
+    assert held["when"][0] == "device_stale" and "rescue" in held
+    assert [next(iter(task.values())) for task in held["block"]] == ["Command zero speed", "See the robot stand"]
+    state = restarted["ansible.builtin.systemd_service"]["state"]
+    for fingerprint, expected in (("other", "restarted"), ("f" * 64, "started")):
+        host = HOST | {"fingerprints": [fingerprint]}
+        found = templar(device_host=host, item="homeport-monitor").template(trust_as_template(state))
+        assert found == expected
+    assert templar(device_host=HOST, item="homeport-agent").template(trust_as_template(state)) == "started"
+
+
 def test_real_time_is_asked_for_where_the_host_can_grant_it() -> None:
     assert "--ulimit rtprio=50" in unit("homeport-supervisor")
     assert "rtprio" not in unit("homeport-supervisor", device_host=HOST | {"realtime": False})
@@ -191,6 +267,7 @@ def test_a_good_host_has_no_problems() -> None:
         ({}, {"rmem_writable": False}, "net.core.rmem_max is 212992 and cannot be set here"),
         ({}, {"rmem_writable": False, "rmem_max": None}, "not to be seen"),
         ({"homeport_l4t": "36.4.3"}, {"l4t": "36.5.0"}, "this is L4T 36.5.0"),
+        ({}, {"deployment": "abcdef-12"}, "a release is being changed (abcdef-12)"),
     ],
 )
 def test_a_host_that_would_not_work_is_refused_with_one_reason_and_the_remedy(change, host, message) -> None:

@@ -16,6 +16,7 @@ CAP_SYS_RESOURCE = 24
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 LABEL = "dev.homeport.config"
+AGENT = "/usr/local/bin/homeport-agent"
 
 
 def docker(*arguments: str) -> list[str]:
@@ -41,6 +42,18 @@ def l4t() -> str:
     return ".".join(found.groups()) if found else "unknown"
 
 
+def deployment() -> str | None:
+    """The change of a release that goes on; None where there is none, or no agent that could tell."""
+    try:
+        done = subprocess.run(
+            [AGENT, "--json", "status"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20
+        )
+        found = json.loads(done.stdout)["result"]["deployment"]
+    except (OSError, ValueError, LookupError, TypeError, subprocess.TimeoutExpired):
+        return None
+    return None if found is None else str(found)
+
+
 def capable(number: int) -> bool:
     """Whether root of this host, and so Docker, has a capability: a robot that is itself a container may lack some."""
     status = Path("/proc/self/status").read_text()
@@ -62,6 +75,7 @@ host = {
     "l4t": l4t(),
     "realtime": capable(CAP_SYS_RESOURCE),
     "image": bool(docker("image", "inspect", "--format", "{{.Id}}", *sys.argv[1:])),
+    "deployment": deployment(),
     "fingerprints": docker("ps", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}'),
 }
 sys.stdout.write(json.dumps(host) + "\n")
