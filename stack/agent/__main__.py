@@ -36,6 +36,7 @@ _PLAIN = {
     "unhold": "give back what hold and drain took",
     "arm": "let the robot move",
     "reset": "clear latched reasons",
+    "recover": "end what a power cut has left open, before anything starts (for its systemd unit only)",
 }
 """Verbs without options."""
 
@@ -56,41 +57,32 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=version())
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
 
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=text, description=text, parents=[shared])
+    def verb(name: str, text: str, *more: _Parser) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text, parents=[shared, *more])
 
-    release: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
-    gate: dict[str, Any] = {"choices": GATES, "default": "idle"}
-    now: dict[str, Any] = {
-        "action": "store_true",
-        "help": "wait for no window and no hook; zero speed is commanded first",
-    }
+    release, robot = _Parser(add_help=False), _Parser(add_help=False)
+    release.add_argument("release", type=lambda text: str(Digest.parse(text, "release")), help="sha256:<64 hex>")
+    robot.add_argument("--gate", choices=GATES, default="idle")
+    robot.add_argument("--now", action="store_true", help="ask neither window nor hook; zero speed comes first")
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     for name, text in _PLAIN.items():
         verb(name, text)
-    stage = verb("stage", "fetch, verify, build and prove a release beside what drives")
-    stage.add_argument("release", **release)
+    stage = verb("stage", "fetch, verify, build and prove a release beside what drives", release)
     stage.add_argument("--source", help="where from, such as oci:/srv/registry")
     stage.add_argument("--repository", help="such as releases/pilot")
     stage.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     stage.add_argument("--retry", action="store_true", help="take a release out of quarantine")
-    switch = verb("switch", "let a staged release drive, on probation, then commit it")
-    switch.add_argument("release", **release)
+    switch = verb("switch", "let a staged release drive, on probation, then commit it", release, robot)
     switch.add_argument("--commit", choices=("auto", "wait"), default="auto")
     switch.add_argument("--deadline", dest="deadline_s", default=120.0, help="wait for robot and commit", **seconds)
     switch.add_argument("--probation", dest="probation_s", help="seconds it drives before the commit", **seconds)
-    switch.add_argument("--gate", **gate)
-    switch.add_argument("--now", **now)
-    verb("commit", "make the release on probation permanent").add_argument("release", **release)
-    rollback = verb("rollback", "bring back a release that this robot committed before")
+    verb("commit", "make the release on probation permanent", release)
+    rollback = verb("rollback", "bring back a release that this robot committed before", robot)
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
-    rollback.add_argument("--gate", **gate)
-    rollback.add_argument("--now", **now)
     for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
         verb(name, text).add_argument("--reason", default="asked by an operator")
     doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
     doctor.add_argument("--only", nargs="+", choices=CHECKS, default=CHECKS, help="these lines of it", metavar="LINE")
-    verb("recover", "end what a power cut has left open, before anything starts (for its systemd unit only)")
     run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
     run.add_argument("slot", choices=SLOTS)
     return top

@@ -59,6 +59,29 @@ def test_hold_arm_and_reset_reach_the_supervisor(rig: Rig) -> None:
         check(request, "operator" if request["verb"] in ("arm", "reset") else "control", "request")
 
 
+def test_recovery_before_the_stack_ends_what_a_power_cut_left_open_and_never_beside_an_agent(rig: Rig) -> None:
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    rig.deploy(one)
+    rig.deploy(two, "--commit", "wait", "--deadline", "60")
+    argv = ["--root", str(rig.root), "recover"]
+    assert main(argv) == 6
+    rig.stop_agent(kill=True)
+
+    assert main(argv) == 0
+
+    last = rig.journal()[-1]
+    assert (last["stage"], last["detail"]["recovered"], last["detail"]["failure"]["release"]) == ("FAILED", True, two)
+    count = len(rig.journal())
+    assert main(argv) == 0 and len(rig.journal()) == count
+
+
+def test_the_doctor_looks_at_the_lines_that_are_asked_for(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(rig.root), "--json", "doctor", "--only", "settings", "keys"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    check(document, "agent", "reply")
+    assert [line["check"] for line in document["result"]["checks"]] == ["settings", "keys"]
+
+
 @pytest.mark.parametrize(
     "line", [b"x" * 70_000 + b"\n", b"nonsense\n", b"[]\n", b'{"v":2,"verb":"status"}\n', b'{"v":1,"verb":"fly"}\n']
 )
