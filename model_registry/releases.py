@@ -154,6 +154,14 @@ def image_bytes(source: Source, folder: Path, row_arch: str) -> int:
     return find_image(source, image.repository, str(image.digest), row_arch.rpartition("/")[2]).compressed_bytes
 
 
+def model_bytes(source: Source, folder: Path) -> int:
+    """The bytes of a pulled release's model, which is pulled next."""
+    release = Release.parse((folder / DOCUMENT_NAME).read_bytes())
+    what = f"{release.model_repository}@{release.model}"
+    manifest = Manifest.parse(source.manifest(release.model_repository, release.model), what)
+    return sum(layer.size for layer in manifest.layers)
+
+
 def is_there(folder: Path, digest: Digest, row_arch: str, keys: Path | None) -> bool:
     """Whether an earlier pull already brought everything, whole and signed."""
     try:

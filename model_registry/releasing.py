@@ -36,6 +36,7 @@ from model_registry.sources import Source, file_pieces, has_version, resolve
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+_SECTIONS = ("engine", "config", "compatibility", "state")
 _ZIP_MAGIC = b"PK\x03\x04"
 Wheels = list[tuple[Descriptor, Path]]
 
@@ -66,7 +67,7 @@ class DraftImage:
 
 @dataclass(frozen=True)
 class Draft:
-    """A parsed release.toml. `sections` are copied into the document as they stand: engine, config, compatibility."""
+    """A parsed release.toml. `sections` are copied into the document as they stand: engine, config, compatibility, and state where there is one."""
 
     name: str
     version: str
@@ -94,7 +95,7 @@ class Draft:
             minimum_counter=reader.integer("minimum_counter"),
             model=Reference.parse(model.text("ref")),
             images=images,
-            sections={key: reader.mapping(key) for key in ("engine", "config", "compatibility")},
+            sections={key: reader.mapping(key) for key in _SECTIONS if key != "state" or reader.has(key)},
         )
         reader.done()
         return draft

@@ -120,14 +120,16 @@ def pull(
     row_arch: Annotated[str, typer.Option("--row-arch", help="Such as process/amd64.")],
     keys: KeysOption = None,
 ) -> None:
-    """Bring a release to this machine (what the agent calls); prints {"release", "bytes_fetched", "image_bytes"} as JSON."""
+    """Bring a release to this machine (what the agent calls); prints {"release", "bytes_fetched", "image_bytes", "model_bytes"} as JSON."""
     wanted = Digest.parse(digest, "release")
     if keys is None:
         say("No --keys given: the digest is checked, the signature is not")
-    fetched = 0
+    fetched = model_bytes = 0
     if not releases.is_there(to, wanted, row_arch, keys):
         with transfer(f"Pulling release {wanted.short}") as progress:
             fetched = releases.pull(open_source(source), repository, wanted, row_arch, to, keys, progress)
+        model_bytes = releases.model_bytes(open_source(source), to)
     wheel = row_arch.startswith(releases.PROCESS)
     size = 0 if wheel else releases.image_bytes(open_source(source), to, row_arch)
-    result({"release": str(wanted), "bytes_fetched": fetched, "image_bytes": size}, True, "")
+    sizes = {"image_bytes": size, "model_bytes": model_bytes}
+    result({"release": str(wanted), "bytes_fetched": fetched, **sizes}, True, "")

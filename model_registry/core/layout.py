@@ -44,6 +44,8 @@ class Layout:
     releases = _Below("root", "releases")
     ingest = _Below("root", "ingest")
     logs = _Below("root", "logs")
+    images = _Below("root", "images")
+    reserve = _Below("root", "reserve")
     robot_toml = _Below("etc", "robot.toml")
     agent_toml = _Below("etc", "agent.toml")
     keys = _Below("etc", "keys")

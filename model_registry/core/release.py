@@ -114,6 +114,21 @@ class Compatibility:
 
 
 @dataclass(frozen=True)
+class State:
+    """What a release leaves on a robot: the schema that it writes, and the oldest one whose releases can still read that. 0: nothing."""
+
+    schema: int = 0
+    readable_from: int = 0
+
+    @classmethod
+    def read(cls, reader: Reader) -> State:
+        state = cls(reader.integer("schema", 1), reader.integer("readable_from"))
+        if state.readable_from > state.schema:
+            raise UsageError(f"{reader.path}.readable_from: expected at most schema, which is {state.schema}")
+        return state
+
+
+@dataclass(frozen=True)
 class Release:
     """A parsed release document; `digest` is the sha256 of the bytes it was parsed from."""
 
@@ -129,6 +144,7 @@ class Release:
     profile: str
     overrides: dict[str, float | str | bool]
     compatibility: Compatibility
+    state: State
 
     @classmethod
     def parse(cls, payload: bytes) -> Release:
@@ -149,6 +165,7 @@ class Release:
             profile=config.text("profile", PROFILES),
             overrides=config.table("overrides", _override),
             compatibility=Compatibility.read(reader.child("compatibility")),
+            state=State.read(reader.child("state")) if reader.has("state") else State(),
         )
         reader.done()
         for key in release.images:

@@ -59,10 +59,15 @@ def test_the_whole_way_from_a_folder_to_a_robot(shell: Shell) -> None:
     assert (code, json.loads(out)["release"]) == (0, digest)
     assert json.loads(out)["bytes_fetched"] > 0
     model = json.loads((shell.folder / "out/release.json").read_text())["model"]
+    announced = json.loads(out)["model_bytes"]
     reference = f"{model['repository']}@{model['digest']}"
     wanted = ("model", "pull", reference, "--source", shell.source, "--to", shell.folder / "models", "--json")
     code, out, _ = shell(*wanted)
     assert (code, json.loads(out)["changed"]) == (0, True)
+    files = [
+        path for path in Path(json.loads(out)["path"]).rglob("*") if path.is_file() and path.name != "manifest.json"
+    ]
+    assert announced == sum(path.stat().st_size for path in files)
     assert shell("model", "verify", json.loads(out)["path"])[0] == 0
     code, out, _ = shell(*wanted)
     assert json.loads(out)["bytes_fetched"] == 0
@@ -73,7 +78,8 @@ def test_what_is_here_already_needs_no_source(shell: Shell) -> None:
     pull_release(shell, digest)
     (shell.folder / "registry").rename(shell.folder / "away")
     code, out, _ = pull_release(shell, digest)
-    assert (code, json.loads(out)) == (0, {"release": digest, "bytes_fetched": 0, "image_bytes": 0})
+    nothing = {"bytes_fetched": 0, "image_bytes": 0, "model_bytes": 0}
+    assert (code, json.loads(out)) == (0, {"release": digest, **nothing})
 
 
 def test_lists_show_what_is_there(shell: Shell) -> None:

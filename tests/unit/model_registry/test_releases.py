@@ -74,6 +74,29 @@ def test_the_document_keeps_to_its_schema(world: World) -> None:
     check(json.loads(world.read("pilot:1.0.0").payload), "release")
 
 
+def with_state(world: World, lines: str) -> Release:
+    path = make_recipe(world.folder / "recipe")
+    path.write_text(f"{path.read_text()}[state]\n{lines}\n")
+    return releasing.create(Draft.load(path), world.source, keys.load(world.key))
+
+
+def test_what_a_release_leaves_and_who_can_read_that_is_in_its_document(world: World) -> None:
+    release = with_state(world, "schema = 3\nreadable_from = 2")
+    assert (release.state.schema, release.state.readable_from) == (3, 2)
+    check(json.loads(world.read("pilot:1.0.0").payload), "release")
+
+
+def test_a_release_that_leaves_nothing_says_nothing_of_it(world: World) -> None:
+    assert world.create().state.schema == 0
+    assert "state" not in json.loads(world.read("pilot:1.0.0").payload)
+
+
+@pytest.mark.parametrize("lines", ["schema = 2\nreadable_from = 3", "schema = 0\nreadable_from = 0", "schema = 1"])
+def test_state_that_its_own_release_could_not_read_is_refused(lines: str, world: World) -> None:
+    with pytest.raises(UsageError, match=r"release\.state"):
+        with_state(world, lines)
+
+
 def test_a_release_is_found_by_version_and_by_its_own_digest(world: World) -> None:
     release = world.create()
     by_version = world.read("pilot:1.0.0", world.keys)

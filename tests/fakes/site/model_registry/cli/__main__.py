@@ -36,7 +36,10 @@ def main() -> int:
         shutil.copytree(origin, target)
         fetched = sum(path.stat().st_size for path in target.iterdir())
     print("Pulling.", file=sys.stderr)
-    print(json.dumps({"release": arguments.what, "bytes_fetched": fetched, "image_bytes": 0}))
+    sizes = json.loads((source / "sizes.json").read_text()) if (source / "sizes.json").exists() else {}
+    print(
+        json.dumps({"release": arguments.what, "bytes_fetched": fetched, "image_bytes": 0, "model_bytes": 0, **sizes})
+    )
     return 0
 
 
