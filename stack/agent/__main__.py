@@ -61,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, parents=[shared, *more])
 
     release, robot = _Parser(add_help=False), _Parser(add_help=False)
-    release.add_argument("release", type=lambda text: str(Digest.parse(text, "release")), help="sha256:<64 hex>")
+    digest: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
+    release.add_argument("release", **digest)
     robot.add_argument("--gate", choices=GATES, default="idle")
     robot.add_argument("--now", action="store_true", help="ask neither window nor hook; zero speed comes first")
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
@@ -79,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     verb("commit", "make the release on probation permanent", release)
     rollback = verb("rollback", "bring back a release that this robot committed before", robot)
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
+    verb("pin", "make a committed release the fallback").add_argument("release", nargs="?", **digest)
+    prune = verb("prune", "remove what neither current, previous, fallback nor a slot needs")
+    prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
     for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
         verb(name, text).add_argument("--reason", default="asked by an operator")
     doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
@@ -91,7 +95,9 @@ def parser() -> argparse.ArgumentParser:
 def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float]:
     """The request line of a verb, whose fields are its options, and how long its answer may take (s)."""
     fields = {key: value for key, value in vars(arguments).items() if key not in ("verb", "root", "json")}
-    timeout_s = {"stage": _STAGE_S, "commit": _CHANGE_S, "rollback": _CHANGE_S}.get(arguments.verb, _QUICK_S)
+    timeout_s = {"stage": _STAGE_S, "commit": _CHANGE_S, "rollback": _CHANGE_S, "prune": _CHANGE_S}.get(
+        arguments.verb, _QUICK_S
+    )
     if arguments.verb == "stage":
         fields["repository"] = arguments.repository or Config.load(layout.agent_toml).repository
     if arguments.verb == "switch":
@@ -108,9 +114,14 @@ def summary(result: Mapping[str, Any]) -> str:
         steps = ", ".join(plan["steps"]) or "nothing to do"
         window = f"; {window_line(plan['window'])}" if plan["window"] else ""
         return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}{window}"
+    if result["verb"] == "prune" and result["removed"]:
+        lines = [f"{each['kind']} {each['name']}  {each['bytes']} bytes" for each in result["removed"]]
+        return "\n".join(
+            [*lines, f"{result['bytes_freed']} bytes {'freed' if result['changed'] else 'would be freed'}"]
+        )
     if not result["changed"]:
         return f"{what}: nothing to change"
-    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset"):
+    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin"):
         return f"{what}: done"
     fetched, built = result["bytes_fetched"], result["engines_built"]
     return f"{what}: {result['stage']} after {result['seconds']} s, {fetched} bytes fetched, {built} engines built"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -50,6 +50,27 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
         last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
         raise HomeportError(f"{what}: {last}")
     return done.stdout
+
+
+def pieces(*argv: str) -> Iterator[bytes]:
+    """stdout of a program in pieces of 1 MiB. Raises HomeportError with its last words when it does not end well; it is ended when nobody reads on."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        assert process.stdout is not None
+        try:
+            while piece := process.stdout.read(1 << 20):
+                yield piece
+            code = process.wait(60.0)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        errors.seek(0)
+        if code != 0:
+            last = (errors.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace").strip().splitlines() or [f"exit {code}"])[
+                -1
+            ]
+            raise HomeportError(f"{' '.join(argv[:2])}: {last}")
 
 
 def run(command: Command, on_line: Callable[[str], None]) -> Outcome:

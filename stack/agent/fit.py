@@ -56,7 +56,20 @@ def check_here(host: Host, release: Release) -> None:
         raise RefusedError(
             f"{name}: its counter {release.counter} is below this robot's floor of {least}; create a newer release"
         )
+    if release.state.schema < (least := host.store.floor().minimum_state):
+        raise RefusedError(
+            f"{name}: reads state of schema {release.state.schema} at most, and what is on this robot can be read from schema {least} on; take a newer release"
+        )
     host.runtime.check(release)
+
+
+def check_way_back(host: Host, release: Release) -> None:
+    """Whether what drives now could read the state that this release leaves. Raises RefusedError."""
+    current = host.store.find(host.store.current())
+    if current is not None and current.state.schema < (least := release.state.readable_from):
+        raise RefusedError(
+            f"{release.name} {release.version}: its state can be read from schema {least} on, and {current.version} reads {current.state.schema} at most, so there were no way back; deploy a release between the two first"
+        )
 
 
 def switchable(host: Host, digest: Digest) -> Release:
@@ -70,6 +83,7 @@ def switchable(host: Host, digest: Digest) -> Release:
         raise RefusedError(f"{digest}: failed here before ({why}); stage it with --retry to try it again")
     release = verify_folder(host.layout, host.layout.release(digest), digest)
     check_here(host, release)
+    check_way_back(host, release)
     contract = Contract.load(host.layout.release(digest) / "model")
     if not contract.drives_a_base:
         raise IncompatibleError(

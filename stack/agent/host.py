@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_registry.core.errors import LockedError
-from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.config import Config
 from stack.agent.journal import Deployment, Journal
+from stack.agent.room import ReservedFiles
 from stack.agent.runtime import Runtime
 from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.runtime.process import ProcessRuntime
@@ -93,7 +93,7 @@ class Host:
     @classmethod
     def open(cls, layout: Layout) -> Host:
         """Read the settings and the journal. Raises NotFoundError or UsageError when the robot is not set up."""
-        files = Files()
+        files = ReservedFiles(layout.reserve)
         config = Config.load(layout.agent_toml)
         Robot.load(layout.robot_toml)
         docker = config.runtime == "docker"

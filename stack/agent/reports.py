@@ -79,6 +79,15 @@ class Plan:
     """When it could be switched, where this robot has windows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Something that `prune` took off the disk, or would take. `kind`: release, model, engine, image, copy, partial."""
+
+    kind: str
+    name: str
+    bytes: int
+
+
 @dataclass(slots=True)
 class Result:
     """The outcome of a verb, filled in while it runs."""
@@ -96,11 +105,13 @@ class Result:
     failure: Failure | None = None
     cutover: str | None = None
     """How one release took over from the other: two-slot or stop-first."""
+    removed: tuple[Removed, ...] = ()
 
     def document(self) -> dict[str, object]:
         return {
             **asdict(self),
             "schema": 1,
+            "bytes_freed": sum(each.bytes for each in self.removed),
             "release": None if self.release is None else str(self.release),
             "gates": [gate.document() for gate in self.gates],
             "failure": None if self.failure is None else self.failure.document(),

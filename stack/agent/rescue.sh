@@ -4,7 +4,7 @@
 # Exit codes: 0 the release runs, 1 something did not work, 2 usage, 5 refused and nothing was touched. docs/rollback.md says when to use it.
 set -eu
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-root=/var/lib/homeport run=/run/homeport agent=/usr/local/bin/homeport-agent name=previous
+root=/var/lib/homeport etc=/etc/homeport run=/run/homeport agent=/usr/local/bin/homeport-agent name=previous
 other="try the other one of previous and fallback"
 
 end() { # code, sentence
@@ -25,6 +25,16 @@ slots() { # environments of the processes in slots; in containers there is one r
     [ "$kind" = docker ] && in= || in=PYTHONPATH=$root/releases/
     grep -lsF HOMEPORT_SLOT= /proc/[0-9]*/environ | xargs -r grep -lsF "$in"
 }
+images() { docker image ls --all --quiet --no-trunc 2>/dev/null; }
+digest() { # copy: what releases call the image that is in it
+    digest=${1##*/}
+    printf 'sha256:%s' "${digest%.*}"
+}
+named() { grep -qsF "$(digest "$1")" "$release/release.json" "$etc/agent.toml"; }
+whole() { # copy: Docker has not its image under our name, and its bytes are those that the file beside it tells of
+    ! docker image inspect "homeport/pin:$(digest "$1" | cut -c 8-)" >/dev/null 2>&1 &&
+        grep -qsF "$(sha256sum <"$1" | cut -c -64)" "${1%.tar}.json"
+}
 # shellcheck disable=SC2329 # called by wait_for
 runs() { slots | xargs -r grep -lsF "HOMEPORT_RELEASE=sha256:$hex" | xargs -r grep -lsF "HOMEPORT_SLOT=$new" | grep -q .; }
 wait_for() { # seconds, test
@@ -41,7 +51,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --root)
             root=$(readlink -f -- "${2:-}") && [ -d "$root" ] || usage "--root: '${2:-}' is no folder"
-            run=/tmp/homeport-$(id -u)-$(printf %s "$root" | sha256sum | cut -c -10) agent=$root/bin/homeport-agent
+            etc=$root/etc run=/tmp/homeport-$(id -u)-$(printf %s "$root" | sha256sum | cut -c -10) agent=$root/bin/homeport-agent
             shift ;;
         previous | fallback) name=$1 ;;
         *) usage "$1 is neither previous nor fallback" ;;
@@ -57,15 +67,23 @@ case $hex in *[!0-9a-f]*) hex= ;; esac
 for part in release.json release.dsse.json model/vla.json engine/ready prove.json; do
     [ -e "$release/$part" ] || refuse "$release: not complete ($part missing), so nothing was touched; $other"
 done
-kind=process
-if [ ! -d "$release/site" ]; then
-    kind=docker image=
-    known=$(docker image ls --all --quiet --no-trunc 2>/dev/null) ||
-        refuse "$release: has no site/, and Docker does not answer; start it (systemctl start docker), then run this again"
+kind=docker image=
+[ ! -d "$release/site" ] || kind=process
+for copy in "$root"/images/*.whl; do # from which the agent unpacks site/ again
+    ! named "$copy" || kind=process
+done
+if [ "$kind" = docker ]; then
+    known=$(images) || refuse "$release: has no site/, and Docker does not answer; start it (systemctl start docker), then run this again"
+    for copy in "$root"/images/*.tar; do # what Docker has lost comes back from its copy, where that is whole
+        if named "$copy" && whole "$copy"; then
+            docker load --quiet --input "$copy" >/dev/null 2>&1 || :
+            known=$(images) || :
+        fi
+    done
     for each in $known; do
         ! grep -qF "$each" "$release/release.json" || image=$each
     done
-    [ -n "$image" ] || refuse "$release: its image is not in Docker's store, so nothing was touched; $other"
+    [ -n "$image" ] || refuse "$release: its image is not in Docker's store and has no copy in $root/images, so nothing was touched; $other"
 fi
 [ -w "$root" ] || refuse "$root: $(id -un) may not change it; run this as root"
 

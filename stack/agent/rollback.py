@@ -38,11 +38,9 @@ def call_off(host: Host) -> Result | None:
 
 def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progress) -> Result:
     """Warm: start the target in the free slot, let it drive, commit. Raises RefusedError before anything stops when it is not complete here."""
-    if target not in host.store.floor().committed:
-        raise RefusedError(f"{target}: never committed on this robot; deploy it instead of rolling back to it")
-    if missing := host.store.missing(target):
-        raise RefusedError(f"{target}: not complete on this robot ({', '.join(missing)} missing); stage it first")
+    _check_target(host, target)
     release = switchable(host, target)
+    host.runtime.ensure(release)
     if runs_current(host, release):
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("rollback", False, target, release.version, "COMMIT")
@@ -59,6 +57,25 @@ def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progre
         change.go_back(failure)
         raise change.failed(failure) from error
     return change.commit()
+
+
+def pin(host: Host, digest: Digest | None) -> Result:
+    """Make a release the fallback. Raises RefusedError when it was never committed here or could not be brought back now."""
+    if digest is None:
+        raise RefusedError("pin: no release was committed on this robot yet; deploy one first")
+    _check_target(host, digest)
+    release = switchable(host, digest)
+    changed = host.store.fallback() != digest
+    if changed:
+        host.store.pin(digest)
+    return Result("pin", changed, digest, release.version)
+
+
+def _check_target(host: Host, target: Digest) -> None:
+    if target not in host.store.floor().committed:
+        raise RefusedError(f"{target}: never committed on this robot; deploy it first")
+    if missing := host.store.missing(target):
+        raise RefusedError(f"{target}: not complete on this robot ({', '.join(missing)} missing); stage it first")
 
 
 def _bring_up(change: Change, permission: Permission) -> None:

@@ -18,6 +18,7 @@ from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.files import umask
 from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
 from model_registry.core.version import version
+from stack.agent.archivist import Archivist
 from stack.agent.host import Claim, Host
 from stack.agent.recovery import Keeper, close_open
 from stack.agent.reports import FailedError
@@ -49,6 +50,7 @@ def serve(host: Host) -> None:
     claim.take(f"pid {os.getpid()}", "serve")
     if (note := close_open(host)) is not None:
         log.warning("%s", note)
+    Archivist(host).start()
     keeper = Keeper(host)
     keeper.keep()
     listener = _listen(host.layout.agent_socket)

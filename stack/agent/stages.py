@@ -24,11 +24,11 @@ from stack.agent.host import Host, Progress
 from stack.agent.journal import Deployment
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
+from stack.agent.room import check_room, size_of
 from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
 from stack.agent.windows import window_document
 
-_FREE_BYTES = 256 << 20
 _DOCKER_FAILED = 125
 """The exit code of `docker run` itself, not of what it ran: no fault of the release."""
 _STEPS = ("FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
@@ -66,7 +66,7 @@ def plan(host: Host, request: StageRequest) -> Result:
 def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
     """Make a release ready to switch. Raises FailedError with the exit code of what stopped it."""
     check_request(host, request)
-    if not host.store.missing(request.release) and not request.retry:
+    if not (request.retry or host.store.missing(request.release)) and host.store.restored(request.release):
         release = verify_folder(host.layout, host.layout.release(request.release), request.release)
         check_here(host, release)
         progress("READY", f"{release.name} {release.version} is ready; nothing to do.")
@@ -84,8 +84,8 @@ class _Staging:
     def __init__(self, host: Host, request: StageRequest, progress: Progress) -> None:
         self._host, self._request = host, request
         self._fetched = host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}"
-        self._home, self._installed = host.layout.release(request.release), host.store.installed(request.release)
-        self._image_bytes = 0
+        self._home, self._installed = host.layout.release(request.release), False
+        self._image_bytes = self._model_bytes = 0
         self._deployment = Deployment(host, request.release, progress)
         self._result = Result("stage", True, request.release, stage="READY")
 
@@ -95,6 +95,7 @@ class _Staging:
             pass
         with step("PREFLIGHT"):
             self._preflight()
+        self._installed = self._host.store.restored(self._request.release)
         with step("FETCH", source=self._request.source) as done:
             done["bytes"] = 0 if self._installed else self._fetch()
         with step("VERIFY") as done:
@@ -103,6 +104,7 @@ class _Staging:
             check_here(self._host, release)
             self._result.version = done["version"] = release.version
         with step("STAGE") as done:
+            self._check_room(release)
             done["bytes"] = self._stage(release)
         self._build(release)
         with step("READY"):
@@ -122,9 +124,7 @@ class _Staging:
         return FailedError(str(error), self._result, error.exit_code if isinstance(error, HomeportError) else 1)
 
     def _preflight(self) -> None:
-        root, free = self._host.layout.root, shutil.disk_usage(self._host.layout.root).free
-        if free < _FREE_BYTES:
-            raise RefusedError(f"{root}: {free >> 20} MiB free, {_FREE_BYTES >> 20} needed; make room")
+        check_room(self._host.layout.root, {})
         check_settled(self._host.layout)
         dsse.trusted_keys(self._host.layout.keys)
         self._host.runtime.preflight()
@@ -144,7 +144,17 @@ class _Staging:
         )
         report = self._pull(host.runtime.device_tool("model_registry.cli", *arguments), "release pull")
         self._image_bytes = report.integer("image_bytes")
+        self._model_bytes = report.integer("model_bytes") if report.has("model_bytes") else 0
         return report.integer("bytes_fetched")
+
+    def _check_room(self, release: Release) -> None:
+        """Whether all that is still to come has room. An engine takes about what its model takes."""
+        layout, store = self._host.layout, self._host.store
+        model = layout.model(release.model)
+        here = size_of(model) if model.exists() else 0
+        engine = 0 if store.engine_key(release.digest) else here or self._model_bytes
+        image = {} if self._installed else self._host.runtime.room(self._image_bytes)
+        check_room(layout.root, {"the model": 0 if here else self._model_bytes, "its engine": engine, **image})
 
     def _stage(self, release: Release) -> int:
         """Lay out code and model; returns the model's bytes that came over the wire."""
@@ -157,6 +167,7 @@ class _Staging:
             sync_tree(self._fetched)
             if self._home.exists():  # only its image had gone
                 shutil.rmtree(self._fetched)
+                self._host.runtime.ensure(release)
             else:
                 files.rename(self._fetched, self._home)
         options = ("--to", str(layout.models), "--robot", str(layout.robot_toml), "--json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from model_registry.core.digest import Digest
@@ -20,15 +20,17 @@ PROVED = "prove.json"
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Releases below `minimum_counter` are never run again; `committed` are those this robot has committed, oldest first."""
+    """Releases below `minimum_counter` are never run again, nor those that read no state of schema `minimum_state`; `committed` are oldest first."""
 
     minimum_counter: int = 0
     committed: tuple[Digest, ...] = ()
+    minimum_state: int = 0
 
     @classmethod
     def parse(cls, data: bytes) -> Floor:
         reader = Reader(parse(data, "floor.json"), "floor.json")
-        floor = cls(reader.integer("minimum_counter"), reader.items("committed", Digest.parse))
+        state = reader.integer("minimum_state") if reader.has("minimum_state") else 0
+        floor = cls(reader.integer("minimum_counter"), reader.items("committed", Digest.parse), state)
         reader.done()
         return floor
 
@@ -75,9 +77,20 @@ class Store:
         return absent if self.installed(digest) else [*absent, "image"]
 
     def installed(self, digest: Digest) -> bool:
-        """Whether document and code of a release are here."""
+        """Whether document and code of a release are here, or a copy of the code."""
         release = self.find(digest)
         return release is not None and self._runtime.installed(release, self.layout.release(digest))
+
+    def restored(self, digest: Digest) -> bool:
+        """The same, after what was lost or damaged came back from its copy."""
+        release = self.find(digest)
+        if release is None:
+            return False
+        try:
+            self._runtime.ensure(release)
+        except HomeportError:
+            return False
+        return True
 
     def staged(self) -> list[Digest]:
         """Releases that are complete on disk."""
@@ -111,18 +124,22 @@ class Store:
         """The one durable change of a deployment."""
         self.files.link(self.layout.current, f"slots/{slot}")
 
+    def pin(self, digest: Digest) -> None:
+        """Make a release the fallback."""
+        self.files.link(self.layout.fallback, f"releases/{digest.hex}")
+
     def settle(self, release: Release, left: Digest | None) -> None:
         """What follows from a COMMIT: previous, fallback and floor. Repeatable."""
         if left is not None and left != release.digest:
             self.files.link(self.layout.previous, f"releases/{left.hex}")
         if not self.layout.fallback.is_symlink():
-            self.files.link(self.layout.fallback, f"releases/{release.digest.hex}")
+            self.pin(release.digest)
         floor = self.floor()
         committed = floor.committed if release.digest in floor.committed else (*floor.committed, release.digest)
-        minimum = max(floor.minimum_counter, release.minimum_counter)
-        if (after := Floor(minimum, committed)) != floor:
-            fields = {"minimum_counter": minimum, "committed": [str(digest) for digest in after.committed]}
-            self.files.write(self.layout.floor, dump(fields))
+        counter = max(floor.minimum_counter, release.minimum_counter)
+        state = max(floor.minimum_state, release.state.readable_from)
+        if (after := Floor(counter, committed, state)) != floor:
+            self.files.write(self.layout.floor, dump({**asdict(after), "committed": [str(each) for each in committed]}))
 
     def floor(self) -> Floor:
         return Floor.parse(self.layout.floor.read_bytes()) if self.layout.floor.exists() else Floor()

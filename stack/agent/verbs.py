@@ -9,9 +9,10 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
 from stack.agent.host import Host, Progress
+from stack.agent.prune import prune
 from stack.agent.reports import FailedError, Result, fill
 from stack.agent.robot_gate import GATES, come_to_rest
-from stack.agent.rollback import call_off, roll_back
+from stack.agent.rollback import call_off, pin, roll_back
 from stack.agent.stages import StageRequest, plan, stage
 from stack.agent.status import status_document
 from stack.agent.store import resolve
@@ -101,6 +102,20 @@ def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Res
         return roll_back(host, resolve(host.store, to), gate, now, progress)
 
 
+def _pin(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
+    digest = reader.digest("release") if reader.has("release") else host.store.current()
+    reader.done()
+    with host.claimed(owner, "pin"):
+        return pin(host, digest)
+
+
+def _prune(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
+    dry_run = reader.boolean("dry_run")
+    reader.done()
+    with host.claimed(owner, "prune"):
+        return prune(host, dry_run)
+
+
 def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     """hold, drain, unhold, arm and reset: not a change of the release, so they are answered while one goes on."""
     verb, supervisor, changed = reader.text("verb"), host.supervisor, True
@@ -123,5 +138,7 @@ VERBS: dict[str, Verb] = {
     "switch": _switch,
     "commit": _commit,
     "rollback": _rollback,
+    "pin": _pin,
+    "prune": _prune,
     **dict.fromkeys(("hold", "drain", "unhold", "arm", "reset"), _ask_supervisor),
 }

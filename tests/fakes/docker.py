@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+OVERLAY = "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/1/merged: no such file or directory"
 SOURCE = "https://registry.test:5000"
 INFO = {
     "ServerVersion": "20.10.24",
@@ -31,7 +33,7 @@ def install(folder: Path) -> Path:
         path.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).read_text().partition("\n")[2])
         path.chmod(0o755)
     (folder / "info.json").write_text(json.dumps(INFO))
-    for name in ("registry", "images", "containers"):
+    for name in ("registry", "images", "containers", "tags", "created", "damaged"):
         (folder / name).mkdir()
     return folder
 
@@ -43,8 +45,9 @@ def calls(folder: Path) -> list[list[str]]:
 
 
 def image(name: str) -> Path | None:
-    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either kind."""
-    digest = name.rpartition("sha256:")[2]
+    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either kind, or is one of `tags/`."""
+    tag = HERE / "tags" / name.replace("/", "+")
+    digest = (tag.read_text() if tag.exists() else name).rpartition("sha256:")[2]
     for path in (HERE / "images").iterdir():
         if digest in (path.name, path.resolve().name):
             return path
@@ -93,8 +96,9 @@ def run(words: list[str]) -> None:
             if not Path(path).exists():
                 end(125, "", f"docker: invalid mount config: bind source path does not exist: {path}")
     found = image(words.pop(0))
-    if found is None:
-        end(125, "", "docker: No such image")
+    if found is None or (HERE / "damaged" / found.name).exists():
+        end(125, "", "docker: No such image" if found is None else OVERLAY)
+    found = HERE / "images" / (HERE / "run_instead").read_text() if (HERE / "run_instead").exists() else found
     environment["PYTHONPATH"] = str(found / "site")
     source = (HERE / "source").read_text() if (HERE / "source").exists() else SOURCE
     words = [word.replace(SOURCE, source) for word in words]
@@ -109,6 +113,9 @@ def run(words: list[str]) -> None:
 
 
 def remove(name: str) -> None:
+    if (HERE / "created" / name).exists():
+        (HERE / "created" / name).unlink()
+        return
     note = HERE / "containers" / name
     if not note.exists():
         end(1, "", f"Error: No such container: {name}")
@@ -118,26 +125,113 @@ def remove(name: str) -> None:
     note.unlink(missing_ok=True)
 
 
-def docker(words: list[str]) -> None:
-    if words[0] == "info":
-        end(0, (HERE / "info.json").read_text())
-    if words[:2] == ["image", "ls"]:
+def save(name: str) -> None:
+    """As engine 20.10 does: a manifest, the configuration by its digest, the layers. What the store has lost is missing."""
+    found = image(name)
+    if found is None:
+        end(1, "", f"Error response from daemon: reference does not exist: {name}")
+    if (HERE / "slow_save").exists():
+        (HERE / "slow_save.seen").touch()
+        while (HERE / "slow_save").exists():
+            time.sleep(0.02)
+    manifest = HERE / f"manifest-{os.getpid()}"
+    manifest.write_text(json.dumps([{"Config": f"{found.name}.json", "RepoTags": [name], "Layers": ["1/layer.tar"]}]))
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+        if not (HERE / "damaged" / found.name).exists():
+            archive.add(found / "layer", "1/layer.tar")
+        archive.add(found / "config.json", f"{found.name}.json")
+        archive.add(manifest, "manifest.json")
+        archive.add(found / "where", "where")
+    manifest.unlink()
+
+
+def load(path: str) -> None:
+    """The image of an archive, with its names; one that is there already is left alone."""
+    with tarfile.open(path) as archive:
+        manifest = json.load(archive.extractfile("manifest.json"))[0]
+        where = archive.extractfile("where").read().decode()
+    identity = "0" * 64 if (HERE / "load_another").exists() else manifest["Config"][:64]
+    target = HERE / "images" / identity
+    if not target.exists():
+        target.symlink_to(where)
+    for name in manifest["RepoTags"]:
+        (HERE / "tags" / name.replace("/", "+")).write_text(f"sha256:{identity}")
+
+
+def untag(name: str) -> None:
+    """`image rm`: of a name, or of an image with all its names."""
+    found, tags = image(name), list((HERE / "tags").iterdir())
+    if found is None:
+        end(1, "", f"Error: No such image: {name}")
+    if not name.startswith("sha256:"):
+        (HERE / "tags" / name.replace("/", "+")).unlink()
+        return
+    if any(path.read_text().startswith(f"sha256:{found.name} ") for path in (HERE / "containers").iterdir()):
+        end(1, "", "Error response from daemon: conflict: image is being used by running container")
+    for path in tags:
+        if path.read_text() == f"sha256:{found.name}":
+            path.unlink()
+    (HERE / "damaged" / found.name).unlink(missing_ok=True)
+    found.unlink()
+
+
+def create(words: list[str]) -> None:
+    found, label = image(words[-1]), words[words.index("--label") + 1]
+    if found is None or (HERE / "damaged" / found.name).exists():
+        end(1, "", "Error: No such image" if found is None else OVERLAY)
+    if (HERE / "full").exists():
+        end(1, "", "Error response from daemon: mkdir /var/lib/docker/overlay2/2: no space left on device")
+    name = f"{os.getpid()}"
+    (HERE / "created" / name).write_text(label)
+    end(0, name)
+
+
+def tag(identity: str, name: str) -> None:
+    (HERE / "tags" / name.replace("/", "+")).write_text(f"sha256:{image(identity).name}")
+
+
+def list_images(words: list[str]) -> None:
+    if "--format" not in words:
         end(0, "\n".join(f"sha256:{path.name}" for path in (HERE / "images").iterdir()))
-    if words[:2] == ["image", "inspect"]:
-        found = image(words[-1])
-        end(0, (found / "image.json").read_text()) if found else end(1, "[]", "Error: No such image")
-    if words[0] == "pull":
-        pull(words[-1])
-    if words[0] == "run":
-        run(words)
-    if words[0] == "rm":
-        remove(words[-1])
-    note = HERE / "containers" / words[-1]
-    if words[:2] == ["container", "inspect"]:
-        end(0, " ".join(note.read_text().split()[:2])) if note.exists() else end(1, "", "Error: No such container")
-    if words[:2] == ["container", "ls"]:
-        name = words[-1].rpartition("/?")[2].rstrip("$")
-        end(0, "c0ffee" if (HERE / "containers" / name).exists() else "")
+    tags = [path for path in (HERE / "tags").iterdir() if path.name.startswith(words[-1].replace("/", "+"))]
+    end(0, "\n".join(f"{path.name.partition(':')[2]} {path.read_text()}" for path in tags))
+
+
+def inspect_image(name: str) -> None:
+    found = image(name)
+    end(0, (found / "image.json").read_text()) if found else end(1, "[]", "Error: No such image")
+
+
+def list_containers(wanted: str) -> None:
+    """By label those that were created, by name those that run."""
+    if wanted.startswith("label="):
+        end(0, "\n".join(path.name for path in (HERE / "created").iterdir() if path.read_text() == wanted[6:]))
+    end(0, "c0ffee" if (HERE / "containers" / wanted.rpartition("/?")[2].rstrip("$")).exists() else "")
+
+
+def inspect_container(name: str) -> None:
+    note = HERE / "containers" / name
+    end(0, " ".join(note.read_text().split()[:2])) if note.exists() else end(1, "", "Error: No such container")
+
+
+def docker(words: list[str]) -> None:
+    last = words[-1]
+    verbs = {
+        "info": lambda: end(0, (HERE / "info.json").read_text()),
+        "image ls": lambda: list_images(words),
+        "image inspect": lambda: inspect_image(last),
+        "image rm": lambda: untag(last),
+        "container ls": lambda: list_containers(last),
+        "container inspect": lambda: inspect_container(last),
+        "container create": lambda: create(words),
+        "tag": lambda: tag(words[1], last),
+        "save": lambda: save(last),
+        "load": lambda: load(last),
+        "pull": lambda: pull(last),
+        "run": lambda: run(words),
+        "rm": lambda: remove(last),
+    }
+    verbs[" ".join(words[: 2 if words[0] in ("image", "container") else 1])]()
 
 
 def systemctl(words: list[str]) -> None:

@@ -120,6 +120,7 @@ class Rig:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.supervisor = FakeSupervisor(self.layout)
         self.agent: subprocess.Popen[bytes] | None = None
+        self.versions: dict[str, str] = {}
         for name in ("releases", "models"):
             (self.source / name).mkdir(parents=True)
         self._write_settings()
@@ -223,6 +224,7 @@ class Rig:
         payload = dump(fields)
         signature = (key or self.key).sign(dsse.pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256()))
         digest = Digest.of(payload)
+        self.versions[str(digest)] = version
         self._put(self.source / "models" / model.hex, files)
         envelope = dsse.envelope(PAYLOAD_TYPE, payload, [(self.key_id, signature)])
         self._put(self.source / "releases" / digest.hex, {"release.dsse.json": envelope, "image.whl": image})
@@ -247,6 +249,29 @@ class Rig:
             if isinstance(gate, dict):
                 check(gate, "gate")
         return records
+
+    def site(self, release: str) -> Path:
+        return self.layout.release(Digest.parse(release)) / "site"
+
+    def copy_of(self, release: str) -> Path:
+        """Where the copy of a staged release's image is, once there is one."""
+        document = json.loads((self.site(release).parent / "release.json").read_bytes())
+        return self.layout.images / f"{document['images'][f'process/{ARCH}']['digest'][7:]}.whl"
+
+    def wait_copied(self, release: str) -> None:
+        self.until(self.copy_of(release).exists, "the image was copied")
+
+    def lose_image(self, release: str) -> None:
+        """What the release runs is gone from where it runs from."""
+        shutil.rmtree(self.site(release))
+
+    def damage_image(self, release: str) -> None:
+        """A part of what the release runs has gone."""
+        (self.site(release) / "stack/policy/__main__.py").write_bytes(b"")
+
+    def cut_off(self) -> None:
+        """From now on no source answers."""
+        self.source.rename(self.source.with_name("unplugged"))
 
     def processes(self) -> dict[str, int | None]:
         """Slot → pid of its live process."""

@@ -232,6 +232,7 @@ SIDES = {
     "agent": ("tests/unit/agent", "tests/unit/ansible"),
     "journal": ("tests/unit/agent", "tests/testbed"),
     "gate": ("tests/unit/engine", "tests/unit/agent"),
+    "archive": ("tests/unit/agent", "tests/unit/agent"),  # the agent, and homeport-rescue
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import write_volatile
@@ -13,7 +15,7 @@ from model_registry.core.layout import Layout
 from model_registry.core.release import Image, Release
 from model_registry.core.robot import Robot
 from stack.agent.journal import boot_id
-from stack.agent.reports import fill
+from stack.agent.reports import Removed, fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,19 @@ class Runtime(Protocol):
         """Raises IncompatibleError when this robot has no place for the release. Stops nothing."""
 
     def installed(self, release: Release, folder: Path) -> bool:
-        """Whether the image of a release is here."""
+        """Whether the image of a release is here, or a copy from which `ensure` brings it back."""
+
+    def ensure(self, release: Release) -> None:
+        """Look whether the image of a release is whole, and bring it back from its copy when it is not. Raises RefusedError when that cannot be."""
+
+    def room(self, compressed_bytes: int) -> dict[str, int]:
+        """What an image of so many compressed bytes will take on the disk of ROOT, by what takes it."""
+
+    def keep(self, release: Release, rest: Callable[[], None]) -> None:
+        """Make the copy of a release's image that is not made yet; `rest` is called between its pieces and may take its time."""
+
+    def prune(self, kept: Collection[Digest], dry_run: bool) -> list[Removed]:
+        """Remove images and copies but `kept`, which are named as releases name them. What is returned was removed, or would be."""
 
     def install(self, release: Release, fetched: Fetched) -> None:
         """Turn what was fetched into something that starts at once."""

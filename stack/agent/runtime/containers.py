@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import IncompatibleError
 from model_registry.core.layout import Layout
@@ -18,6 +19,8 @@ from stack.agent.runtime import Identity, proc_stat
 
 USER = 10001
 TOOL = "homeport-tool"
+PINS = "homeport/pin"
+PIN_LABEL = "dev.homeport.pin"
 _ENGINE = (20, 10)
 _CDI_ENGINE = (25, 0)
 _HARDENED = (
@@ -82,6 +85,11 @@ def _trust(layout: Layout) -> tuple[dict[str, str], tuple[Path, ...]]:
 def _environment(config: Config, release: Release) -> dict[str, str]:
     fixed = {"HOMEPORT_RELEASE": str(release.digest), "ROS_DOMAIN_ID": str(config.domain_id)}
     return {**fixed, **config.environment}
+
+
+def pin(image: Digest) -> str:
+    """Our own name of an image, by what releases call it: `docker image prune` takes none that has a name, and an archive brings the name back."""
+    return f"{PINS}:{image.hex}"
 
 
 def container(slot: str) -> str:

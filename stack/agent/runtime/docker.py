@@ -6,21 +6,26 @@ Everything is started by image ID with `--pull never`; nothing in a container ca
 from __future__ import annotations
 
 import os
-import shutil
 import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
+from stack.agent.archives import Archives
 from stack.agent.child import ask
 from stack.agent.config import Config
+from stack.agent.reports import Removed
+from stack.agent.room import check_room
 from stack.agent.runtime import Command, Fetched, Identity, containers, image_of, recall, remember
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
+from stack.agent.runtime.images import Images
 
 _START_S = 30.0
 _STOP_S = 15.0
@@ -44,12 +49,15 @@ class DockerRuntime:
         self._empty: set[str] = set()
         """Slots that were seen empty; nobody but this agent starts one."""
         self._call = ask
+        self._archives = Archives(layout.images, files)
+        self._images = Images(self._archives, ask)
+        self._device = str(config.device_image)
+        self._device_digest = Digest.parse(self._device.rpartition("@")[2], "device_image")
 
     def preflight(self) -> None:
         self._info()
-        device = str(self._config.device_image)
-        if self._inspect(device) is None:
-            raise IncompatibleError(f"{device}: not on this robot; apply the role `device`")
+        if self._device_found() is None:
+            raise IncompatibleError(f"{self._device}: not on this robot; apply the role `device`")
         for folder in (self._layout.models, self._layout.engines, self._layout.ingest):
             self._give(folder, USER)
 
@@ -62,13 +70,38 @@ class DockerRuntime:
 
     def installed(self, release: Release, folder: Path) -> bool:
         try:
-            return self._image_id(release) is not None
+            kept = self._archives.find(image_of(self._layout, release).digest) is not None
+            return kept or self._image_id(release) is not None
         except HomeportError:
             return False
+
+    def ensure(self, release: Release) -> None:
+        """Also the device's own image, when Docker has lost it: nothing drives without a supervisor."""
+        image = image_of(self._layout, release)
+        self._images.mend(image.digest, (image.config_digest, image.digest), f"release {release.version}: its image")
+        if self._device_found() is None and (copy := self._archives.find(self._device_digest)) is not None:
+            self._images.mend(self._device_digest, (copy.identity,), f"{self._device}: the device's own image")
+
+    def room(self, compressed_bytes: int) -> dict[str, int]:
+        needed = int(_ROOM * compressed_bytes)
+        shared = Path(self._info().text("DockerRootDir")).stat().st_dev == self._layout.root.stat().st_dev
+        return {"a copy of its image": needed, "its image": needed if shared else 0}
+
+    def keep(self, release: Release, rest: Callable[[], None]) -> None:
+        """Also the device's own image."""
+        image = image_of(self._layout, release)
+        self._images.keep(image.digest, (image.config_digest, image.digest), rest)
+        if self._archives.find(self._device_digest) is None and (device := self._device_found()) is not None:
+            self._images.keep(self._device_digest, (device[1].digest("Id"),), rest)
+
+    def prune(self, kept: Collection[Digest], dry_run: bool) -> list[Removed]:
+        return self._images.prune({*kept, self._device_digest}, dry_run)
 
     def install(self, release: Release, fetched: Fetched) -> None:
         """Pull the image and check what came. Raises IntegrityError, IncompatibleError or RefusedError; a slot is never touched."""
         image = image_of(self._layout, release)
+        if (identity := self._image_id(release)) is not None and not self._images.pin(image.digest, identity):
+            self._images.forget(image.digest, identity, "--force")
         if self._image_id(release) is None:
             host = fetched.source.removeprefix("https://").rstrip("/")
             if host == fetched.source:
@@ -76,18 +109,20 @@ class DockerRuntime:
             self._check_room(fetched.image_bytes)
             reference = f"{host}/{image.repository}@{image.digest}"
             self._pull(reference)
-            if self._image_id(release) is None:
-                found = self._inspect(reference)
-                identity = found.text("Id") if found is not None else "unknown"
+            if (identity := self._image_id(release)) is None:
+                found = self._images.inspect(reference)
+                came = found.text("Id") if found is not None else "unknown"
                 raise IntegrityError(
-                    f"{reference}: its image ID is {identity}, the release names {image.config_digest}; create the release again"
+                    f"{reference}: its image ID is {came}, the release names {image.config_digest}; create the release again"
                 )
+            self._images.pin(image.digest, identity)
         self._check_image(release)
         for path in (fetched.folder, *fetched.folder.iterdir()):
             self._give(path, 0)
 
     def device_tool(self, module: str, *arguments: str) -> Command:
-        return self._command(*containers.device_argv(self._layout, str(self._config.device_image)), module, *arguments)
+        name = found[0] if (found := self._device_found()) is not None else self._device
+        return self._command(*containers.device_argv(self._layout, name), module, *arguments)
 
     def tool(self, release: Release, module: str, *arguments: str) -> Command:
         image = self._required(release)
@@ -99,6 +134,7 @@ class DockerRuntime:
 
     def start(self, slot: str, release: Release) -> Identity:
         self.stop(slot)
+        self.ensure(release)
         self._empty.discard(slot)
         image, status = self._required(release), self._layout.slot_status(slot)
         self._files.make_folder(status.parent)
@@ -165,23 +201,19 @@ class DockerRuntime:
         check_engine(info, self._config.gpu)
         return info
 
-    def _image_id(self, release: Release) -> str | None:
-        """The name of the image in Docker's store, which is one digest or the other; None when it is not there."""
+    def _image_id(self, release: Release) -> Digest | None:
         image = image_of(self._layout, release)
-        known = self._call("docker", "image", "ls", "--all", "--quiet", "--no-trunc").split()
-        return next((str(each) for each in (image.config_digest, image.digest) if str(each) in known), None)
+        return self._images.known(image.config_digest, image.digest)
 
     def _required(self, release: Release) -> str:
         if (identity := self._image_id(release)) is None:
             raise RefusedError(f"release {release.version}: its image is not on this robot; stage it again")
-        return identity
+        return str(identity)
 
-    def _inspect(self, name: str) -> Reader | None:
-        try:
-            data = self._call("docker", "image", "inspect", "--format", "{{json .}}", name)
-        except HomeportError:
-            return None
-        return Reader(parse(data.encode(), name), name)
+    def _device_found(self) -> tuple[str, Reader] | None:
+        """The device's image by its reference, or by our name, which is all that it has when it came from an archive; and what Docker says of it."""
+        names = (self._device, containers.pin(self._device_digest))
+        return next(((name, found) for name in names if (found := self._images.inspect(name)) is not None), None)
 
     def _check_image(self, release: Release) -> None:
         robot, name, what = (
@@ -189,7 +221,7 @@ class DockerRuntime:
             self._required(release),
             f"release {release.version}: its image",
         )
-        if (found := self._inspect(name)) is not None:
+        if (found := self._images.inspect(name)) is not None:
             settings = found.child("Config")
             labels = settings.table("Labels", as_text) if settings.has("Labels") else {}
             here = robot.l4t or ("none" if image_l4t(labels) else None)
@@ -200,12 +232,7 @@ class DockerRuntime:
                 )
 
     def _check_room(self, compressed_bytes: int) -> None:
-        root = self._info().text("DockerRootDir")
-        needed, free = int(_ROOM * compressed_bytes), shutil.disk_usage(root).free
-        if free < needed:
-            raise RefusedError(
-                f"{root}: {free >> 20} MiB free, the image needs {needed >> 20}; remove old images there"
-            )
+        check_room(Path(self._info().text("DockerRootDir")), {"the image": int(_ROOM * compressed_bytes)})
 
     def _pull(self, reference: str) -> None:
         try:

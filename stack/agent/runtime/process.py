@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import stat
 import subprocess
 import zipfile
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError
+from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files, sync_tree
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.agent.config import Config
 from stack.agent.journal import boot_id
+from stack.agent.reports import Removed
 from stack.agent.runtime import Command, Fetched, Identity, image_of, recall, remember, start_ticks
 
 _STOP_S = 5.0
@@ -58,6 +62,16 @@ def unpack(wheel: Path, target: Path) -> None:
     sync_tree(target)
 
 
+def same(wheel: Path, site: Path) -> bool:
+    """Whether every file of a wheel is below `site` as it was unpacked; a wheel that cannot be read is another one."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            files = (info for info in archive.infolist() if not info.is_dir())
+            return all((site / info.filename).read_bytes() == archive.read(info) for info in files)
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 class ProcessRuntime:
     """Row `process`: the wheel unpacked in `site/`, over the dependency environment of its lock file."""
 
@@ -85,14 +99,56 @@ class ProcessRuntime:
             )
 
     def installed(self, release: Release, folder: Path) -> bool:
-        return (folder / "site").exists()
+        try:
+            return (folder / "site").exists() or self._kept(release).exists()
+        except HomeportError:  # made for another row
+            return False
 
     def install(self, release: Release, fetched: Fetched) -> None:
-        """Unpack `image.whl` of the folder into `site/` beside it, and drop the wheel. Raises IntegrityError."""
+        """Unpack `image.whl` of the folder into `site/` beside it; the wheel becomes the copy. Raises IntegrityError."""
         wheel = fetched.folder / "image.whl"
         image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
         unpack(wheel, fetched.folder / "site")
-        wheel.unlink()
+        self._files.make_folder(self._layout.images)
+        self._files.rename(wheel, self._kept(release))
+
+    def ensure(self, release: Release) -> None:
+        """Compare `site/` with the wheel, and unpack that again where they differ. Raises RefusedError or IntegrityError."""
+        site, wheel = self._layout.release(release.digest) / "site", self._kept(release)
+        if wheel.exists() and same(wheel, site):
+            return
+        if wheel.exists() and Digest.of_file(wheel).hex != wheel.stem:  # a damaged copy speaks against nothing
+            wheel.unlink()
+        if wheel.exists():
+            self._unpack_again(wheel, site)
+        elif not site.exists():
+            raise RefusedError(f"release {release.version}: its code is not on this robot any more; stage it again")
+
+    def _unpack_again(self, wheel: Path, site: Path) -> None:
+        fresh, damaged = site.with_name(".site.new"), site.with_name(".site.bad")
+        for leftover in (fresh, damaged):
+            shutil.rmtree(leftover, ignore_errors=True)
+        unpack(wheel, fresh)
+        if site.exists():
+            self._files.rename(site, damaged)
+        self._files.rename(fresh, site)
+        shutil.rmtree(damaged, ignore_errors=True)
+
+    def room(self, compressed_bytes: int) -> dict[str, int]:
+        return {}
+
+    def keep(self, release: Release, rest: Callable[[], None]) -> None:
+        """`install` has done it."""
+
+    def prune(self, kept: Collection[Digest], dry_run: bool) -> list[Removed]:
+        gone = [path for path in self._layout.images.glob(f"{'?' * 64}.whl") if Digest(path.stem) not in kept]
+        removed = [Removed("copy", path.name, path.stat().st_size) for path in gone]
+        for path in () if dry_run else gone:
+            path.unlink()
+        return removed
+
+    def _kept(self, release: Release) -> Path:
+        return self._layout.images / f"{image_of(self._layout, release).digest.hex}.whl"
 
     def device_tool(self, module: str, *arguments: str) -> Command:
         environment = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
@@ -121,6 +177,7 @@ class ProcessRuntime:
         return Command((str(self._python(release)), "-m", module, *arguments), environment)
 
     def start(self, slot: str, release: Release) -> Identity:
+        self.ensure(release)
         command = self._command(release, "stack.policy", "--slot", slot, *self._layout.options)
         status = self._layout.slot_status(slot)
         self._files.make_folder(status.parent)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from model_registry.core.digest import Digest
 from model_registry.core.layout import Layout
 from stack.agent.__main__ import main
 from stack.agent.checks import CHECKS
@@ -20,7 +19,7 @@ from stack.agent.doctor import Doubt, Finding, Patient, document, examine
 from stack.agent.journal import boot_id
 from stack.agent.runtime import Identity, remember, start_ticks
 from tests.fakes import docker, nvbootctrl
-from tests.fakes.docker_rig import DockerRig
+from tests.fakes.docker_rig import DockerRig, image_id
 from tests.fakes.rig import TOP, Rig
 from tests.fakes.schemas import check
 
@@ -209,7 +208,7 @@ def test_docker_and_gpu_are_looked_at_where_containers_run(container_rig: Docker
     assert found["docker"].text == "engine 20.10.24, and the device's image is here"
     assert found["gpu"].text == "none, as row cpu needs none"
 
-    (rig.bin / "images" / Digest.of(b"device config").hex).unlink()
+    (rig.bin / "images" / image_id("device").hex).unlink()
     assert "role `device`" in str(one(Patient(rig.layout), "docker").fix)
 
     rig.layout.robot_toml.write_text(rig.layout.robot_toml.read_text().replace('"cpu"', '"x86-cuda"'))

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -229,13 +228,6 @@ def test_a_trial_that_is_under_way_ends_with_the_committed_release(rig: Rig) -> 
     assert rig.status()["running"]["digest"] == one
 
 
-@pytest.fixture
-def docker_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerRig]:
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    with DockerRig(tmp_path) as rig:
-        yield rig
-
-
 def units(rig: DockerRig, since: int) -> list[list[str]]:
     """What systemd was asked after that many calls of any program."""
     return [call[1:] for call in docker.calls(rig.bin)[since:] if call[0] == "systemctl"]
@@ -312,9 +304,12 @@ def test_a_kept_copy_replaces_an_agent_that_does_not_start(docker_rig: DockerRig
 @pytest.mark.parametrize("docker_lives", [True, False], ids=["no-image", "no-docker"])
 def test_without_its_image_a_release_is_refused_and_nothing_stops(docker_rig: DockerRig, docker_lives: bool) -> None:
     rig = docker_rig
-    rig.deploy(rig.publish("1.0.0"))
+    one = rig.publish("1.0.0")
+    rig.deploy(one)
     rig.deploy(rig.publish("1.1.0"))
-    rig.forget_image("1.0.0")
+    rig.wait_copied(one)
+    rig.copy_of(one).unlink()
+    rig.lose_image(one)
     if not docker_lives:
         (rig.bin / "docker").write_text("#!/bin/sh\nexit 1\n")
     since = len(docker.calls(rig.bin))
@@ -325,3 +320,48 @@ def test_without_its_image_a_release_is_refused_and_nothing_stops(docker_rig: Do
         done.returncode == 5 and ("not in Docker's store" if docker_lives else "systemctl start docker") in done.stderr
     )
     assert units(rig, since) == []
+
+
+def test_an_image_that_docker_lost_is_loaded_from_its_copy(docker_rig: DockerRig) -> None:
+    rig = docker_rig
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    rig.deploy(one)
+    rig.deploy(two)
+    rig.wait_copied(one)
+    rig.lose_image(one)
+    hand_to_systemd(rig)
+    try:
+        done = subprocess.run([RESCUE, "--root", rig.root], capture_output=True, text=True, timeout=60)
+
+        assert done.returncode == 0, done.stderr
+        rig.until(lambda: rig.run("status").code == 0, "the earlier release drives")
+        assert rig.status()["running"]["digest"] == one
+    finally:
+        stop_unit(rig)
+
+
+def test_a_copy_that_is_damaged_is_not_loaded(docker_rig: DockerRig) -> None:
+    rig = docker_rig
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    rig.deploy(one)
+    rig.deploy(two)
+    rig.wait_copied(one)
+    rig.lose_image(one)
+    rig.copy_of(one).write_bytes(rig.copy_of(one).read_bytes() + b"x")
+
+    done = subprocess.run([RESCUE, "--root", rig.root], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 5 and "has no copy" in done.stderr
+    assert rig.calls("docker", "load") == []
+
+
+def test_code_that_is_gone_is_unpacked_again_by_the_agent_that_starts_it(rig: Rig) -> None:
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    rig.deploy(one)
+    rig.deploy(two)
+    rig.lose_image(one)
+
+    done = subprocess.run([RESCUE, "--root", rig.root], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    rig.until(lambda: rig.run("status").code == 0, "the earlier release drives")

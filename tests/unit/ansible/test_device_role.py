@@ -136,7 +136,7 @@ def test_a_container_is_confined_and_never_sees_docker(name: str) -> None:
     for flag in ("--read-only", "--rm", "ALL", "no-new-privileges", "never", "host", "10002:10002", "/tmp", "none"):
         assert flag in words, flag
     assert "docker.sock" not in start and "--restart" not in start and "--privileged" not in start
-    assert words[-2:] == [IMAGE, f"stack.{name.removeprefix('homeport-')}"]
+    assert words[-2:] == [f"homeport/pin:{IMAGE[-64:]}", f"stack.{name.removeprefix('homeport-')}"]
     assert "\\" not in start
 
 

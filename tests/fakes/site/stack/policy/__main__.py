@@ -34,6 +34,8 @@ def main() -> None:
     for number in range(behaviour.get("chatter", 0)):
         print(f"chatter {number}", flush=True)
     began = time.monotonic()
+    if Path(behaviour.get("dies_beside", "/nowhere")).exists():
+        sys.exit("error: the camera driver is another one")
     while not stop.wait(0.05) and (lived := time.monotonic() - began) < LIFE_S:
         if lived > behaviour.get("die_after_s", float("inf")):
             print("error: the model exploded", file=sys.stderr, flush=True)

@@ -1,0 +1,79 @@
+"""Make room: take off the disk what no release that this robot may need names any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import IncompatibleError
+from model_registry.core.files import held
+from model_registry.core.layout import SLOTS
+from stack.agent.host import Host
+from stack.agent.reports import Removed, Result
+from stack.agent.room import size_of
+from stack.agent.runtime import image_of
+
+_LOCK_S = 5.0
+
+
+def needed(host: Host) -> set[Digest]:
+    """The releases that stay: current, previous, fallback, and what a slot or a change that is under way names."""
+    store = host.store
+    links = (store.current(), store.previous(), store.fallback(), *(store.slot_release(slot) for slot in SLOTS))
+    changes = {change.release for change in (host.active, host.trial and host.trial.change.deployment) if change}
+    return {*changes, *(digest for digest in links if digest is not None)}
+
+
+def prune(host: Host, dry_run: bool) -> Result:
+    """Remove all other releases, then models, engines, images and copies that only they named, and what interrupted work has left."""
+    kept, layout = needed(host), host.layout
+    removed = []
+    host.store.files.make_folder(layout.engines)
+    with held(layout.engines / ".lock", _LOCK_S, f"{layout.engines}: an engine is being built"):
+        for kind, path in _unneeded(host, kept):
+            removed.append(Removed(kind, path.name, size_of(path)))
+            if not dry_run:
+                _remove(host, path)
+    removed += host.runtime.prune(_images(host, kept), dry_run)
+    return Result("prune", bool(removed) and not dry_run, removed=tuple(removed))
+
+
+def _unneeded(host: Host, kept: set[Digest]) -> Iterator[tuple[str, Path]]:
+    """Every folder that can go. Releases come first, so that none is left that names what is gone."""
+    layout = host.layout
+    names = {digest.hex for digest in kept}
+    folders = [layout.release(digest) for digest in kept]
+    models = {release.model.hex for digest in kept if (release := host.store.find(digest)) is not None}
+    for kind, folder, stay in (
+        ("release", layout.releases, names),
+        ("model", layout.models, models | _linked(folders, "model")),
+        ("engine", layout.engines, _linked(folders, "engine")),
+        ("partial", layout.ingest, set()),
+    ):
+        yield from ((kind, path) for path in sorted(folder.glob("*")) if path.name not in stay | {".lock", ".timing"})
+
+
+def _linked(folders: list[Path], name: str) -> set[str]:
+    return {(folder / name).readlink().name for folder in folders if (folder / name).is_symlink()}
+
+
+def _images(host: Host, kept: set[Digest]) -> set[Digest]:
+    """What the releases that stay run here."""
+    images = set()
+    for release in (host.store.find(digest) for digest in kept):
+        try:
+            if release is not None:
+                images.add(image_of(host.layout, release).digest)
+        except IncompatibleError:  # made for another row: it never ran here
+            continue
+    return images
+
+
+def _remove(host: Host, path: Path) -> None:
+    """In one step out of sight, then piece by piece: a power cut leaves nothing half that looks whole."""
+    doomed = host.layout.ingest / f"pruned-{os.getpid()}-{path.name}"
+    host.store.files.rename(path, doomed)
+    shutil.rmtree(doomed) if doomed.is_dir() and not doomed.is_symlink() else doomed.unlink()

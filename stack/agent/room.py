@@ -1,0 +1,74 @@
+"""Room on the robot's disk: what must stay free, and a file that is given up for the journal when nothing is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from model_registry.core.errors import RefusedError
+from model_registry.core.files import Files
+
+RESERVE_BYTES = 256 << 20
+"""What no release and no copy may take."""
+_LAST_BYTES = 4 << 20
+
+
+def check_room(folder: Path, needed: Mapping[str, int]) -> None:
+    """Whether what is needed fits beside the reserve. Raises RefusedError with the bytes and what makes room."""
+    free, parts = shutil.disk_usage(folder).free, {**needed, "a reserve": RESERVE_BYTES}
+    if free < (total := sum(parts.values())):
+        told = ", ".join(f"{what} {size}" for what, size in parts.items() if size)
+        raise RefusedError(f"{folder}: {free} bytes free, {total} needed ({told}); make room: `homeport-agent prune`")
+
+
+def size_of(path: Path) -> int:
+    """Bytes that a file or folder takes on the disk; what vanishes meanwhile counts nothing."""
+    total = 0
+    for each in (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,):
+        with suppress(OSError):
+            total += each.lstat().st_blocks * 512
+    return total
+
+
+def refill(reserve: Path) -> None:
+    """Take the last bytes, or take them again, while others leave enough for it."""
+    size = reserve.stat().st_size if reserve.exists() else 0
+    if size < _LAST_BYTES and shutil.disk_usage(reserve.parent).free > RESERVE_BYTES:
+        with reserve.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _LAST_BYTES)
+
+
+class ReservedFiles(Files):
+    """Files of the agent. A record or a link that finds the disk full is written into the room of a file that was kept for it."""
+
+    def __init__(self, reserve: Path) -> None:
+        self._reserve = reserve
+
+    def append(self, path: Path, data: bytes) -> None:
+        size = path.stat().st_size if path.exists() else 0
+
+        def whole() -> None:
+            if path.exists():
+                os.truncate(path, size)  # what a full disk took of the first attempt
+            super(ReservedFiles, self).append(path, data)
+
+        self._once_more(whole)
+
+    def write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
+        self._once_more(lambda: super(ReservedFiles, self).write(path, data, mode))
+
+    def link(self, path: Path, target: str) -> None:
+        self._once_more(lambda: super(ReservedFiles, self).link(path, target))
+
+    def _once_more(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not self._reserve.exists():
+                raise
+            self._reserve.unlink()
+            act()

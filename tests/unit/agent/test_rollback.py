@@ -1,0 +1,132 @@
+"""Rollbacks that must not happen, and what is true after one that went wrong: never a success that was none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.docker_rig import DockerRig, image_id
+from tests.fakes.rig import Answer, Rig
+
+
+def two_releases(rig: Rig, **behaviour: object) -> tuple[str, str]:
+    """1.0.0 with this behaviour is previous, 1.1.0 drives."""
+    one, two = rig.publish("1.0.0", behaviour), rig.publish("1.1.0")
+    for release in (one, two):
+        assert rig.deploy(release).code == 0
+    return one, two
+
+
+def still_drives(rig: Rig, release: str, pids: dict[str, int | None], answer: Answer, code: int) -> None:
+    """What was asked for failed with this code, and the release drives on in the process that it had."""
+    assert answer.code == code, answer.document
+    status = rig.status()
+    assert (status["running"]["digest"], status["current"]["digest"]) == (release, release)
+    assert rig.processes() == pids
+
+
+@pytest.mark.parametrize("part", ["model", "engine", "prove.json", "release.dsse.json", "releases"])
+def test_a_target_that_was_broken_before_is_refused_before_anything_stops(rig: Rig, part: str) -> None:
+    one, two = two_releases(rig)
+    folder, pids = rig.site(one).parent, rig.processes()
+    if part == "releases":
+        shutil.rmtree(folder)
+    elif part in ("model", "engine"):
+        shutil.rmtree((folder / part).resolve())
+    else:
+        (folder / part).unlink()
+
+    answer = rig.run("rollback")
+
+    still_drives(rig, two, pids, answer, 5)
+    assert "not complete on this robot" in answer.message
+
+
+def test_a_target_that_does_not_start_any_more_is_told_apart_from_what_drives(rig: Rig, tmp_path: Path) -> None:
+    one, two = two_releases(rig, dies_beside=str(tmp_path / "new-driver"))
+    pids = rig.processes()
+    (tmp_path / "new-driver").touch()
+
+    answer = rig.run("rollback")
+
+    still_drives(rig, two, pids, answer, 1)
+    assert answer.result["failure"]["release"] == one and answer.result["failure"]["metric"] == "process"
+    status = rig.status()
+    assert status["failure"]["release"] == one and status["restore_failure"] is None
+    assert "the camera driver is another one" in " ".join(rig.journal()[-1]["detail"]["log"])
+    (tmp_path / "new-driver").unlink()
+    assert rig.run("rollback").code == 0, "it was no fault of the release, so it may be tried again"
+
+
+def test_a_container_of_another_image_is_never_a_success(docker_rig: DockerRig) -> None:
+    rig = docker_rig
+    _, two = two_releases(rig)
+    pids = rig.processes()
+    (rig.bin / "run_instead").write_text(image_id("1.1.0").hex)
+
+    answer = rig.run("rollback")
+
+    still_drives(rig, two, pids, answer, 1)
+    assert f"runs {image_id('1.1.0')}, expected {image_id('1.0.0')}" in answer.message
+    assert rig.journal()[-1]["stage"] == "FAILED"
+
+
+def test_a_rollback_can_be_rolled_back_any_number_of_times(any_rig: Rig) -> None:
+    rig = any_rig
+    releases = two_releases(rig)
+    rig.cut_off()
+    for wanted in (releases[0], releases[1], releases[0]):
+        assert rig.run("rollback").code == 0
+        status = rig.status()
+        assert status["running"]["digest"] == wanted and status["previous"]["digest"] != wanted
+        assert status["quarantined"] == []
+
+
+def state(schema: int, readable_from: int) -> Any:
+    def change(fields: dict[str, Any]) -> None:
+        fields["state"] = {"schema": schema, "readable_from": readable_from}
+
+    return change
+
+
+def test_a_release_that_cannot_read_what_a_later_one_left_is_refused_with_both_numbers(rig: Rig) -> None:
+    one, two, three = (rig.publish(f"1.{number}.0", change=state(number + 1, max(number, 1))) for number in range(3))
+    for release in (one, two, three):
+        assert rig.deploy(release).code == 0
+    pids = rig.processes()
+
+    answer = rig.run("rollback", "--to", one)
+
+    still_drives(rig, three, pids, answer, 5)
+    assert "schema 1 at most" in answer.message and "schema 2 on" in answer.message
+    assert rig.run("rollback").code == 0 and rig.status()["running"]["digest"] == two
+    assert rig.run("rollback", "--to", one).code == 5, "what 1.2.0 left is still there"
+
+
+def test_a_release_without_a_way_back_is_refused_before_it_leaves_anything(rig: Rig) -> None:
+    rig.deploy(rig.publish("1.0.0"))
+    one_way = rig.publish("1.1.0", change=state(5, 5))
+    assert rig.run("stage", one_way).code == 0
+
+    answer = rig.run("switch", one_way)
+
+    assert answer.code == 5 and "schema 5 on" in answer.message and "no way back" in answer.message
+    between = rig.publish("1.2.0", change=state(5, 0))
+    assert rig.deploy(between).code == 0
+    assert rig.run("switch", one_way).code == 0
+
+
+def test_below_the_floor_of_the_counter_there_is_no_way(rig: Rig) -> None:
+    one = rig.publish("1.0.0")
+    two = rig.publish("1.1.0", change=lambda fields: fields.update(minimum_counter=fields["counter"]))
+    for release in (one, two):
+        assert rig.deploy(release).code == 0
+    pids = rig.processes()
+
+    answer = rig.run("rollback")
+
+    still_drives(rig, two, pids, answer, 5)
+    assert "below this robot's floor" in answer.message
