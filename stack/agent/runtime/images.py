@@ -84,7 +84,7 @@ class Images:
     def _remove(self, containers: list[str]) -> None:
         for each in containers:
             with suppress(HomeportError):
-                self._call("docker", "rm", "--force", each)
+                self._call("docker", "rm", "--force", "--volumes", each)
 
     def keep(self, image: Digest, identities: tuple[Digest | None, ...], rest: Callable[[], None]) -> None:
         """Make the archive of an image that is whole, unless there is one. Raises RefusedError when the disk has no room for it."""
