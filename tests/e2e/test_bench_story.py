@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench import golden_restore
 from tests.fakes.ros import wait_until
 from tests.testbed.bench import containers, publish
 from tests.testbed.bench.fleet import Bench
@@ -115,6 +116,18 @@ def test_a_robot_that_lost_its_power_comes_back_on_its_committed_release(bench: 
 
     wait_until(lambda: (status()["running"] or {}).get("version") == "1.0.0", 60.0, "1.0.0 to run again")
     assert not any(robot.speeds()), "nothing moves before an operator arms it again"
+
+
+def test_a_robot_whose_docker_store_was_wiped_comes_back_from_its_own_copy(bench: Bench) -> None:
+    robot, wanted = bench.robots["alder"], bench.releases["1.0.0"]
+    wait_until(lambda: golden_restore.copied(robot), 120.0, "the copy of the image")
+    bench.registry.stop(timeout=5)
+    try:
+        golden_restore.restore(robot, wanted)
+    finally:
+        bench.registry.start()
+
+    assert {container["Image"] for container in slots(robot)} == {image_id(bench, "1.0.0")}
 
 
 def test_fleet_down_leaves_nothing_behind(bench: Bench) -> None:

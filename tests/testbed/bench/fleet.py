@@ -127,8 +127,10 @@ class Bench:
         done = self.playbook("bootstrap")
         assert done.returncode == 0, f"bootstrap.yml ended with {done.returncode}:\n{done.stdout[-6000:]}{done.stderr}"
         self.say("Giving the robots a simulated body")
-        device_image = inventory.device_image(self.state["digest"])
-        self._each(lambda robot: robot.give_body(device_image, robot.domain))
+        image = (
+            f"homeport/pin:{self.state['digest'].removeprefix('sha256:')}"  # the name that a copy brings back as well
+        )
+        self._each(lambda robot: robot.give_body(image, robot.domain))
         self._each(lambda robot: wait_until(robot.answers, 60.0, f"{robot.name}'s agent and supervisor"))
         self._remember(robots={robot.name: robot.port for robot in self.robots.values()}, registry=self.source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ BODY = """\
 Description=The simulated body of this bench robot
 Wants=docker.service
 After=docker.service
+StartLimitIntervalSec=0
 
 [Service]
 ExecStartPre=-/usr/bin/docker rm --force bench-base
@@ -33,6 +35,16 @@ RestartSec=1
 
 [Install]
 WantedBy=multi-user.target
+"""
+# The units that want Docker would start it again while its store is emptied.
+EMPTY_STORE = """
+systemctl mask --runtime --quiet docker.socket docker.service
+systemctl stop docker.socket docker.service containerd.service
+sed -n 's|^[^ ]* \\(/var/lib/docker/[^ ]*\\) .*|\\1|p' /proc/mounts | xargs -r umount -l
+find /var/lib/docker /var/lib/containerd -mindepth 1 -delete
+test -z "$(ls /var/lib/docker)"
+systemctl unmask --runtime --quiet docker.socket docker.service
+systemctl start docker.service
 """
 
 
@@ -106,6 +118,11 @@ class Robot(Console):
     def inspect(self, name: str) -> dict[str, Any]:
         """What the robot's own engine says of a container, or of an image."""
         return dict(json.loads(self.run("docker", "inspect", name))[0])
+
+    def lose_images(self) -> float:
+        """Empty the store of its Docker, as a power cut can, and start that again; when it was up, monotonic seconds."""
+        self.run("sh", "-ec", EMPTY_STORE)
+        return time.monotonic()
 
     def off(self) -> None:
         self.container.stop(timeout=10)
