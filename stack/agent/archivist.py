@@ -31,7 +31,8 @@ class Archivist:
         threading.Thread(target=self._run, name="archivist", daemon=True).start()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
         pause_s = _LOOK_S
         while not self._host.stopping.wait(pause_s):
             try:

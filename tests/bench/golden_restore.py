@@ -19,7 +19,7 @@ from tests.testbed.bench.robot import Robot
 from tests.testbed.engine import EngineError
 
 RUNS = 3 if FULL else 1
-LIMIT_S = 180.0
+LIMIT_S = 120.0
 IMAGES = "/var/lib/homeport/images"
 
 
@@ -59,6 +59,9 @@ def main() -> int:
         except EngineError as error:
             figures = {}
             print(f"not run: {error}", file=sys.stderr)
+        except AssertionError:
+            print(*(robot.logs(200) for robot in bench.robots.values()), sep="\n", file=sys.stderr)
+            raise
         finally:
             if bench.state:
                 bench.down()

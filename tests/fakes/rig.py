@@ -164,8 +164,9 @@ class Rig:
         self.supervisor.__exit__()
         shutil.rmtree(self.layout.run, ignore_errors=True)
 
-    def start_agent(self) -> None:
-        argv = [sys.executable, "-m", "stack.agent", "--root", str(self.root), "serve"]
+    def start_agent(self, *before: str) -> None:
+        """`before` are words to put before the command line, such as `nice`."""
+        argv = [*before, sys.executable, "-m", "stack.agent", "--root", str(self.root), "serve"]
         with (self.root / "agent.log").open("ab") as log:
             self.agent = subprocess.Popen(argv, cwd=TOP, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self.until(self._answers, "the agent answers")

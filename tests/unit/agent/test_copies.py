@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -194,3 +195,14 @@ def test_an_interrupted_unpacking_is_begun_again(rig: Rig) -> None:
 
     assert rig.run("rollback").code == 0
     assert not list(rig.site(one).parent.glob(".site.*"))
+
+
+def test_an_agent_of_low_priority_asks_for_no_higher_one(rig: Rig) -> None:
+    rig.stop_agent()
+    rig.layout.reserve.unlink(missing_ok=True)
+    rig.start_agent("nice", "-n", "19")
+    rig.until(rig.layout.reserve.exists, "the thread that makes copies works")
+
+    assert rig.agent is not None
+    stats = [path.read_text() for path in Path(f"/proc/{rig.agent.pid}/task").glob("*/stat")]
+    assert {stat.rpartition(")")[2].split()[16] for stat in stats} == {"19"}
