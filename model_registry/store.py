@@ -12,7 +12,7 @@ from pathlib import Path
 from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, UsageError
-from model_registry.core.files import Files, held, sync_tree
+from model_registry.core.files import Files, held
 from model_registry.core.robot import Robot
 from model_registry.manifests import Descriptor, Manifest
 from model_registry.models import MANIFEST_NAME, Model, check_same_files, files_of
@@ -113,7 +113,7 @@ def _fetch(
             save_blob(source, repository, layer, part / path, progress)
             (part / path).chmod(0o444)
     model.contract.check_files(part)
-    sync_tree(part)
+    writer.sync_tree(part)
 
 
 def _check_room(files: dict[str, Descriptor], folder: Path, what: str) -> None:

@@ -9,8 +9,8 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_registry.core.errors import LockedError
@@ -18,15 +18,26 @@ from model_registry.core.errors import LockedError
 _LOCK_POLL_S = 0.05
 
 
+def _anyone() -> None:
+    """Everybody may write."""
+
+
 class Files:
-    """Writes, renames and links, each synced before it returns."""
+    """Writes, renames and links, each synced before it returns. Below the line are the single steps that they are made of.
+
+    `check` is called before each of them, and raises when this program may not write any more.
+    """
+
+    def __init__(self, check: Callable[[], None] = _anyone) -> None:
+        self._check = check
 
     def make_folder(self, folder: Path, mode: int = 0o755) -> None:
         """Create `folder` and its missing parents."""
+        self._check()
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
-            path.mkdir(mode=mode, exist_ok=True)
-            _sync(path.parent)
+            self._mkdir(path, mode)
+            self.sync(path.parent)
 
     def write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
         """Replace `path` by `data` in one step: temporary file, fsync, rename, fsync of the folder."""
@@ -35,63 +46,96 @@ class Files:
     def write_pieces(self, path: Path, pieces: Iterable[bytes], mode: int = 0o644) -> None:
         """Like `write` for data that arrives in pieces: when taking a piece raises, `path` is left as it was."""
         with self._replacing(path) as temporary:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
+            self._create(temporary, pieces, mode)
+            self.sync(temporary)
 
     def append(self, path: Path, data: bytes) -> None:
-        """Append `data` and sync it; the folder too, when the file is new."""
+        """Append `data` and sync it; the folder too, when the file is new. When that fails, what was there stays as it was."""
+        self._check()
         new = not path.exists()
-        with path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        size = 0 if new else path.stat().st_size
+        try:
+            self._extend(path, data)
+            self.sync(path)
+        except OSError:
+            with suppress(OSError):
+                self.truncate(path, size)
+            raise
         if new:
-            _sync(path.parent)
+            self.sync(path.parent)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file to its first `size` bytes. Needs no room on the disk."""
+        self._truncate(path, size)
+        self.sync(path)
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename a file or folder and sync the folder it is in."""
-        source.replace(target)
-        _sync(target.parent)
+        self._check()
+        self._rename(source, target)
+        self.sync(target.parent)
 
     def link(self, path: Path, target: str) -> None:
         """Make `path` a symbolic link to `target` (relative to its folder), replacing an older link in one step."""
         with self._replacing(path) as temporary:
-            temporary.symlink_to(target)
+            self._symlink(temporary, target)
+
+    def sync_tree(self, folder: Path) -> None:
+        """Sync every file and folder below `folder`, children first."""
+        for root, _, names in os.walk(folder, topdown=False):
+            for path in [*(Path(root) / name for name in names), Path(root)]:
+                if not path.is_symlink():
+                    self.sync(path)
 
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[Path]:
         """A name beside `path` that is renamed to it at the end of the block, or removed when the block raises."""
+        self._check()
         temporary = _temporary(path)
         try:
             yield temporary
             self.rename(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            self._unlink(temporary)
             raise
+
+    # ---------------------------------------------------------------------------------------------------------------------
+
+    def sync(self, path: Path) -> None:
+        """What was done to this file or folder is on disk when this returns."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _mkdir(self, path: Path, mode: int) -> None:
+        path.mkdir(mode=mode, exist_ok=True)
+
+    def _create(self, path: Path, pieces: Iterable[bytes], mode: int) -> None:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+
+    def _extend(self, path: Path, data: bytes) -> None:
+        with path.open("ab") as file:
+            file.write(data)
+
+    def _truncate(self, path: Path, size: int) -> None:
+        os.truncate(path, size)
+
+    def _rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def _symlink(self, path: Path, target: str) -> None:
+        path.symlink_to(target)
+
+    def _unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-def sync_tree(folder: Path) -> None:
-    """Sync every file and folder below `folder`, children first."""
-    for root, _, names in os.walk(folder, topdown=False):
-        for path in [*(Path(root) / name for name in names), Path(root)]:
-            if not path.is_symlink():
-                _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_volatile(path: Path, data: bytes) -> None:

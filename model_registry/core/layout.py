@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.core.digest import Digest
+from model_registry.core.errors import UsageError
 
 SLOTS = ("a", "b")
 
@@ -37,8 +38,6 @@ class Layout:
     journal = _Below("root", "journal.jsonl")
     floor = _Below("root", "floor.json")
     quarantine = _Below("root", "quarantine.json")
-    claim = _Below("root", "claim.lock")
-    serving = _Below("root", "serve.lock")
     models = _Below("root", "models")
     engines = _Below("root", "engines")
     releases = _Below("root", "releases")
@@ -55,6 +54,8 @@ class Layout:
     control_socket = _Below("run", "control", "control.sock")
     operator_socket = _Below("run", "operator", "operator.sock")
     agent_socket = _Below("run", "agent.sock")
+    claim = _Below("run", "claim.json")
+    serving = _Below("run", "serve.json")
 
     @classmethod
     def default(cls) -> Layout:
@@ -105,8 +106,10 @@ def linked_release(path: Path) -> Digest | None:
     """The release that `slots/x`, `current`, `previous` or `fallback` leads to, or None when there is none."""
     if not path.is_symlink():
         return None
-    name = path.resolve().name
-    return Digest.parse(f"sha256:{name}", str(path))
+    try:
+        return Digest.parse(f"sha256:{path.resolve().name}", str(path))
+    except UsageError:
+        return None
 
 
 def linked_slot(layout: Layout) -> str | None:

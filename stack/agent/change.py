@@ -15,6 +15,7 @@ from model_registry.core.release import Release
 from stack.agent.baseline import Baseline, take
 from stack.agent.gates import POLL_S, Patience, Watch, expect
 from stack.agent.host import Host, Progress
+from stack.agent.journal import CalledOff as CalledOff
 from stack.agent.journal import Deployment
 from stack.agent.memory import STOP_FIRST, cutover
 from stack.agent.reports import FailedError, Failure, GateFailed, Result
@@ -27,10 +28,6 @@ _LOG_LINES = 40
 _MARGIN_S = 10.0
 _BASELINE_S = 2.0
 _VOUCH_S = 3.0
-
-
-class CalledOff(HomeportError):
-    """A rollback came while the gate was open."""
 
 
 class Change:
@@ -171,7 +168,10 @@ class Change:
             with suppress(HomeportError):  # without a supervisor there is no hold either
                 self.let_go()
         if quarantine and failure is not None:
-            self.host.store.quarantine(failure)
+            try:
+                self.host.store.quarantine(failure)
+            except OSError as error:
+                self.deployment.say(f"The quarantine cannot be written ({error}); the way back goes on.")
         self.deployment.fail(failure, restore, log)
         return restore
 

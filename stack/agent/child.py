@@ -5,16 +5,20 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError, from_exit_code
+from stack.agent.journal import CalledOff
 from stack.agent.runtime import Command
 
 MAX_OUTPUT_BYTES = 1 << 20
 _TIMEOUT_S = 3600.0
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ def pieces(*argv: str) -> Iterator[bytes]:
             raise HomeportError(f"{' '.join(argv[:2])}: {last}")
 
 
-def run(command: Command, on_line: Callable[[str], None]) -> Outcome:
-    """Run to the end; every stderr line goes to `on_line`. Raises HomeportError when it takes longer than an hour."""
+def run(command: Command, on_line: Callable[[str], None], stop: threading.Event) -> Outcome:
+    """Run to the end; every stderr line goes to `on_line`. Raises CalledOff on `stop`, HomeportError when it takes longer than an hour."""
     _clear(command)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -90,10 +94,10 @@ def run(command: Command, on_line: Callable[[str], None]) -> Outcome:
         relay = threading.Thread(target=_relay, args=(process.stderr, last, on_line), daemon=True)
         relay.start()
         try:
-            code = process.wait(_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+            code = _wait(process, command.argv[-1], stop)
+        except HomeportError:
             _clear(command)
-            raise HomeportError(f"{command.argv[-1]}: did not end within {_TIMEOUT_S:.0f} s; try again") from None
+            raise
         finally:
             process.kill()
             process.wait()
@@ -101,6 +105,17 @@ def run(command: Command, on_line: Callable[[str], None]) -> Outcome:
             process.stderr.close()
         output.seek(0)
         return Outcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) -> int:
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_POLL_S)
+        if stop.is_set():
+            raise CalledOff("called off by a rollback; what was fetched and built stays for the next time")
+        if time.monotonic() >= deadline:
+            raise HomeportError(f"{name}: did not end within {_TIMEOUT_S:.0f} s; try again")
 
 
 def _clear(command: Command) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_registry.core.errors import LockedError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.config import Config
 from stack.agent.journal import Deployment, Journal
+from stack.agent.lease import Lease, own_folder, this_process
+from stack.agent.recovery import close_open
 from stack.agent.room import ReservedFiles
 from stack.agent.runtime import Runtime
 from stack.agent.runtime.docker import DockerRuntime
@@ -30,42 +26,9 @@ if TYPE_CHECKING:
     from stack.agent.switch import Trial
 
 Progress = Callable[[str, str], None]
-
-
-class Claim:
-    """One change at a time: a lock file that is held from `take` to `drop`, dies with its holder and names who holds it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def take(self, owner: str, verb: str) -> None:
-        """Raises LockedError naming the holder and since when."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 4096, 0)
-            os.close(descriptor)
-            raise LockedError(f"{verb}: {_describe(holder)}; wait for it, or roll it back") from None
-        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"owner": owner, "verb": verb, "since": since}).encode(), 0)
-        self._descriptor = descriptor
-
-    def drop(self) -> None:
-        if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _describe(data: bytes) -> str:
-    try:
-        holder = json.loads(data)
-        return f"{holder['verb']} by {holder['owner']} is running since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "another change is running"
+SERVING_S = 180.0
+"""How long an agent may say nothing before another one may take over."""
+_CHANGE_S = 14_400.0
 
 
 @dataclass(slots=True)
@@ -78,7 +41,8 @@ class Host:
     journal: Journal
     runtime: Runtime
     supervisor: Supervisor
-    claim: Claim
+    claim: Lease
+    serving: Lease
     stopping: threading.Event = field(default_factory=threading.Event)
     abort: threading.Event = field(default_factory=threading.Event)
     """Set by a rollback while a switch is under way."""
@@ -92,10 +56,17 @@ class Host:
 
     @classmethod
     def open(cls, layout: Layout) -> Host:
-        """Read the settings and the journal. Raises NotFoundError or UsageError when the robot is not set up."""
-        files = ReservedFiles(layout.reserve)
+        """Read the settings and the journal, as the one agent that may write here.
+
+        Raises NotFoundError or UsageError when the robot is not set up, LockedError when another agent serves this root.
+        """
         config = Config.load(layout.agent_toml)
         Robot.load(layout.robot_toml)
+        own_folder(layout.run)
+        me = this_process()
+        serving = Lease(layout.serving, me)
+        serving.take(f"pid {me.pid}", "serve", SERVING_S)
+        files = ReservedFiles(layout.reserve, serving.check)
         docker = config.runtime == "docker"
         runtime: Runtime = DockerRuntime(layout, config, files) if docker else ProcessRuntime(layout, config, files)
         store = Store(layout, files, runtime)
@@ -107,21 +78,30 @@ class Host:
             journal=Journal(layout.journal, files),
             runtime=runtime,
             supervisor=Supervisor(layout.control_socket, layout.operator_socket),
-            claim=Claim(layout.claim),
+            claim=Lease(layout.claim, me),
+            serving=serving,
         )
 
     def robot(self) -> Robot:
         return Robot.load(self.layout.robot_toml)
 
     @contextmanager
-    def claimed(self, owner: str, verb: str) -> Iterator[None]:
-        """Hold the one change at a time; kept when a trial is left waiting for its commit. Raises LockedError."""
-        self.claim.take(owner, verb)
+    def claimed(self, owner: str, verb: str, lasts_s: float = _CHANGE_S) -> Iterator[None]:
+        """Hold the one change at a time; kept when a trial is left waiting for its commit. Raises LockedError.
+
+        What a change before this one has left open is ended first. All but staging keeps the keeper off the slots.
+        """
+        self.claim.take(owner, verb, lasts_s, self.journal.fence)
+        fence = self.claim.fence
         try:
             with self.busy:
+                close_open(self)
+                if verb != "stage":
+                    yield
+            if verb == "stage":
                 yield
         finally:
-            self.wait = None
-            if self.trial is None:
+            if self.trial is None and self.claim.fence == fence:
+                self.wait = None
                 self.active = None
                 self.claim.drop()

@@ -1,14 +1,15 @@
 """The agent's memory across crashes: one CRC-checked JSON record a line, each synced before the step it announces.
 
-A torn last line is what a power cut leaves behind: it is dropped. A damaged line before the end is not: it is reported.
+A torn last line is what a power cut leaves behind: it is dropped. A damaged line before the end is not: it is reported. Nothing decides by the wall
+time in a record. Each record has the fence of the claim that wrote it; who holds an older one than the last record has is refused.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import HomeportError
+from model_registry.core.errors import HomeportError, LockedError
 from model_registry.core.files import Files
 from stack.agent.reports import Failure, fill
 
@@ -41,6 +42,19 @@ STAGES = {
     "VERIFY_ROLLBACK": "Checking what was restored",
     "FAILED": "Failed",
 }
+STAGING = ("CLAIM", "PREFLIGHT", "FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
+"""Disturb nothing that drives, and can be ended at any time."""
+_WAY_BACK = ("ROLLBACK", "VERIFY_ROLLBACK", "FAILED")
+_MOST_RECORDS = 40
+"""Of one deployment: more means that it goes round in circles."""
+
+
+class CalledOff(HomeportError):
+    """A rollback came while something could still be called off."""
+
+
+def utc_now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def boot_id() -> str:
@@ -58,6 +72,12 @@ class Record:
     phase: str
     release: Digest | None
     detail: dict[str, object]
+    fence: int | None = None
+
+    @property
+    def closes(self) -> bool:
+        """Whether its deployment ended with it."""
+        return self.phase == "done" and self.stage in ("READY", "COMMIT", "FAILED")
 
 
 def _crc(fields: dict[str, object]) -> str:
@@ -76,15 +96,22 @@ def decode(line: bytes) -> Record:
 
 
 class Journal:
-    """`records` are the whole lines in order; `damaged` the numbers of lines before the end that are not."""
+    """`records` are the whole lines in order; `damaged` the numbers of lines before the end that are not; `unreadable` says why there are none."""
 
-    def __init__(self, path: Path, files: Files) -> None:
-        self._path, self._files = path, files
+    def __init__(self, path: Path, files: Files, wall: Callable[[], str] = utc_now) -> None:
+        self._path, self._files, self._wall = path, files, wall
         self.records: list[Record] = []
         self.damaged: list[int] = []
-        data = path.read_bytes() if path.exists() else b""
+        self.unreadable: str | None = None
+        data = b""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.unreadable = str(error)
         lines = data.split(b"\n")
-        torn = lines.pop() != b""
+        self._torn = lines.pop() != b""
         for number, line in enumerate(lines, 1):
             try:
                 self.records.append(decode(line))
@@ -93,28 +120,54 @@ class Journal:
         if self.damaged and self.damaged[-1] == len(lines):
             lines.pop()
             self.damaged.pop()
-            torn = True
-        if torn:
-            files.write(path, b"".join(line + b"\n" for line in lines))
+            self._torn = True
+        self._whole = sum(len(line) + 1 for line in lines)
+        with suppress(OSError):  # then the next record tries again
+            self._mend()
+
+    def _mend(self) -> None:
+        """Cut off what an unfinished record has left."""
+        if self._torn and self._path.exists():
+            self._files.truncate(self._path, self._whole)
+        self._torn = False
 
     def append(
-        self, deployment: str, stage: str, phase: str, release: Digest | None, detail: dict[str, object]
+        self,
+        deployment: str,
+        stage: str,
+        phase: str,
+        release: Digest | None,
+        detail: dict[str, object],
+        fence: int | None = None,
     ) -> None:
-        """Write one record; it is on disk when this returns."""
+        """Write one record; it is on disk when this returns. Raises LockedError for an older fence than the last."""
+        fence = self.fence if fence is None else fence
+        if fence < self.fence:
+            raise LockedError(f"{deployment}: its claim ran out and another change has begun; ask for the status")
         fields: dict[str, object] = {
             "seq": self.next_seq,
             "boot": boot_id(),
             "monotonic_ns": time.monotonic_ns(),
-            "wall": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "wall": self._wall(),
             "deployment": deployment,
             "stage": stage,
             "phase": phase,
             "release": None if release is None else str(release),
             "detail": detail,
+            "fence": fence,
         }
         line = dump({**fields, "crc": _crc(fields)})
+        self._mend()
+        self._torn = True
         self._files.append(self._path, line + b"\n")
+        self._torn = False
+        self._whole += len(line) + 1
         self.records.append(decode(line))
+
+    @property
+    def fence(self) -> int:
+        """The highest one so far."""
+        return max((record.fence or 0 for record in self.records), default=0)
 
     @property
     def next_seq(self) -> int:
@@ -122,11 +175,7 @@ class Journal:
 
     def open_record(self) -> Record | None:
         """The last record of a deployment that neither ended well nor was closed as FAILED, or None."""
-        if not self.records:
-            return None
-        last = self.records[-1]
-        closed = last.phase == "done" and last.stage in ("READY", "COMMIT", "FAILED")
-        return None if closed else last
+        return None if not self.records or self.records[-1].closes else self.records[-1]
 
 
 class Deployment:
@@ -135,7 +184,8 @@ class Deployment:
     def __init__(self, host: Host, release: Digest, progress: Progress) -> None:
         self.host, self.release, self.progress = host, release, progress
         self.identity = f"{release.short}-{host.journal.next_seq}"
-        self.stage = "CLAIM"
+        self.stage, self._fence = "CLAIM", host.claim.fence
+        host.abort.clear()
         host.active = self
 
     def say(self, text: str) -> None:
@@ -150,12 +200,29 @@ class Deployment:
         self.finish(**done)
 
     def begin(self, stage: str, **intent: object) -> None:
+        """Raises CalledOff instead of the next step of staging when a rollback came."""
+        if stage in STAGING and self.host.abort.is_set():
+            raise CalledOff("called off by a rollback; what was fetched and built stays for the next time")
+        if stage not in _WAY_BACK and self._records() >= _MOST_RECORDS:
+            raise HomeportError(f"{self.identity}: goes round in circles; ended after {_MOST_RECORDS} records")
         self.stage = stage
-        self.host.journal.append(self.identity, stage, "intent", self.release, intent)
+        self._write("intent", intent)
         self.say(f"{STAGES[stage]}.")
 
+    def _records(self) -> int:
+        return sum(record.deployment == self.identity for record in self.host.journal.records)
+
     def finish(self, **done: object) -> None:
-        self.host.journal.append(self.identity, self.stage, "done", self.release, done)
+        self._write("done", done)
+
+    def _write(self, phase: str, detail: dict[str, object]) -> None:
+        """A disk that cannot be written ends every step but those of the way back."""
+        try:
+            self.host.journal.append(self.identity, self.stage, phase, self.release, detail, self._fence)
+        except OSError as error:
+            if self.stage not in _WAY_BACK:
+                raise
+            self.say(f"The journal cannot be written ({error}); the way back goes on.")
 
     def fail(self, failure: Failure | None, restore: Failure | None = None, log: Iterable[str] = ()) -> None:
         """Close the deployment as FAILED; both failures are kept apart."""

@@ -1,97 +1,109 @@
-"""After a start, whatever came before: close what was left open, then keep `current` running.
+"""What a crash has left open is ended here: by a table, from the last record that reached the disk and what `current` names.
 
-Only COMMIT's rename is durable, so the decision is short: a COMMIT whose rename happened is finished; everything else comes back on `current`.
+Only COMMIT's rename of `current` is durable, so the table is short, and every row ends the deployment with one record: no start of the agent leads to another.
+docs/rollback.md shows the table as it is here.
 """
 
 from __future__ import annotations
 
-import time
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
-from model_registry.core.errors import HomeportError
-from stack.agent.host import Host
-from stack.agent.journal import Record
+from model_registry.core.layout import Layout
+from stack.agent.journal import STAGING, Record
 from stack.agent.reports import Failure, fill
 
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
+if TYPE_CHECKING:
+    from stack.agent.host import Host
+
+ANY, ITS_RELEASE, ANOTHER, NOTHING = "anything", "its release", "another release", "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """When one of these stages was the last one recorded, and `current` names that."""
+
+    last: tuple[str, ...]
+    current: str
+    decision: str
+    sentence: str
+
+
+TABLE = (
+    Row(("none", "ended"), ANY, "nothing", "the last change had come to its end"),
+    Row(
+        ("SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT"),
+        *(ITS_RELEASE, "finish", "the commit was interrupted after it had become durable, and is finished now"),
+    ),
+    Row(STAGING, ANY, "close", "staging was interrupted; what was fetched and built stays for the next time"),
+    Row(
+        ("WAIT", "SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT"),
+        *(ANY, "close", "the change was interrupted before its commit; the robot stays on what it had committed"),
+    ),
+    Row(
+        ("ROLLBACK", "FAILED"),
+        *(
+            ANY,
+            "close",
+            "the way back was interrupted; the robot is on what it had committed, for the failure recorded",
+        ),
+    ),
+)
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what an agent that was killed could not: half a release, and files that were to replace others."""
+    for folder in layout.ingest.glob("release-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in (*layout.root.glob(".*.tmp"), *layout.root.glob("slots/.*.tmp")):
+        path.unlink(missing_ok=True)
+
+
+def decide(last: str, current: str) -> Row:
+    """`last` is `none`, `ended`, or the stage of an open deployment: ROLLBACK for all that comes after it."""
+    return next(row for row in TABLE if last in row.last and row.current in (ANY, current))
 
 
 def close_open(host: Host) -> str | None:
-    """End the deployment that a crash left open; returns a sentence about it."""
-    record = host.journal.open_record()
+    """End the deployment that a crash left open; returns a sentence about it. Can be repeated after any failure."""
+    record, current = host.journal.open_record(), host.store.current()
     if record is None:
         return None
-    release = record.release
-    if record.stage == "COMMIT" and release is not None and host.store.current() == release:
-        left = record.detail.get("left")
-        host.store.settle(host.store.load(release), Digest.parse(left) if isinstance(left, str) else None)
-        host.journal.append(record.deployment, "COMMIT", "done", release, {"recovered": True})
-        return f"{release.short} was being committed and is now"
-    failure, guilty = _failure_of(host, record)
-    if failure is not None and guilty:
-        host.store.quarantine(failure)
+    own = [each for each in host.journal.records if each.deployment == record.deployment]
+    back = next((each for each in own if each.stage == "ROLLBACK"), None)
+    named = NOTHING if current is None else ITS_RELEASE if current == record.release else ANOTHER
+    row = decide(record.stage if back is None else "ROLLBACK", named)
+    if row.decision == "finish":
+        _finish(host, record)
+    else:
+        _close(host, record, back, row.sentence)
+    return f"{record.deployment}: {record.stage} was the last step; {row.sentence}"
+
+
+def _finish(host: Host, record: Record) -> None:
+    """`left` is in the record of the COMMIT; where that was lost, it is what the other slot has."""
+    assert record.release is not None
+    text = record.detail.get("left") if record.stage == "COMMIT" else None
+    left = Digest.parse(text) if isinstance(text, str) else host.store.slot_release(host.store.free_slot())
+    committed = host.store.floor().committed
+    host.store.settle(host.store.load(record.release), left if left in committed else None)
+    host.journal.append(record.deployment, "COMMIT", "done", record.release, {"recovered": True})
+
+
+def _close(host: Host, record: Record, back: Record | None, sentence: str) -> None:
+    """As FAILED: with the failure that a rollback was about, or the interruption itself. Only the former may belong in quarantine."""
+    known = None if back is None else back.detail.get("failure")
+    failure: Failure | None = None
+    if known is not None:
+        failure = fill(Failure, Reader(known, "journal.failure"))
+        if back is not None and back.detail.get("quarantine") is True:
+            host.store.quarantine(failure)
+    elif back is None and record.release is not None:
+        text = f"the agent was interrupted in {record.stage}: {sentence}"
+        failure = Failure(record.release, record.stage, text, "interrupted")
     document = failure and failure.document()
     detail: dict[str, object] = {"failure": document, "restore_failure": None, "log": [], "recovered": True}
-    host.journal.append(record.deployment, "FAILED", "done", release, detail)
-    return f"a deployment was interrupted in {record.stage}; the robot stays on what it had committed"
-
-
-def _failure_of(host: Host, record: Record) -> tuple[Failure | None, bool]:
-    """The failure that an unfinished rollback was about, or the interruption itself; and whether it belongs in quarantine."""
-    for earlier in host.journal.records:
-        known = earlier.detail.get("failure")
-        if earlier.deployment == record.deployment and earlier.stage == "ROLLBACK" and known is not None:
-            return fill(Failure, Reader(known, "journal.failure")), earlier.detail.get("quarantine") is True
-    if record.release is None:
-        return None, False
-    text = f"the agent was interrupted in {record.stage}"
-    return Failure(record.release, record.stage, text, "interrupted"), False
-
-
-class Keeper:
-    """Called once a second: the slot of `current` runs and drives, the other one is empty. Restarts pause longer each time."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._pause_s = _FIRST_PAUSE_S
-        self._next_start_s = 0.0
-
-    def keep(self) -> None:
-        """Does nothing while somebody changes the robot."""
-        host = self._host
-        if not host.busy.acquire(blocking=False):
-            return
-        try:
-            if host.active is None and host.trial is None:
-                host.keeping = self._keep()
-        except (HomeportError, OSError) as error:
-            host.keeping = str(error)
-        finally:
-            host.busy.release()
-
-    def _keep(self) -> str | None:
-        """What is wrong, or None."""
-        host = self._host
-        host.runtime.stop(host.store.free_slot())
-        slot, current = host.store.current_slot(), host.store.current()
-        if slot is None or current is None:
-            return None
-        if host.runtime.alive(slot) is None:
-            return self._start(slot, current)
-        view = host.supervisor.try_view()
-        if view is not None and not view.drives(slot, current) and view.slots[slot].selectable:
-            host.supervisor.select(slot, current, 0.0, None)
-        if view is not None and view.drives(slot, current):
-            self._pause_s = _FIRST_PAUSE_S
-        return None
-
-    def _start(self, slot: str, current: Digest) -> str | None:
-        now = time.monotonic()
-        if now < self._next_start_s:
-            return f"slot {slot}: ended again; next start in {self._next_start_s - now:.0f} s"
-        self._next_start_s = now + self._pause_s
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        self._host.runtime.start(slot, self._host.store.load(current))
-        return None
+    host.journal.append(record.deployment, "FAILED", "done", record.release, detail)

@@ -10,17 +10,18 @@ from stack.agent.change import RESTORE_S, Change
 from stack.agent.fit import switchable
 from stack.agent.gates import Patience
 from stack.agent.host import Host, Progress
+from stack.agent.journal import STAGING
 from stack.agent.reports import Result
 from stack.agent.robot_gate import Permission
 from stack.agent.switch import runs_current
 
 _WAIT_S = 30.0
 _ABORT_S = 90.0
-_ABORTABLE = ("WAIT", "SWITCH", "PROBATION")
+_ABORTABLE = (*STAGING, "WAIT", "SWITCH", "PROBATION")
 
 
 def call_off(host: Host) -> Result | None:
-    """End a switch that is under way; None when there is none that can be ended."""
+    """End a switch or a staging that is under way; None when there is none that can be ended."""
     active = host.active
     if active is None or host.trial is not None or active.stage not in _ABORTABLE:
         return None

@@ -45,18 +45,12 @@ def refill(reserve: Path) -> None:
 class ReservedFiles(Files):
     """Files of the agent. A record or a link that finds the disk full is written into the room of a file that was kept for it."""
 
-    def __init__(self, reserve: Path) -> None:
+    def __init__(self, reserve: Path, check: Callable[[], None]) -> None:
+        super().__init__(check)
         self._reserve = reserve
 
     def append(self, path: Path, data: bytes) -> None:
-        size = path.stat().st_size if path.exists() else 0
-
-        def whole() -> None:
-            if path.exists():
-                os.truncate(path, size)  # what a full disk took of the first attempt
-            super(ReservedFiles, self).append(path, data)
-
-        self._once_more(whole)
+        self._once_more(lambda: super(ReservedFiles, self).append(path, data))
 
     def write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
         self._once_more(lambda: super(ReservedFiles, self).write(path, data, mode))

@@ -19,8 +19,10 @@ from model_registry.core.files import umask
 from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
 from model_registry.core.version import version
 from stack.agent.archivist import Archivist
-from stack.agent.host import Claim, Host
-from stack.agent.recovery import Keeper, close_open
+from stack.agent.host import SERVING_S, Host
+from stack.agent.keeper import Keeper
+from stack.agent.lease import own_folder
+from stack.agent.recovery import close_open
 from stack.agent.reports import FailedError
 from stack.agent.verbs import answer
 
@@ -33,42 +35,45 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def recover(host: Host) -> str | None:
-    """End what a crash has left open, without Docker, network or supervisor; returns a sentence. Raises LockedError while an agent serves."""
-    claim = Claim(host.layout.serving)
-    claim.take(f"pid {os.getpid()}", "recover")
+    """End what a crash has left open, without Docker, network or supervisor; returns a sentence."""
     try:
         return close_open(host)
     finally:
-        claim.drop()
+        host.serving.drop()
 
 
 def serve(host: Host) -> None:
-    """Recover, then answer until SIGTERM or SIGINT. Raises LockedError when another agent serves this root."""
+    """Recover, then answer until SIGTERM or SIGINT. Raises LockedError when another agent has taken over."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: host.stopping.set())
-    claim = Claim(host.layout.serving)
-    claim.take(f"pid {os.getpid()}", "serve")
-    if (note := close_open(host)) is not None:
-        log.warning("%s", note)
     Archivist(host).start()
     keeper = Keeper(host)
     keeper.keep()
     listener = _listen(host.layout.agent_socket)
     log.info("homeport-agent %s serves %s on %s", version(), host.layout.root, host.layout.agent_socket)
     threading.Thread(target=_accept, args=(host, listener), name="accept", daemon=True).start()
+    notify("READY=1")
     while not host.stopping.wait(1.0):
         keeper.keep()
+        host.serving.renew(SERVING_S)
+        if not host.claim.overdue:
+            notify("WATCHDOG=1")
     listener.close()
     host.layout.agent_socket.unlink(missing_ok=True)
-    claim.drop()
+    host.serving.drop()
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it listens. A change that outstays its claim is not told: then the watchdog starts the agent again."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+            sender.sendall(state.encode())
 
 
 def _listen(path: Path) -> socket.socket:
     """Open the socket. Raises RefusedError when somebody else made its folder first."""
-    folder = path.parent
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid not in (0, os.getuid()):
-        raise RefusedError(f"{folder}: belongs to somebody else; remove it")
+    own_folder(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with umask(0o117):

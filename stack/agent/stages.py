@@ -15,13 +15,12 @@ from model_registry.core import dsse
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump
 from model_registry.core.errors import HomeportError, RefusedError
-from model_registry.core.files import sync_tree
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent import child
 from stack.agent.fit import check_here, verify_folder
 from stack.agent.host import Host, Progress
-from stack.agent.journal import Deployment
+from stack.agent.journal import CalledOff, Deployment
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.room import check_room, size_of
@@ -117,7 +116,7 @@ class _Staging:
         stage = self._deployment.stage
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
         full = isinstance(error, OSError) or os.strerror(errno.ENOSPC).lower() in str(error).lower()
-        if stage in ("BUILD", "PROVE") and not full:
+        if stage in ("BUILD", "PROVE") and not full and not isinstance(error, CalledOff):
             self._host.store.quarantine(failure)
         self._deployment.fail(failure)
         self._result.changed, self._result.stage, self._result.failure = False, "FAILED", failure
@@ -131,7 +130,7 @@ class _Staging:
 
     def _pull(self, command: Command, what: str) -> Reader:
         """Run a pull and count the bytes that came over the wire."""
-        reader = child.run(command, self._deployment.say).reader(what)
+        reader = child.run(command, self._deployment.say, self._host.abort).reader(what)
         self._result.bytes_fetched += reader.integer("bytes_fetched")
         return reader
 
@@ -164,7 +163,7 @@ class _Staging:
             envelope = (self._fetched / "release.dsse.json").read_bytes()
             payload, _ = dsse.read_payload(envelope, PAYLOAD_TYPE, "release.dsse.json")
             files.write(self._fetched / "release.json", payload)
-            sync_tree(self._fetched)
+            files.sync_tree(self._fetched)
             if self._home.exists():  # only its image had gone
                 shutil.rmtree(self._fetched)
                 self._host.runtime.ensure(release)
@@ -182,7 +181,7 @@ class _Staging:
         self._deployment.begin("BUILD")
         options = ("--release", str(self._home), *self._host.layout.options, "--json")
         tool = self._host.runtime.tool(release, "stack.engine", "build", *options)
-        outcome = child.run(tool, self._deployment.say)
+        outcome = child.run(tool, self._deployment.say, self._host.abort)
         if outcome.code == _DOCKER_FAILED:
             raise OSError(errno.EIO, outcome.error or "docker could not start the container")
         report = outcome.reader("engine build", 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from model_registry.core.digest import Digest
 from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.host import Host
+from stack.agent.keeper import DAMAGE
 from stack.agent.slots import Sample, observe, verified
 from stack.agent.windows import window_document
 
@@ -80,15 +83,24 @@ def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None
     return _release(host, digest) if verified(host, digest, samples[view.selected_slot]) else None
 
 
-def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
-    store, problems = host.store, []
-    slot, current, view = store.current_slot(), store.current(), samples["a"].view
+def _damage(host: Host) -> Iterator[str]:
+    """What is wrong on the disk, and what an earlier start did about it."""
     if host.journal.damaged:
-        problems.append(f"journal: damaged lines {host.journal.damaged[:10]}")
+        yield f"journal: damaged lines {host.journal.damaged[:10]}"
+    if host.journal.unreadable is not None:
+        yield f"journal: {host.journal.unreadable}"
+    failure, *_ = last_failure(host)
+    if isinstance(failure, dict) and failure.get("metric") == DAMAGE:
+        yield str(failure.get("message"))
+
+
+def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
+    store, problems = host.store, list(_damage(host))
+    slot, current, view = store.current_slot(), store.current(), samples["a"].view
     if view is None:
         problems.append("the supervisor does not answer")
     if slot is None or current is None:
-        return [*problems, "no release was committed yet"]
+        return [*problems, host.keeping or "no release was committed yet"]
     if missing := store.missing(current):
         problems.append(f"current release is not complete: {', '.join(missing)} missing")
     if host.trial is not None or (host.active is not None and host.active.stage == "PROBATION"):

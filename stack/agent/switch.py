@@ -140,7 +140,8 @@ class Trial:
             result = gate.feed(change.sample())
             if (failure := self._failure(result)) is not None:
                 guilty = result is not None and blames(result)
-                with suppress(RefusedError):  # somebody else decided first
+                # Somebody else decided first, or the journal is still open: the keeper ends it.
+                with suppress(HomeportError, OSError):
                     self._decide("switch", partial(change.go_back, failure, guilty))
                 return
 

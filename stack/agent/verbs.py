@@ -20,6 +20,7 @@ from stack.agent.supervisor import OWNER
 from stack.agent.switch import SwitchRequest, runs_current, switch
 
 _OPERATOR = "homeport-agent hold"
+_WARM_UP_S = 1800.0
 Verb = Callable[[Host, Reader, str, Progress], Result]
 
 
@@ -68,7 +69,7 @@ def _switch(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
     trial = host.trial
     if trial is not None and trial.change.release.digest == request.release:
         return Result("switch", False, request.release, trial.change.release.version, "PROBATION")
-    with host.claimed(owner, "switch"):
+    with host.claimed(owner, "switch", request.deadline_s + request.probation_s + _WARM_UP_S):
         return switch(host, request, progress)
 
 

@@ -17,7 +17,7 @@ from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, UsageError
-from model_registry.core.files import Files, held, sync_tree
+from model_registry.core.files import Files, held
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
@@ -129,7 +129,7 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
         size = sum(path.stat().st_size for path in parts.values())
         record = {"schema": 1, "key": what.fields, "files": digests, "bytes": size, "precision": precision}
         files.write(temporary / KEY_FILE, dump(record))
-        sync_tree(temporary)
+        files.sync_tree(temporary)
         files.rename(temporary, folder)
     finally:
         _sweep(engines)

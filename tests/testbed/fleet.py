@@ -67,6 +67,10 @@ class Robot(Console):
         process = Process(argv, self.environment, self._logs / f"{self.name}-{part}.log", urgent=part == "sim")
         self._processes[part] = process.__enter__()
 
+    def part(self, part: str) -> Process:
+        """One part that was started."""
+        return self._processes[part]
+
     def stop(self, part: str) -> None:
         """End one part, if it was started."""
         if part in self._processes:

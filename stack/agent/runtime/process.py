@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
-from model_registry.core.files import Files, sync_tree
+from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.agent.config import Config
@@ -59,7 +59,7 @@ def unpack(wheel: Path, target: Path) -> None:
                     path.write_bytes(archive.read(info))
     except zipfile.BadZipFile as error:
         raise IntegrityError(f"image.whl: not a wheel ({error}); build the release again") from error
-    sync_tree(target)
+    Files().sync_tree(target)
 
 
 def same(wheel: Path, site: Path) -> bool:

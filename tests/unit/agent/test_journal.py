@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_registry.core.digest import Digest
-from model_registry.core.errors import LockedError
 from model_registry.core.files import Files
-from stack.agent.host import Claim
 from stack.agent.journal import Journal, boot_id, decode
 from tests.fakes.schemas import check
 
@@ -83,11 +81,43 @@ def test_only_a_closed_deployment_leaves_nothing_open(tmp_path: Path) -> None:
     assert journal.open_record() is None
 
 
-def test_a_claim_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
-    first, second = Claim(tmp_path / "claim"), Claim(tmp_path / "claim")
-    first.take("uid 0, pid 7", "stage")
-    with pytest.raises(LockedError, match="stage by uid 0, pid 7 is running since 20"):
-        second.take("uid 1", "switch")
-    first.drop()
-    second.take("uid 1", "switch")
-    second.drop()
+class Failing(Files):
+    """A disk that fails at the next sync, after the bytes were written; `full` ones write half."""
+
+    full = False
+    fails = False
+
+    def _extend(self, path: Path, data: bytes) -> None:
+        super()._extend(path, data[: len(data) // 2] if self.full else data)
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+    def sync(self, path: Path) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError(5, "Input/output error")
+        super().sync(path)
+
+
+@pytest.mark.parametrize("fault", ["full", "fails"])
+def test_a_record_that_could_not_be_written_leaves_nothing_and_the_next_one_is_whole(
+    tmp_path: Path, fault: str
+) -> None:
+    files = Failing()
+    journal = Journal(tmp_path / "journal.jsonl", files)
+    journal.append("d-1", "WAIT", "intent", RELEASE, {})
+    setattr(files, fault, True)
+    with pytest.raises(OSError):
+        journal.append("d-1", "WAIT", "done", RELEASE, {})
+    files.full = False
+    journal.append("d-1", "SWITCH", "intent", RELEASE, {})
+    again = Journal(tmp_path / "journal.jsonl", Files())
+    assert [record.stage for record in again.records] == ["WAIT", "SWITCH"] and again.damaged == []
+    assert again.records == journal.records
+
+
+def test_the_wall_clock_is_for_people_only(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl", Files(), lambda: "1970-01-01T00:00:00.000+00:00")
+    journal.append("d-1", "WAIT", "intent", RELEASE, {})
+    assert Journal(tmp_path / "journal.jsonl", Files()).records == journal.records
+    assert json.loads((tmp_path / "journal.jsonl").read_bytes())["wall"].startswith("1970")

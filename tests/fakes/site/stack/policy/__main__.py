@@ -106,4 +106,5 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
     }
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Keep `current` running: at every start of the agent, before anything else and without a network, and once a second from then on.
+
+What is on disk is verified before it is started, as often as that is. A `current` that does not verify gives way to `previous`, that to `fallback`; the status
+says so until the next commit. Nothing is started twice at once, restarts pause longer each time, and nothing here arms the robot.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError
+from model_registry.core.layout import linked_release
+from stack.agent.baseline import Baseline
+from stack.agent.evidence import Expected
+from stack.agent.fit import verify_folder
+from stack.agent.gates import Patience, Watch, expect
+from stack.agent.host import Host
+from stack.agent.journal import STAGING
+from stack.agent.recovery import close_open, sweep
+from stack.agent.reports import Failure
+from stack.agent.slots import SlotStatus, observe
+
+log = logging.getLogger(__name__)
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+ABSENT, INTACT, DAMAGED = "absent", "intact", "damaged"
+DAMAGE = "damaged"
+"""The metric of a failure that is about what is on disk."""
+
+
+def choose(current: str, previous: str, fallback: str) -> str | None:
+    """What to run, each of the three being absent, intact or damaged: None when nothing is intact, then `current` is tried again and again."""
+    states = {"current": current, "previous": previous, "fallback": fallback}
+    return next((name for name, state in states.items() if state == INTACT), None)
+
+
+def damage(host: Host, digest: Digest) -> str | None:
+    """Why a release cannot be run from this disk; None when it can, or when the runtime is not there to tell."""
+    try:
+        release = verify_folder(host.layout, host.layout.release(digest), digest)
+        missing = host.store.missing(digest)
+    except HomeportError as error:
+        return str(error)
+    if missing == ["image"]:
+        try:
+            host.runtime.check(release)
+        except HomeportError:
+            return None
+    return f"{', '.join(missing)} missing" if missing else None
+
+
+class Keeper:
+    """`keep` is called once a second. The first thing that an agent makes, and it makes one."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._pause_s = _FIRST_PAUSE_S
+        self._next_start_s = 0.0
+        self._expected: Expected | None = None
+        self._watch: Watch | None = None
+        self._verdict: str | None = None
+        layout = host.layout
+        self._links = {"current": layout.current, "previous": layout.previous, "fallback": layout.fallback}
+        sweep(host.layout)
+
+    def keep(self) -> None:
+        """Slots are left alone while somebody changes them, the journal while anybody changes anything."""
+        host = self._host
+        if not host.busy.acquire(blocking=False):
+            return
+        try:
+            unclosed = _tried(self._close) if host.claim.terms is None else None
+            if host.trial is None and (host.active is None or host.active.stage in STAGING):
+                host.keeping = _tried(self._keep) or unclosed
+        finally:
+            host.busy.release()
+
+    def _close(self) -> None:
+        if (note := close_open(self._host)) is not None:
+            log.warning("%s", note)
+
+    def _keep(self) -> str | None:
+        """What is wrong, or None."""
+        host, store = self._host, self._host.store
+        slot, current = store.current_slot(), store.current()
+        if slot is not None and current is not None and self._runs(slot, current):
+            self._let_drive(slot, current)
+            host.runtime.stop(store.free_slot())
+            return self._judge(slot)
+        host.runtime.stop(store.free_slot())
+        if not any(_there(path) for path in self._links.values()):
+            return None
+        wait_s = self._next_start_s - time.monotonic()
+        if wait_s > 0:
+            return f"slot {slot}: ended again; next start in {wait_s:.0f} s"
+        self._next_start_s = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        why = self._move_on(current)
+        slot, current = store.current_slot(), store.current()
+        if why is None and slot is not None and current is not None:
+            self._start(slot, current)
+        return why
+
+    def _runs(self, slot: str, current: Digest) -> bool:
+        """Whether the slot is alive with the release that it should have; one that says that it is another is ended."""
+        identity = self._host.runtime.alive(slot)
+        if identity is None:
+            return False
+        status = SlotStatus.load(self._host.layout.slot_status(slot))
+        if status is None or not status.belongs_to(identity) or status.release == str(current):
+            return True
+        log.warning("slot %s runs %s, and current is %s: started again", slot, status.release, current)
+        self._host.runtime.stop(slot)
+        return False
+
+    def _let_drive(self, slot: str, current: Digest) -> None:
+        view = self._host.supervisor.try_view()
+        if view is not None and not view.drives(slot, current) and view.slots[slot].selectable:
+            self._host.supervisor.select(slot, current, 0.0, None)
+
+    def _judge(self, slot: str) -> str | None:
+        """The gate of a rollback, for what was started here."""
+        if self._watch is None or self._expected is None:
+            return self._verdict
+        if (result := self._watch.feed(observe(self._host, slot))) is None:
+            return self._verdict
+        self._verdict, self._watch = None, None
+        self._pause_s = _FIRST_PAUSE_S
+        if not result.passed:
+            self._verdict = Failure.of_gate(self._expected.release.digest, "VERIFY_ROLLBACK", result).message
+            self._watch = self._gate(self._expected)
+        return self._verdict
+
+    def _gate(self, expected: Expected) -> Watch:
+        patience = Patience(0.3, self._host.config.gate.ready_s)
+        return Watch(expected, patience, Baseline(), observe(self._host, expected.slot))
+
+    def _move_on(self, current: Digest | None) -> str | None:
+        """Point `current` at the first of previous and fallback that verifies, when it does not itself."""
+        host, links = self._host, self._links
+        whys = {name: self._why(path) for name, path in links.items()}
+        chosen = choose(
+            *(ABSENT if not _there(links[name]) else DAMAGED if why else INTACT for name, why in whys.items())
+        )
+        if chosen == "current":
+            return None
+        text = "; ".join(f"{name}: {why}" for name, why in whys.items() if why)
+        if chosen is None or (target := linked_release(links[chosen])) is None:
+            return f"nothing that was committed here can be run: {text}; stage a release"
+        text = f"{text}; {chosen} {target.short} runs instead; stage and switch again"
+        log.error("%s", text)
+        failure = Failure(current or target, "ROLLBACK", text, DAMAGE).document()
+        name = f"recovery-{host.journal.next_seq}"
+        with suppress(OSError):
+            host.journal.append(name, "ROLLBACK", "intent", current, {"failure": failure, "quarantine": False})
+        slot = host.store.free_slot()
+        host.store.link_slot(slot, target)
+        host.store.rename_current(slot)
+        close_open(host)
+        return None
+
+    def _why(self, path: Path) -> str | None:
+        """What is wrong with the release that a link leads to."""
+        digest = linked_release(path)
+        if digest is None:
+            return "leads to no release" if _there(path) else None
+        return damage(self._host, digest)
+
+    def _start(self, slot: str, current: Digest) -> None:
+        release = self._host.store.load(current)
+        self._host.runtime.start(slot, release)
+        self._expected = expect(self._host, "restore", slot, release)
+        self._watch = self._gate(self._expected)
+
+
+def _tried(step: Callable[[], str | None]) -> str | None:
+    """What a step says, or the error that it ended with."""
+    try:
+        return step()
+    except (HomeportError, OSError) as error:
+        return str(error)
+
+
+def _there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()

@@ -1,0 +1,349 @@
+"""Every edge of the journal × every fault: what happens to the robot, and whether that is what may happen.
+
+`points()` lists them, `play` plays one. A point whose fault was not seen to fire counts for nothing. docs/rollback.md has the promise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from stack.agent import gates, journal
+from stack.agent.journal import STAGING, Record, utc_now
+from tests.fakes.disk import Image, write_image
+from tests.fakes.stand_in import Agent, Answer, StandIn
+
+SABOTAGE = os.environ.get("SABOTAGE")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A change that starts at an image of the robot; `start` drives before it, `target` after it went well."""
+
+    image: str
+    start: str
+    target: str
+    edges: tuple[str, ...]
+    act: Callable[[Agent], Answer]
+
+
+def _edges(*stages: str) -> tuple[str, ...]:
+    return tuple(f"{stage}:{phase}" for stage in stages for phase in ("intent", "done"))
+
+
+def _bad(agent: Agent) -> Answer:
+    agent.robot.supervisor.revert_after_s[agent.robot.new] = 0.0
+    return agent.switch(agent.robot.new)
+
+
+SCENARIOS = {
+    "stage": Scenario("old", "old", "old", _edges(*STAGING), lambda agent: agent.stage(agent.robot.new)),
+    "switch": Scenario(
+        *("staged", "old", "new", _edges("WAIT", "SWITCH", "PROBATION", "COMMIT")),
+        lambda agent: agent.switch(agent.robot.new),
+    ),
+    "bad": Scenario("staged", "old", "old", (*_edges("ROLLBACK", "VERIFY_ROLLBACK"), "FAILED:done"), _bad),
+    "rollback": Scenario(
+        *("new", "new", "old", _edges("WAIT", "SWITCH", "VERIFY_ROLLBACK", "COMMIT")), lambda agent: agent.rollback()
+    ),
+}
+FAULTS = (
+    *("kill_before", "kill_after", "power_cut", "no_space", "io_error"),
+    *("runtime_down", "source_cut", "clock_jump", "torn_journal"),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    scenario: str
+    edge: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.scenario}-{self.edge}-{self.fault}"
+
+
+def points() -> list[Point]:
+    """All of them, but those where the runtime is not used any more when it dies."""
+    unused = {("stage", edge) for edge in _edges("PROVE", "READY")} | {("stage", "BUILD:done"), ("bad", "FAILED:done")}
+    every = [Point(name, edge, fault) for fault in FAULTS for name in SCENARIOS for edge in SCENARIOS[name].edges]
+    return [point for point in every if point.fault != "runtime_down" or (point.scenario, point.edge) not in unused]
+
+
+@dataclass
+class Outcome:
+    """What came of a point: `wrong` says what must not be; `states` counts what was booted."""
+
+    point: Point
+    fired: bool = False
+    wrong: list[str] = field(default_factory=list)
+    states: int = 0
+    seconds: float = 0.0
+    brick: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.fired and not self.wrong
+
+
+class Range:
+    """Plays points on one robot, one after the other."""
+
+    def __init__(self, robot: StandIn) -> None:
+        self._robot = robot
+        self._cuts: dict[str, dict[str, list[Image]]] = {}
+        self._steps: dict[str, dict[str, tuple[int, int]]] = {}
+        self._written: set[str] = {key_of(record) for record in robot.journal()}
+        robot.forgetful = SABOTAGE == "no_fsync"
+        if SABOTAGE == "no_gate":
+            judged = gates.judge
+            gates.judge = lambda *given: _blind(judged(*given))  # type: ignore[assignment]
+        if SABOTAGE == "no_crc":
+            journal._crc = lambda fields: _Right("00000000")
+
+    def play(self, point: Point) -> Outcome:
+        outcome, began = Outcome(point), time.monotonic()
+        try:
+            if point.fault == "power_cut":
+                self._cut(point, outcome)
+            else:
+                self._strike(point, outcome)
+        except AssertionError as error:
+            outcome.wrong.append(str(error))
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _agent(self, wall: Callable[[], str] = utc_now) -> Agent:
+        agent = self._robot.boot(wall)
+        append = agent.disk.append
+
+        def noted(path: Any, data: bytes) -> None:
+            self._written.add(key_of(json.loads(data)))
+            append(path, data)
+
+        agent.disk.append = noted  # type: ignore[method-assign]
+        return agent
+
+    def _strike(self, point: Point, outcome: Outcome) -> None:
+        robot, scenario = self._robot, SCENARIOS[point.scenario]
+        robot.reset(scenario.image)
+        wall = [utc_now]
+        agent = self._agent(lambda: wall[0]())
+        disk, away = agent.disk, robot.source.with_name("away")
+
+        def before(edge: str) -> None:
+            if edge == point.edge:
+                outcome.fired = point.fault not in ("runtime_down", "torn_journal", "kill_after")
+                agent.power.dead = point.fault == "kill_before"
+                disk.full, disk.broken_sync = point.fault == "no_space", point.fault == "io_error"
+                if point.fault == "source_cut":
+                    robot.source.rename(away)
+                if point.fault == "clock_jump":
+                    wall[0] = lambda: "1970-01-01T00:00:00.000+00:00"
+
+        def after(edge: str) -> None:
+            if edge == point.edge:
+                agent.runtime.down = point.fault == "runtime_down"
+                wall[0] = (lambda: "2099-12-31T23:59:59.000+00:00") if point.fault == "clock_jump" else utc_now
+                if point.fault in ("kill_after", "torn_journal"):
+                    outcome.fired = agent.power.dead = True
+                    agent.power.touch()
+
+        disk.before, disk.after = before, after
+        try:
+            answer = scenario.act(agent)
+        finally:
+            agent.kill()
+            if away.exists():
+                away.rename(robot.source)
+        outcome.fired = outcome.fired or agent.runtime.refused > 0
+        allowed = _allowed(scenario, point, answer)
+        if point.fault == "torn_journal":
+            self._tear(point, outcome, allowed)
+        else:
+            self._boot(point, outcome, allowed, full=disk.full)
+
+    def _tear(self, point: Point, outcome: Outcome, allowed: set[str]) -> None:
+        """Half of the last record, then a whole one with another digit in it; then garbage behind it."""
+        path = self._robot.layout.journal
+        data = path.read_bytes()
+        *_, last = data.splitlines(keepends=True)
+        head = data[: -len(last)]
+        digits = self._robot.new[7:].encode()
+        wrong = last.replace(digits, b"0123456789abcdef" * 4).replace(b'"intent"', b'"done"')
+        for damaged in (head + last[: len(last) // 2], head + wrong, data + b'{"stage":"COMMIT"\x00\x00\n'):
+            path.write_bytes(damaged)
+            self._boot(point, outcome, allowed)
+            self._robot.power_off()
+
+    def _cut(self, point: Point, outcome: Outcome) -> None:
+        """Boot every state that a power cut between this record and the next one could leave."""
+        scenario = SCENARIOS[point.scenario]
+        if point.scenario not in self._cuts:
+            self._cuts[point.scenario] = self._record(scenario)
+        cuts = self._cuts[point.scenario]
+        last = point.edge == scenario.edges[-1]
+        for image in [*cuts.get(point.edge, []), *(cuts["end"] if last else [])]:
+            self._robot.power_off()
+            write_image(self._robot.root, image)
+            outcome.fired = True
+            allowed = _allowed(scenario, point, Answer(error="killed"))
+            over = last and image in cuts["end"]
+            in_commit = point.edge == "COMMIT:intent" and scenario.start != scenario.target
+            self._boot(point, outcome, {scenario.target} if over else {"old", "new"} if in_commit else allowed)
+
+    def _record(self, scenario: Scenario) -> dict[str, list[Image]]:
+        self._robot.reset(scenario.image)
+        agent = self._agent()
+        agent.disk.recording = True
+        scenario.act(agent)
+        cuts = {edge: list(states.values()) for edge, states in agent.disk.states.items()}
+        cuts["end"] = list(agent.disk.cut())
+        agent.kill()
+        return cuts
+
+    def interrupt(self, name: str, stage: str, chance: random.Random) -> Outcome:
+        """End the agent at one of its steps in a stage, by SIGKILL or with the power."""
+        scenario, robot = SCENARIOS[name], self._robot
+        if name not in self._steps:
+            self._steps[name] = self._count(scenario)
+        fault, share = chance.choice(("kill", "power")), chance.random()
+        robot.reset(scenario.image)
+        agent = self._agent()
+        first, last = self._steps[name][stage]
+        entered = "intent" if stage != "FAILED" else "done"
+
+        def before(edge: str) -> None:
+            if edge == f"{stage}:{entered}":
+                agent.power.ends_at = agent.power.touches + 1 + int(share * (last - first))
+
+        agent.disk.before = before
+        answer = scenario.act(agent)
+        edge = agent.disk.edge
+        outcome = Outcome(Point(name, edge, fault), fired=agent.power.dead)
+        in_commit = edge == "COMMIT:intent" and scenario.start != scenario.target
+        point = Point(name, edge, fault)
+        allowed = {"old", "new"} if in_commit else _allowed(scenario, point, answer)
+        if fault == "power":
+            image = chance.choice(list(agent.disk.cut()))
+            agent.kill()
+            robot.power_off()
+            write_image(robot.root, image)
+        agent.kill()
+        try:
+            self._boot(point, outcome, allowed)
+        except AssertionError as error:
+            outcome.wrong.append(str(error))
+            outcome.brick = True
+        return outcome
+
+    def _count(self, scenario: Scenario) -> dict[str, tuple[int, int]]:
+        """The steps that a stage begins and ends at."""
+        self._robot.reset(scenario.image)
+        agent = self._agent()
+        steps: dict[str, tuple[int, int]] = {}
+
+        def heard(edge: str) -> None:
+            stage = edge.partition(":")[0]
+            steps[stage] = (steps.get(stage, (agent.power.touches, 0))[0], agent.power.touches)
+
+        agent.disk.before = agent.disk.after = heard
+        scenario.act(agent)
+        agent.kill()
+        return steps
+
+    def _boot(self, point: Point, outcome: Outcome, allowed: set[str], full: bool = False) -> None:
+        """Start the agent again, as often as it takes to say that nothing changes any more."""
+        robot = self._robot
+        outcome.states += 1
+        agent = self._agent()
+        agent.disk.full = full
+        read = [key_of(_fields(record)) for record in agent.host.journal.records]
+        believed = [key for key in read if key not in self._written]
+        try:
+            status = agent.keep_until_well(str(point))
+            agent.disk.full = False
+            _until_closed(agent)
+            records = len(agent.host.journal.records)
+            wrong = list(_faults(robot, point, agent, status, allowed))
+            if point.scenario == "stage" and point.fault == "kill_after":
+                again = agent.stage(robot.new)
+                wrong += [] if again.result and again.result["stage"] == "READY" else [f"not staged again: {again}"]
+                records = len(agent.host.journal.records)
+        finally:
+            agent.kill()
+        later = self._agent()
+        later.keeper.keep()
+        later.kill()
+        if len(later.host.journal.records) != records:
+            wrong.append("a second start changed something")
+        outcome.wrong += wrong + [f"believed a damaged record: {key}" for key in believed]
+
+
+class _Right(str):
+    """A checksum that agrees with every other."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __eq__ = object.__eq__
+    __hash__ = str.__hash__
+
+
+def _blind(judgement: gates.Judgement) -> gates.Judgement:
+    return gates.Judgement(gates.GateResult(judgement.result.gate, "healthy", ()), False)
+
+
+def key_of(record: dict[str, Any]) -> str:
+    return json.dumps([record[key] for key in ("seq", "deployment", "stage", "phase", "release", "detail")])
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    names = ("seq", "deployment", "stage", "phase", "detail")
+    return {**{name: getattr(record, name) for name in names}, "release": record.release and str(record.release)}
+
+
+def _allowed(scenario: Scenario, point: Point, answer: Answer) -> set[str]:
+    """What may drive in the end. Nothing but a durable COMMIT makes it the target."""
+    if answer.result is not None:
+        return {scenario.target}
+    return {scenario.target if point.edge == "COMMIT:done" else scenario.start}
+
+
+def _until_closed(agent: Agent) -> None:
+    deadline = time.monotonic() + 5.0
+    while agent.host.journal.open_record() is not None:
+        agent.keeper.keep()
+        assert time.monotonic() < deadline, "a change stays open"
+
+
+def _faults(robot: StandIn, point: Point, agent: Agent, status: dict[str, Any], allowed: set[str]) -> Iterator[str]:
+    """What must not be, once the robot is well again."""
+    names = {robot.old: "old", robot.new: "new"}
+    running = names.get(status["running"]["digest"] if status["running"] else "", "nothing")
+    if running not in allowed:
+        yield f"{running} drives, and only {' or '.join(sorted(allowed))} may"
+    if status["running"] != status["current"]:
+        yield "current names another release than the one that drives"
+    if "arm" in robot.supervisor.verbs():
+        yield "the agent armed the robot"
+    store, records = agent.host.store, agent.host.journal.records
+    if store.current() not in store.floor().committed:
+        yield "what drives is not among what was committed"
+    last = records[-1]
+    failure = last.detail.get("failure")
+    if last.stage == "FAILED" and not (isinstance(failure, dict) and failure.get("message")):
+        yield "a failure without a word why"
+    known = any(record.stage == "ROLLBACK" and record.detail.get("quarantine") for record in records)
+    if point.scenario == "bad" and known and robot.new not in map(str, store.quarantined()):
+        yield "the release that failed is not in quarantine"
+    with suppress(OSError):
+        left = [path.name for path in robot.layout.ingest.glob("release-*")]
+        if left:
+            yield f"leftovers: {left}"

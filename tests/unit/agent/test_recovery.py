@@ -1,0 +1,172 @@
+"""What is decided at a start: every record that can be the last one × every link, and every state of what was committed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.agent.journal import STAGES, STAGING
+from stack.agent.keeper import ABSENT, DAMAGED, INTACT, choose
+from stack.agent.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
+from tests.fakes.rig import TOP
+from tests.fakes.stand_in import StandIn
+
+LAST = ("none", "ended", *STAGES)
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with StandIn(tmp_path_factory.mktemp("recovery")) as robot:
+        robot.prepare()
+        yield robot
+
+
+def wanted(last: str, current: str) -> str:
+    """The same said another way: nothing is open, or the rename of a change that had come to SWITCH is there, or it is not."""
+    if last in ("none", "ended"):
+        return "nothing"
+    driven = last in ("SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT")
+    return "finish" if driven and current == ITS_RELEASE else "close"
+
+
+@pytest.mark.parametrize("last", LAST)
+@pytest.mark.parametrize("current", [ITS_RELEASE, ANOTHER, NOTHING])
+def test_every_last_record_has_one_decision(last: str, current: str) -> None:
+    row = decide(last, current)
+    assert row.decision == wanted(last, current) and row.sentence
+
+
+def test_no_row_of_the_table_is_never_reached() -> None:
+    reached = {decide(last, current) for last in LAST for current in (ITS_RELEASE, ANOTHER, NOTHING)}
+    assert reached == set(TABLE)
+
+
+@pytest.mark.parametrize("states", list(itertools.product((ABSENT, INTACT, DAMAGED), repeat=3)))
+def test_the_first_intact_release_runs_and_nothing_else_does(states: tuple[str, str, str]) -> None:
+    order = ["current", "previous", "fallback"]
+    intact = [name for name, state in zip(order, states, strict=True) if state == INTACT]
+    assert choose(*states) == (intact[0] if intact else None)
+
+
+def test_the_manual_shows_the_table_as_it_is() -> None:
+    lines = (TOP / "docs/rollback.md").read_text().splitlines()
+    shown = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("| `")]
+    assert [row for row in shown if len(row) == 4] == [
+        (" ".join(f"`{last}`" for last in row.last), row.current, row.decision, row.sentence) for row in TABLE
+    ]
+    assert set(STAGING) <= {last for row in TABLE for last in row.last}
+
+
+def damage(robot: StandIn, link: Path) -> None:
+    path = link / "release.dsse.json"
+    path.write_bytes(path.read_bytes().replace(b"sig", b"gis"))
+
+
+def test_a_damaged_current_gives_way_to_previous_and_the_status_says_so(robot: StandIn) -> None:
+    robot.reset("new")
+    robot.power_off()
+    damage(robot, robot.layout.current)
+    agent = robot.boot()
+    status = agent.keep_until_well("previous drives")
+    assert status["running"]["digest"] == status["current"]["digest"] == robot.old
+    assert not status["healthy"] and any(
+        f"previous {robot.old[7:19]} runs instead" in each for each in status["problems"]
+    )
+    assert status["failure"]["metric"] == "damaged" and status["failure"]["release"] == robot.new
+    agent.kill()
+    again = robot.boot()
+    assert again.keep_until_well("it stays")["problems"] == status["problems"]
+    records = len(again.host.journal.records)
+    again.kill()
+    assert records == len(robot.journal()), "a second start decides nothing new"
+
+
+def test_a_damaged_current_and_previous_give_way_to_the_fallback(robot: StandIn) -> None:
+    robot.reset("new")
+    robot.power_off()
+    third = robot.publish("1.2.0")
+    agent = robot.boot()
+    agent.keep_until_well("new drives")
+    assert agent.stage(third).result and agent.switch(third).result
+    agent.kill()
+    robot.power_off()
+    for link in (robot.layout.current, robot.layout.previous):
+        damage(robot, link)
+    agent = robot.boot()
+    status = agent.keep_until_well("the fallback drives")
+    assert status["running"]["digest"] == robot.old and not status["healthy"]
+    agent.kill()
+
+
+def test_with_nothing_intact_nothing_is_started_and_the_status_says_so(robot: StandIn) -> None:
+    robot.reset("new")
+    robot.power_off()
+    for link in (robot.layout.current, robot.layout.previous):
+        damage(robot, link)
+    agent = robot.boot()
+    agent.keeper.keep()
+    assert agent.host.keeping is not None and "nothing that was committed here can be run" in agent.host.keeping
+    assert agent.host.runtime.alive("a") is None and agent.host.runtime.alive("b") is None
+    agent.kill()
+
+
+@pytest.mark.parametrize("broken", ["dangling", "nonsense", "gone"])
+def test_a_link_that_leads_nowhere_is_damage(robot: StandIn, broken: str) -> None:
+    robot.reset("new")
+    robot.power_off()
+    robot.layout.current.unlink()
+    if broken != "gone":
+        robot.layout.current.symlink_to("slots/c" if broken == "nonsense" else "slots/b")
+    if broken == "dangling":
+        robot.layout.slot("b").unlink()
+    agent = robot.boot()
+    status = agent.keep_until_well("previous drives")
+    assert status["running"]["digest"] == robot.old and not status["healthy"]
+    agent.kill()
+
+
+def test_a_slot_that_runs_another_release_than_its_link_is_started_again(robot: StandIn) -> None:
+    robot.reset("new")
+    first = json.loads(robot.layout.slot_process("b").read_bytes())["pid"]
+    robot.until(robot.layout.slot_status("b").exists, "the slot reports")
+    robot.layout.slot("b").unlink()
+    robot.layout.slot("b").symlink_to(f"../releases/{robot.old[7:]}")
+    agent = robot.boot()
+    status = agent.keep_until_well("the release of the link drives")
+    assert status["running"]["digest"] == robot.old and status["slots"]["b"]["pid"] != first
+    agent.kill()
+
+
+def test_a_robot_that_was_cut_off_waits_to_be_armed(robot: StandIn) -> None:
+    robot.reset("new")
+    robot.power_off()
+    agent = robot.boot()
+    agent.keep_until_well("new drives")
+    assert not robot.supervisor.armed and "arm" not in robot.supervisor.verbs()
+    agent.kill()
+
+
+def test_a_slot_that_ends_again_and_again_is_started_with_growing_pauses(robot: StandIn) -> None:
+    robot.reset("new")
+    agent = robot.boot()
+    agent.keep_until_well("new drives")
+    for _ in range(2):
+        agent.host.runtime.stop("b")
+        agent.keeper.keep()
+    assert agent.host.keeping is not None and "next start in" in agent.host.keeping
+    agent.kill()
+
+
+def test_a_journal_that_cannot_be_read_stops_nobody(robot: StandIn) -> None:
+    robot.reset("new")
+    robot.layout.journal.unlink()
+    robot.layout.journal.mkdir()
+    agent = robot.boot()
+    status = agent.keep_until_well("new drives")
+    assert status["running"]["digest"] == robot.new and any("journal" in each for each in status["problems"])
+    agent.kill()
+    robot.layout.journal.rmdir()
