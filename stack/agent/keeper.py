@@ -143,12 +143,11 @@ class Keeper:
     def _move_on(self, current: Digest | None) -> str | None:
         """Point `current` at the first of previous and fallback that verifies, when it does not itself."""
         host, links = self._host, self._links
-        whys = {name: self._why(path) for name, path in links.items()}
-        chosen = choose(
-            *(ABSENT if not _there(links[name]) else DAMAGED if why else INTACT for name, why in whys.items())
-        )
-        if chosen == "current":
+        if (why := self._why(links["current"])) is None and _there(links["current"]):
             return None
+        whys = {"current": why, **{name: self._why(links[name]) for name in ("previous", "fallback")}}
+        states = (DAMAGED if why else INTACT if _there(links[name]) else ABSENT for name, why in whys.items())
+        chosen = choose(*states)
         text = "; ".join(f"{name}: {why}" for name, why in whys.items() if why)
         if chosen is None or (target := linked_release(links[chosen])) is None:
             return f"nothing that was committed here can be run: {text}; stage a release"

@@ -221,7 +221,7 @@ class Range:
 
         def before(edge: str) -> None:
             if edge == f"{stage}:{entered}":
-                agent.power.ends_at = agent.power.touches + 1 + int(share * (last - first))
+                agent.power.ends_at = agent.power.touches + 1 + int(0.8 * share * (last - first))
 
         agent.disk.before = before
         answer = scenario.act(agent)

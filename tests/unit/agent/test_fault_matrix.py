@@ -37,7 +37,11 @@ def test_every_point_ends_on_the_old_release_or_the_new_one(played: Range, point
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
-    [("no_fsync", ["switch-COMMIT:intent", "power_cut"]), ("no_gate", ["bad", "kill_after"]), ("no_crc", ["switch", "torn_journal"])],
+    [
+        ("no_fsync", ["switch-COMMIT:intent", "power_cut"]),
+        ("no_gate", ["bad", "kill_after"]),
+        ("no_crc", ["switch", "torn_journal"]),
+    ],
 )
 def test_without_one_of_its_safeguards_the_matrix_fails(sabotage: str, words: list[str]) -> None:
     argv = [sys.executable, "-m", "tests.bench.fault_matrix", *words]
