@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -65,9 +65,24 @@ def parser() -> argparse.ArgumentParser:
     release.add_argument("release", **digest)
     robot.add_argument("--gate", choices=GATES, default="idle")
     robot.add_argument("--now", action="store_true", help="ask neither window nor hook; zero speed comes first")
-    seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     for name, text in _PLAIN.items():
         verb(name, text)
+    _add_changes(verb, release, robot)
+    verb("pin", "make a committed release the fallback").add_argument("release", nargs="?", **digest)
+    prune = verb("prune", "remove what neither current, previous, fallback nor a slot needs")
+    prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
+    for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
+        verb(name, text).add_argument("--reason", default="asked by an operator")
+    doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
+    doctor.add_argument("--only", nargs="+", choices=CHECKS, default=CHECKS, help="these lines of it", metavar="LINE")
+    run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
+    run.add_argument("slot", choices=SLOTS)
+    return top
+
+
+def _add_changes(verb: Callable[..., argparse.ArgumentParser], release: _Parser, robot: _Parser) -> None:
+    """The verbs that bring a release to the wheel, or back."""
+    seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     stage = verb("stage", "fetch, verify, build and prove a release beside what drives", release)
     stage.add_argument("--source", help="where from, such as oci:/srv/registry")
     stage.add_argument("--repository", help="such as releases/pilot")
@@ -80,16 +95,6 @@ def parser() -> argparse.ArgumentParser:
     verb("commit", "make the release on probation permanent", release)
     rollback = verb("rollback", "bring back a release that this robot committed before", robot)
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
-    verb("pin", "make a committed release the fallback").add_argument("release", nargs="?", **digest)
-    prune = verb("prune", "remove what neither current, previous, fallback nor a slot needs")
-    prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
-    for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
-        verb(name, text).add_argument("--reason", default="asked by an operator")
-    doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
-    doctor.add_argument("--only", nargs="+", choices=CHECKS, default=CHECKS, help="these lines of it", metavar="LINE")
-    run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
-    run.add_argument("slot", choices=SLOTS)
-    return top
 
 
 def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float]:

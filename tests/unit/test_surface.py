@@ -17,6 +17,10 @@ HOMEPORT = {
 }
 AGENT = {
     "serve",
+    "recover",
+    "pin",
+    "prune",
+    "drain",
     "run-slot",
     "stage",
     "switch",
