@@ -91,7 +91,7 @@ class Keeper:
         if slot is not None and current is not None and self._runs(slot, current):
             self._let_drive(slot, current)
             host.runtime.stop(store.free_slot())
-            return self._judge(slot)
+            return self._judge(slot, current)
         host.runtime.stop(store.free_slot())
         if not any(_there(path) for path in self._links.values()):
             return None
@@ -123,17 +123,21 @@ class Keeper:
         if view is not None and not view.drives(slot, current) and view.slots[slot].selectable:
             self._host.supervisor.select(slot, current, 0.0, None)
 
-    def _judge(self, slot: str) -> str | None:
+    def _judge(self, slot: str, current: Digest) -> str | None:
         """The gate of a rollback, for what was started here."""
-        if self._watch is None or self._expected is None:
+        expected = self._expected
+        if expected is None or (expected.slot, expected.release.digest) != (slot, current):
+            self._expected, self._watch, self._verdict = None, None, None
+            return None
+        if self._watch is None:
             return self._verdict
         if (result := self._watch.feed(observe(self._host, slot))) is None:
             return self._verdict
         self._verdict, self._watch = None, None
         self._pause_s = _FIRST_PAUSE_S
         if not result.passed:
-            self._verdict = Failure.of_gate(self._expected.release.digest, "VERIFY_ROLLBACK", result).message
-            self._watch = self._gate(self._expected)
+            self._verdict = Failure.of_gate(current, "VERIFY_ROLLBACK", result).message
+            self._watch = self._gate(expected)
         return self._verdict
 
     def _gate(self, expected: Expected) -> Watch:
