@@ -12,7 +12,7 @@ from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.config import Config
 from stack.agent.journal import Deployment, Journal
-from stack.agent.lease import Lease, own_folder, this_process
+from stack.agent.lease import SERVING_S, Lease, own_folder, this_process
 from stack.agent.recovery import close_open
 from stack.agent.room import ReservedFiles
 from stack.agent.runtime import Runtime
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from stack.agent.switch import Trial
 
 Progress = Callable[[str, str], None]
-SERVING_S = 180.0
-"""How long an agent may say nothing before another one may take over."""
 _CHANGE_S = 14_400.0
 
 

@@ -20,6 +20,8 @@ from stack.agent.reports import fill
 from stack.agent.runtime import Identity, start_ticks
 
 _TAKE_S = 5.0
+SERVING_S = 180.0
+"""How long an agent may say nothing before another one may take over."""
 
 
 def this_process() -> Identity:

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,8 @@ from model_registry.core.files import umask
 from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
 from model_registry.core.version import version
 from stack.agent.archivist import Archivist
-from stack.agent.host import SERVING_S, Host
+from stack.agent.beat import Beat, notify
+from stack.agent.host import Host
 from stack.agent.keeper import Keeper
 from stack.agent.lease import own_folder
 from stack.agent.recovery import close_open
@@ -48,27 +50,21 @@ def serve(host: Host) -> None:
         signal.signal(number, lambda *_: host.stopping.set())
     Archivist(host).start()
     keeper = Keeper(host)
-    keeper.keep()
     listener = _listen(host.layout.agent_socket)
     log.info("homeport-agent %s serves %s on %s", version(), host.layout.root, host.layout.agent_socket)
     threading.Thread(target=_accept, args=(host, listener), name="accept", daemon=True).start()
+    beat = Beat(host.serving, host.claim, host.stopping)
+    threading.Thread(target=beat.run, name="beat", daemon=True).start()
     notify("READY=1")
-    while not host.stopping.wait(1.0):
+    while not host.stopping.is_set():
         keeper.keep()
-        host.serving.renew(SERVING_S)
-        if not host.claim.overdue:
-            notify("WATCHDOG=1")
+        beat.kept_s = time.monotonic()
+        host.stopping.wait(1.0)
     listener.close()
     host.layout.agent_socket.unlink(missing_ok=True)
     host.serving.drop()
-
-
-def notify(state: str) -> None:
-    """Tell systemd, where it listens. A change that outstays its claim is not told: then the watchdog starts the agent again."""
-    if address := os.environ.get("NOTIFY_SOCKET"):
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-            sender.sendall(state.encode())
+    if beat.taken_over is not None:
+        raise beat.taken_over
 
 
 def _listen(path: Path) -> socket.socket:

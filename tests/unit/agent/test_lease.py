@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +15,6 @@ from model_registry.core.files import Files
 from stack.agent.journal import Journal, boot_id
 from stack.agent.lease import Lease, this_process
 from stack.agent.runtime import Identity, start_ticks
-from stack.agent.server import notify
 
 RELEASE = Digest.of(b"release")
 
@@ -103,16 +101,3 @@ def test_no_file_is_written_after_another_agent_took_over(tmp_path: Path) -> Non
         with pytest.raises(LockedError, match="pid 2 has taken over"):
             change()
     assert (tmp_path / "a").read_bytes() == b"1" and not (tmp_path / "l").is_symlink()
-
-
-def test_systemd_hears_of_the_agent_where_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(5.0)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        notify("WATCHDOG=1")
-        assert listener.recv(100) == b"WATCHDOG=1"
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    notify("WATCHDOG=1")
-    monkeypatch.delenv("NOTIFY_SOCKET")
-    notify("WATCHDOG=1")
