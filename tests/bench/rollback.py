@@ -32,7 +32,7 @@ def hot(robot: Robot, old: str, new: str) -> tuple[ticks.Cutover, float]:
     robot.agent("switch", new, "--commit", "wait", "--gate", "moving", "--probation", "1", "--deadline", "60")
     threading.Event().wait(AFTER_S)
     sent_s = time.monotonic()
-    lines.call(robot.layout.agent_socket, lines.request("rollback", to="previous", gate="moving"), 60.0)
+    lines.call(robot.layout.agent_socket, lines.request("rollback", to="previous", gate="moving", now=False), 60.0)
     threading.Event().wait(AFTER_S)
     cut = ticks.cutover(robot.records(), sent_s)
     heard = zip(cut.times_s, cut.releases, strict=True)

@@ -204,10 +204,12 @@ class Agent:
         return self.ask("stage", release=release, source=None, repository="releases/pilot", dry_run=False, retry=False)
 
     def switch(self, release: str, commit: str = "auto") -> Answer:
-        return self.ask("switch", release=release, commit=commit, deadline_s=20.0, probation_s=0.0, gate="moving")
+        return self.ask(
+            "switch", release=release, commit=commit, deadline_s=20.0, probation_s=0.0, gate="moving", now=False
+        )
 
     def rollback(self) -> Answer:
-        return self.ask("rollback", to="previous", gate="moving")
+        return self.ask("rollback", to="previous", gate="moving", now=False)
 
     def kill(self) -> None:
         """As SIGKILL: nothing of this life reaches a port any more."""
