@@ -263,9 +263,9 @@ def test_with_a_broken_agent_containers_and_supervisor_are_started_by_the_script
     rig = docker_rig
     rig.deploy(rig.publish("1.0.0"))
     rig.deploy(rig.publish("1.1.0"))
-    rig.layout.journal.unlink()
-    rig.layout.journal.mkdir()  # no agent starts on this; a slot does
     hand_to_systemd(rig)
+    rig.layout.serving.unlink()
+    rig.layout.serving.mkdir()  # no agent starts on this; a slot does
     since = len(docker.calls(rig.bin))
     try:
         done = subprocess.run([RESCUE, "--root", rig.root], capture_output=True, text=True, timeout=90)

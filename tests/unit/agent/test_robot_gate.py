@@ -109,6 +109,7 @@ def test_a_yes_that_is_taken_back_while_the_candidate_warms_up_counts(rig: Rig, 
 
 
 def test_a_permission_expires(rig: Rig) -> None:
+    rig.stop_agent()
     permission = Permission(Host.open(rig.layout), "switch", "idle", False)
     permission.wait(time.monotonic() + 10.0)
     permission.check()
