@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,24 +31,24 @@ class FullDisk(Files):
                 file.write(data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    def append(self, path: Path, data: bytes) -> None:
+    def _extend(self, path: Path, data: bytes) -> None:
         self._take(path, data)
-        super().append(path, data)
+        super()._extend(path, data)
 
-    def write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
-        self._take(path.with_suffix(".tmp"), data)
-        super().write(path, data, mode)
+    def _create(self, path: Path, pieces: Iterable[bytes], mode: int) -> None:
+        self._take(path, b"xx")
+        super()._create(path, pieces, mode)
 
-    def link(self, path: Path, target: str) -> None:
-        self._take(path.with_suffix(".tmp"), b"xx")
-        super().link(path, target)
+    def _symlink(self, path: Path, target: str) -> None:
+        self._take(path.with_suffix(".half"), b"xx")
+        super()._symlink(path, target)
 
 
 class Cramped(ReservedFiles, FullDisk):
     """The agent's files on that disk."""
 
     def __init__(self, reserve: Path) -> None:
-        super().__init__(reserve)
+        super().__init__(reserve, lambda: None)
         self.reserve = reserve
 
 
@@ -81,7 +82,7 @@ def test_without_the_last_room_a_full_disk_is_an_error(tmp_path: Path) -> None:
 
     refill(tmp_path / "reserve")
     with pytest.raises(OSError, match="No space left"):
-        Files_(tmp_path / "reserve").append(tmp_path / "journal.jsonl", b"x\n")
+        Files_(tmp_path / "reserve", lambda: None).append(tmp_path / "journal.jsonl", b"x\n")
 
 
 def test_the_last_room_is_taken_again(tmp_path: Path) -> None:
