@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from model_registry.core.documents import Reader, dump, parse
@@ -25,7 +26,13 @@ SERVING_S = 180.0
 
 
 def this_process() -> Identity:
-    return Identity(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
+    """Read once: an emulator tells each thread another start of its own process."""
+    return _identity(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> Identity:
+    return Identity(pid, start_ticks(pid) or 0, boot_id())
 
 
 def own_folder(folder: Path) -> None:
@@ -51,8 +58,9 @@ class Terms:
     @property
     def over(self) -> bool:
         """Whether it ran out, or its holder is gone."""
-        gone = self.boot != boot_id() or start_ticks(self.pid) != self.start_ticks
-        return gone or time.monotonic_ns() >= self.until_ns
+        me = this_process()
+        ticks = me.start_ticks if self.pid == me.pid else start_ticks(self.pid)
+        return self.boot != me.boot or ticks != self.start_ticks or time.monotonic_ns() >= self.until_ns
 
 
 class Lease:

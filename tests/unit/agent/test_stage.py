@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_registry.core.errors import HomeportError
 from tests.fakes.rig import LOCK, Answer, Rig
 
 
@@ -146,47 +144,6 @@ def test_a_second_change_is_locked_out_and_told_by_whom(rig: Rig) -> None:
     thread.join(30)
     assert locked.code == 6 and "stage by uid" in locked.message and "since" in locked.message
     assert answers[0].code == 0
-
-
-def test_a_rollback_ends_staging_and_the_next_try_succeeds(rig: Rig) -> None:
-    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
-    rig.deploy(one)
-    (rig.source / "slow").touch()
-    failed: list[HomeportError] = []
-
-    def stage_apart() -> None:
-        try:
-            _stage_apart(rig, two)
-        except HomeportError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=stage_apart)
-    thread.start()
-    rig.until((rig.source / "slow.seen").exists, "the stage fetches")
-    answer = rig.run("rollback")
-    thread.join(30)
-    assert answer.code == 0 and answer.result["release"] == one
-    assert "called off by a rollback" in str(failed[0])
-    status = rig.status()
-    assert status["healthy"] and status["stage"] == "IDLE" and status["quarantined"] == []
-    assert status["failure"]["stage"] == "FETCH" and not list(rig.layout.ingest.iterdir())
-    assert rig.run("stage", two).code == 0
-
-
-def test_a_slot_that_dies_while_a_release_is_staged_is_started_again(rig: Rig) -> None:
-    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
-    rig.deploy(one)
-    (rig.source / "slow").touch()
-    thread = threading.Thread(target=lambda: _stage_apart(rig, two))
-    thread.start()
-    rig.until((rig.source / "slow.seen").exists, "the stage fetches")
-    pid = rig.processes()["a"]
-    assert pid is not None
-    os.kill(pid, 9)
-    rig.until(lambda: rig.run("status").code == 0 and rig.processes()["a"] != pid, "the slot runs again")
-    assert rig.status()["stage"] == "FETCH"
-    (rig.source / "go").touch()
-    thread.join(30)
 
 
 def _stage_apart(rig: Rig, release: str) -> Answer:
