@@ -15,8 +15,7 @@ from model_registry.core.release import Release
 from stack.agent.baseline import Baseline, take
 from stack.agent.gates import POLL_S, Patience, Watch, expect
 from stack.agent.host import Host, Progress
-from stack.agent.journal import CalledOff as CalledOff
-from stack.agent.journal import Deployment
+from stack.agent.journal import CalledOff, Deployment
 from stack.agent.memory import STOP_FIRST, cutover
 from stack.agent.reports import FailedError, Failure, GateFailed, Result
 from stack.agent.robot_gate import Permission, come_to_rest

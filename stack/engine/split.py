@@ -34,10 +34,11 @@ def build(kind: type[Backend], job: Job) -> str:
 def load(kind: type[Backend], precision: str, engine: Path, contract: Contract, kept: int = KEPT) -> Runner:
     """Open what `build` made; the features of `kept` commands are kept. Raises HomeportError."""
     *language, policy = contract.parts()
-    acts, understands = kind(precision), kind(precision)
+    acts = kind(precision)
     acts.load(engine, policy)
     if not language:
         return acts
+    understands = kind(precision)
     understands.load(engine / FOLDER, *language)
     return Split(understands, acts, contract, kept)
 

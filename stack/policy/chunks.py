@@ -61,7 +61,7 @@ class Chunks:
         steps = chunk.actions[: self._steps]
         actions = np.maximum(steps, self._low)
         np.minimum(actions, self._high, out=actions)
-        self.clamped += int(actions.tobytes() != steps.tobytes())
+        self.clamped += int((actions != steps).any())
         self.delay_steps = self.consumed - chunk.start
         self._begun = chunk.generation
         self._chunk = replace(chunk, actions=actions)

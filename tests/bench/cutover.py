@@ -20,15 +20,15 @@ from pathlib import Path
 from tests.bench.harness import FULL, noise, real_time, report
 from tests.fakes.ros import wait_until
 from tests.testbed import ticks
-from tests.testbed.fleet import Fleet, Robot, stop_slot
+from tests.testbed.fleet import Robot, stop_slot
 from tests.testbed.listening import Listening
 from tests.testbed.played import NEW, OLD, PlayedRobot
-from tests.testbed.registry import Published, build_agent, publish
+from tests.testbed.registry import publish
+from tests.testbed.trials import driving
 
 PLAYED = 100 if FULL else 10
 CUTOVERS = 10 if FULL else 3
 BASELINES = 3 if FULL else 1
-COMMAND = "turn left"
 
 
 FAILURES = (
@@ -104,23 +104,6 @@ def played() -> dict[str, object]:
     }
 
 
-def prepare(fleet: Fleet, published: Published, scratch: Path) -> Robot:
-    """One robot, both releases staged, 1.0.0 driving left turns."""
-    fleet.write_inventory(published, build_agent(scratch / "homeport-agent"))
-    done = fleet.playbook("bootstrap")
-    if done.returncode:
-        raise AssertionError(done.stdout + done.stderr)
-    fleet.power_on(respawn=False)
-    robot = fleet.robots[0]
-    for digest in published.releases.values():
-        robot.agent("stage", digest)
-    switch(robot, published.releases["1.0.0"])
-    robot.say(COMMAND)
-    robot.arm()
-    wait_until(lambda: robot.speed() >= ticks.MOVING_MPS, 20.0, "the robot to move")
-    return robot
-
-
 def switch(robot: Robot, digest: str) -> None:
     robot.agent("switch", digest, "--commit", "auto", "--gate", "moving", "--probation", "1")
 
@@ -156,11 +139,10 @@ def main() -> int:
 def real_policies(gaps: list[float]) -> dict[str, object]:
     """Cutovers through the agent; `gaps` gets those of the baseline, in ms."""
     scratch = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
-    (scratch / "fleet").mkdir()
     try:
         published = publish(scratch, scratch / "keys", ("1.0.0", "1.1.0"))
-        with Fleet(scratch / "fleet", ("alder",)) as fleet:
-            robot = prepare(fleet, published, scratch)
+        with driving(scratch, published, published.releases["1.0.0"]) as robot:
+            wait_until(lambda: robot.speed() >= ticks.MOVING_MPS, 20.0, "the robot to move")
             cuts = []
             for index in range(CUTOVERS):
                 switch(robot, published.releases["1.1.0" if index % 2 == 0 else "1.0.0"])
