@@ -1,4 +1,7 @@
-"""How late the control thread of a slot wakes at 20 Hz, with a VGA camera at 30 Hz, and how many ticks it misses: 5 minutes with FULL=1."""
+"""How late the control thread of a slot wakes at 20 Hz, with a VGA camera at 30 Hz, and how many ticks it misses: 5 minutes with FULL=1.
+
+`p99_ms` is the worst of the windows of 10 s that the slot itself tells of: what 99 % of all ticks stay below is less.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from stack.models.package import Form
-from tests.bench.harness import FULL, noise, report
+from tests.bench.harness import FULL, noise, percentile, report
 from tests.fakes.ros import wait_until
 from tests.fakes.tiny import make_null_model
 from tests.testbed.slot_bed import SlotBed
@@ -30,6 +33,8 @@ def main() -> int:
                 late_p99_ms.append(after["late_p99_ms"])
     figures = {
         "p99_ms": round(max(late_p99_ms), 3),
+        "median_p99_ms": round(percentile(late_p99_ms, 0.5), 3),
+        "later_than_10_ms": after["late"] - before["late"],
         "missed": after["missed"] - before["missed"],
         "empty": after["empty"] - before["empty"],
         "ticks": after["actions"] - before["actions"],
