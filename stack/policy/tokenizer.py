@@ -37,8 +37,10 @@ class CommandTokenizer:
     def _encode(self, command: str) -> NDArray[np.int64] | None:
         if STOP_WORDS & set(command.lower().split()):
             return None
-        numbers = self._tokenizer.encode(command[:1000]).ids[: self._length]
-        if not set(numbers) - {PAD, UNKNOWN}:
+        encoded = self._tokenizer.encode(command[:1000])
+        numbers = encoded.ids[: self._length]
+        words = (number for number, special in zip(numbers, encoded.special_tokens_mask, strict=False) if not special)
+        if not set(words) - {PAD, UNKNOWN}:
             return None
         tokens = np.full((1, self._length), PAD, dtype=np.int64)
         tokens[0, : len(numbers)] = numbers

@@ -40,7 +40,7 @@ class Constant(Null):
 
 
 def make_slot(
-    folder: Path, backend: Constant, profile: str = "resource_optimized", small: Path | None = None, **settings: Any
+    folder: Path, backend: Null, profile: str = "resource_optimized", small: Path | None = None, **settings: Any
 ) -> Slot:
     """A slot of a model folder that runs on `backend`; `settings` replace those of the profile."""
     contract = Contract.load(folder)
@@ -48,12 +48,14 @@ def make_slot(
     return Slot(contract, replace(PROFILES[profile], **settings), Inference(folder, contract, backend), smaller)
 
 
-def frame(stamp_s: float, encoding: str = "rgb8", noise: int | None = None) -> bytes:
-    """A frame of 32x24 that differs from the last one, or is `noise` throughout."""
+def frame(stamp_s: float, encoding: str = "rgb8", noise: int | None = None, size: tuple[int, int] = (32, 24)) -> bytes:
+    """A frame that differs from the last one, or is `noise` throughout."""
+    width, height = size
     value = next(_NOISE) % 256 if noise is None else noise
-    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("camera").put("II", 24, 32).text(encoding)
-    writer.put("B", 0).put("I", 96).put("I", 96 * 24)
-    writer.body += bytes([value]) * (96 * 24)
+    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("camera")
+    writer.put("II", height, width).text(encoding)
+    writer.put("B", 0).put("I", 3 * width).put("I", 3 * width * height)
+    writer.body += bytes([value]) * (3 * width * height)
     return writer.bytes()
 
 

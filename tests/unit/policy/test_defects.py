@@ -7,12 +7,16 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, UsageError
@@ -222,11 +226,40 @@ def test_d25_durations_are_monotonic_and_wall_time_is_only_for_stamps() -> None:
     assert {module for module, name in calls() if name in ("time.time", "time.time_ns")} == {"node"}
 
 
-def test_d26_a_slow_inference_delays_no_tick(slot: Slot, backend: Constant) -> None:
+class Held(Constant):
+    """A backend that computes for as long as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.free = threading.Event(), threading.Event()
+        self.free.set()
+
+    def infer(self, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
+        self.begun.set()
+        assert self.free.wait(30.0)
+        return super().infer(inputs)
+
+
+def test_d26_a_slow_inference_delays_no_tick(model: Path) -> None:
+    """While it computes in its own thread, ticks take the chunk that is there, and frames and commands are received."""
+    backend = Held()
+    slot = make_slot(model, backend)
     drive(slot)
-    assert slot.action(10.0, ros(10.0)).steps is not None
-    held = slot.chunks.rest(10.05, 1)  # while the inference thread computes, ticks only look at the chunk that is there
-    assert held is not None and len(held.actions) == 5
+    backend.begun.clear()
+    backend.free.clear()
+    feed(slot, 10.04)
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(slot.infer, 10.04, ros(10.04))
+        try:
+            assert backend.begun.wait(30.0)
+            left = threads.submit(lambda: [slot.action(10.0 + n / 20, ros(10.0 + n / 20)).steps for n in (1, 2, 3)])
+            assert [len(steps) for steps in left.result(30.0) if steps is not None] == [6, 5, 4]
+            threads.submit(feed, slot, 10.16).result(30.0)
+            threads.submit(slot.on_command, command("turn left"), 10.16).result(30.0)
+            assert not slow.done()
+        finally:
+            backend.free.set()
+    assert slow.result() and slot.chunks.delay_steps == 3
 
 
 def test_d27_d29_one_sampler_that_never_waits(tmp_path: Path) -> None:

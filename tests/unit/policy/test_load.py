@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model_registry.core.contract import Contract
-from model_registry.core.errors import IncompatibleError
+from model_registry.core.digest import Digest
+from model_registry.core.errors import IncompatibleError, RefusedError
 from model_registry.core.layout import Layout
 from stack.engine import builder
 from stack.engine.variants import variants
 from stack.policy.load import find, load
-from tests.fakes.robot import add_model, make_release, release_fields, stage
+from tests.fakes.robot import add_model, make_release, put_in_slot, release_fields, stage, take_as_proved
 from tests.fakes.schemas import check
-from tests.fakes.tiny import add_variant, make_tiny_model
+from tests.fakes.tiny import add_variant, make_null_model, make_tiny_model
 
 
 @pytest.fixture
@@ -42,6 +44,19 @@ def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -
     [(_, folder)] = variants(builder.plan(found.folder), (found.folder / "engine").resolve())
     shutil.rmtree(folder)
     assert load(found)[1]._small is None
+
+
+def test_a_policy_too_slow_for_its_steps_does_not_become_ready(tmp_path: Path) -> None:
+    """One step of 50 ms leaves no time at all; what was proved elsewhere, or on a calmer day, is measured again before it drives."""
+    root = tmp_path / "robot"
+    name = add_model(root, make_null_model(tmp_path / "model", 1))
+    fields: Any = release_fields(name)
+    fields["engine"]["backends"] = ["null"]
+    folder = stage(root, fields, name)
+    take_as_proved(root, folder)
+    put_in_slot(root, Digest(folder.name), "a")
+    with pytest.raises(RefusedError, match="0 ms is the longest that leaves no hole between action chunks"):
+        load(find(Layout.at(root), "a"))
 
 
 def test_a_variant_that_acts_differently_is_refused(tmp_path: Path) -> None:

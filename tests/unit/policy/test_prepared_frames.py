@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stack.engine.backends.null import Null
 from stack.policy.ladder import SMALL
 from stack.policy.slot import Shown, Slot
-from tests.fakes.observations import Constant, command, drive, feed, frame, make_slot, ros
-from tests.fakes.tiny import make_tiny_model
+from tests.fakes.observations import Constant, beams, command, drive, feed, frame, make_slot, ros
+from tests.fakes.tiny import STEPS, make_tiny_model
 
 
 class Interrupted(Constant):
@@ -68,6 +70,31 @@ def test_a_frame_that_inference_will_not_look_at_stays_whole(tmp_path: Path) -> 
         feed(slot, 10.0 + number / 30)
         made.append(shown(slot).tensor is not None)
     assert not any(made[:13]) and made[-1]
+
+
+class Still(Null):
+    """Keeps nothing of what it is given."""
+
+    def infer(self, inputs: Mapping[str, Any]) -> Any:
+        return np.zeros((1, STEPS, 2), np.float32)
+
+
+def test_from_its_arrival_to_its_actions_a_frame_allocates_nothing_of_its_size(tmp_path: Path) -> None:
+    slot = make_slot(make_tiny_model(tmp_path / "model"), Still())
+    drive(slot)
+    frames = [frame(1010 + number / 10, size=(640, 480)) for number in range(1, 4)]
+    peaks = []
+    for number, data in enumerate(frames, 1):
+        now = 10.0 + number / 10
+        slot.on_scan(beams(1000 + now), now)
+        tracemalloc.start()
+        try:
+            slot.on_camera(data, now)
+            assert slot.infer(now, ros(now)) and slot.action(now, ros(now)).steps is not None
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[-1] < 112 * 112
 
 
 def test_a_frame_prepared_for_one_network_is_not_shown_to_another(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from stack.policy.ticks import Ticks
@@ -23,6 +25,25 @@ def test_a_late_tick_moves_no_deadline_and_skipped_ones_are_counted(
     ticks = Ticks(0.05)
     assert ticks.next_deadline(1.0, woke) == pytest.approx(following)
     assert (ticks.late, ticks.missed) == (late, missed)
+
+
+def test_a_tick_that_takes_long_is_followed_by_the_next_deadline_and_told_what_it_skipped() -> None:
+    """The deadlines are a grid from the first: nothing is caught up, and a long tick does not move the ones behind it."""
+    ticks, stop, seen = Ticks(0.1), threading.Event(), list[int]()
+
+    def tick(periods: int) -> None:
+        seen.append(periods)
+        if len(seen) == 1:
+            stop.wait(0.45)
+        if len(seen) == 3:
+            stop.set()
+
+    thread = threading.Thread(target=ticks.run, args=(stop, tick), daemon=True)
+    thread.start()
+    thread.join(30.0)
+    assert not thread.is_alive()
+    assert seen[1] >= 4 and ticks.missed >= 3
+    assert sum(seen) - len(seen) == ticks.missed
 
 
 def test_lateness_is_told_over_the_last_ticks() -> None:

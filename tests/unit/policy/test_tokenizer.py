@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stack.models.commands import TOKENS, tokenizer_json
+from stack.models.commands import TOKENS, UNKNOWN, tokenizer_json
 from stack.policy.tokenizer import CommandTokenizer
 
 
@@ -38,6 +39,24 @@ def test_case_does_not_matter_and_unknown_words_are_1(path: Path) -> None:
 @pytest.mark.parametrize("command", ["", "   ", "xyzzy plugh", "stop", "STOP now", "please halt", "estop"])
 def test_empty_unknown_and_stop_commands_do_not_move_the_robot(path: Path, command: str) -> None:
     assert CommandTokenizer(path, TOKENS)(command) is None
+
+
+def test_marks_that_a_tokenizer_adds_to_every_text_are_no_words(path: Path) -> None:
+    document = json.loads(path.read_bytes())
+    number = len(document["model"]["vocab"])
+    document["model"]["vocab"]["<s>"] = number
+    document["added_tokens"].append({**document["added_tokens"][0], "id": number, "content": "<s>"})
+    document["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [number], "tokens": ["<s>"]}},
+    }
+    path.write_text(json.dumps(document))
+    tokenize = CommandTokenizer(path, TOKENS)
+    assert tokenize("xyzzy plugh") is None
+    tokens = tokenize("turn left")
+    assert tokens is not None and tokens[0, 0] == number and (tokens[0, 1:3] > UNKNOWN).all()
 
 
 def test_long_commands_are_cut(path: Path) -> None:
