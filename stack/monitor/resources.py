@@ -13,6 +13,8 @@ from types import ModuleType
 
 import psutil
 
+_SLOWED = 0x08 | 0x20 | 0x40 | 0x80  # of NVML's reasons for low clocks: those by heat or by the power supply
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -43,13 +45,13 @@ class Resources:
         self._gpu = next((reader for make in (_nvml, _jtop) if (reader := make()) is not None), None)
 
     def sample(self) -> Sample:
-        gpu_memory, gpu_temperature = self._gpu() if self._gpu else (None, None)
+        gpu_memory, gpu_temperature, gpu_slowed = self._gpu() if self._gpu else (None, None, None)
         return Sample(
             cpu_percent=psutil.cpu_percent(None),
             memory_percent=max((psutil.virtual_memory().percent, *self._cgroup_memory())),
             pressure_percent=max(self._pressures(), default=None),
             temperature_c=max(self._temperatures(), default=None),
-            throttled=self._throttled(),
+            throttled=max((each for each in (self._throttled(), gpu_slowed) if each is not None), default=None),
             gpu_memory_percent=gpu_memory,
             gpu_temperature_c=gpu_temperature,
         )
@@ -95,12 +97,12 @@ class Resources:
         return float(rose) if found else None
 
 
-Gpu = Callable[[], tuple[float | None, float | None]]
-"""-> memory in percent, degrees Celsius."""
+Gpu = Callable[[], tuple[float | None, float | None, float | None]]
+"""-> memory in percent, degrees Celsius, 1.0 or 0.0 for throttled."""
 
 
 def _nvml() -> Gpu | None:
-    """The first GPU of a machine with NVIDIA's library."""
+    """The first GPU of a machine with NVIDIA's library. What it does not tell, as one that shares the machine's memory, is no data."""
     nvml = _module("pynvml")
     if nvml is None:
         return None
@@ -110,16 +112,21 @@ def _nvml() -> Gpu | None:
     except nvml.NVMLError:
         return None
 
-    def read() -> tuple[float | None, float | None]:
+    def known(look: Callable[[], float]) -> float | None:
         try:
-            memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
-            return 100.0 * memory.used / memory.total, float(
-                nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)
-            )
+            return float(look())
         except nvml.NVMLError:
-            return None, None
+            return None
 
-    return read
+    def memory_percent() -> float:
+        memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
+        return 100.0 * float(memory.used) / float(memory.total)
+
+    return lambda: (
+        known(memory_percent),
+        known(lambda: float(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU))),
+        known(lambda: bool(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu) & _SLOWED)),
+    )
 
 
 def _jtop() -> Gpu | None:
@@ -133,9 +140,9 @@ def _jtop() -> Gpu | None:
     except module.JtopException:
         return None
 
-    def read() -> tuple[float | None, float | None]:
+    def read() -> tuple[float | None, float | None, float | None]:
         heat = jetson.temperature.get("gpu", {}) if jetson.is_alive() else {}
-        return None, heat.get("temp") if heat.get("online", True) else None
+        return None, heat.get("temp") if heat.get("online", True) else None, None
 
     return read
 
