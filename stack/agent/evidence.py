@@ -21,8 +21,9 @@ STALL_PERIODS, STALL_MS = 25, 500.0
 MISSED_RATE, LIMITED_RATE, CLAMPED_RATE = 0.1, 0.25, 0.05
 HEARD_PART = 0.8
 ENOUGH_CYCLES, LASTING_CYCLES, LASTING_S = 100, 250, 30.0
+CROWDED = "driver_missed_rate"
 _SAME_PRESSURE = 10.0
-_MIN_PERIODS = 10
+_MIN_PERIODS, _CROWDED_PERIODS = 10, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,16 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is judged: `now`, with rates since `first`, and since when it has been over its budget (`slow`) or slower than allowed (`risen`) without a break."""
+    """What is judged: `now`, with rates since `first`, and since when it has been over its budget (`slow`) or slower than allowed (`risen`) without a break.
+
+    The ticks of the slot beside it are counted since `before`, however this one is.
+    """
 
     first: Sample
     now: Sample
     slow: Sample | None = None
     risen: Sample | None = None
+    before: Sample | None = None
 
     def lasts(self, since: Sample | None) -> bool:
         """Whether something has gone on for so long that it is not just one moment among the cycles that the slot remembers."""
@@ -113,6 +118,17 @@ def _driver(expected: Expected, switched_ns: int, view: View) -> Iterator[Findin
     drives = view.drives(expected.slot, expected.release.digest)
     text = f"slot {view.selected_slot} with {view.selected_release} drives, expected slot {expected.slot}"
     yield _fatal("selected", None, None, drives, text)
+
+
+def crowding(expected: Expected, span: Span, baseline: Baseline) -> Iterator[Finding]:
+    """A shadow that takes the ticks of the release that drives ends at once. That the robot cannot carry both is not held against it."""
+    before, driver = span.before.beside if span.before else None, span.now.beside
+    if expected.gate != "shadow" or driver is None:
+        return
+    missed, most = missed_rate(before, driver, _CROWDED_PERIODS), max(MISSED_RATE, 2.0 * (baseline.missed_rate or 0.0))
+    if missed is not None:
+        text = f"{missed:.1%} of control periods missed by the release that drives, at most {most:.0%}; end what else runs here"
+        yield _fatal(CROWDED, missed, most, missed <= most, text)
 
 
 def presence(expected: Expected, span: Span) -> Iterator[Finding]:

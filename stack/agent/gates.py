@@ -17,6 +17,7 @@ from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
 from stack.agent.baseline import Baseline
 from stack.agent.evidence import (
+    CROWDED,
     FATAL,
     LASTING_S,
     NO_DATA,
@@ -24,6 +25,7 @@ from stack.agent.evidence import (
     Expected,
     Finding,
     Span,
+    crowding,
     fatal,
     has_risen,
     over_budget,
@@ -67,11 +69,11 @@ class Judgement:
 
 def judge(expected: Expected, span: Span, baseline: Baseline) -> Judgement:
     """Judge `span.now`; `baseline` is what was true before the switch."""
-    findings, now = [*fatal(expected, span), *presence(expected, span)], span.now
+    findings, now = [*fatal(expected, span), *crowding(expected, span, baseline), *presence(expected, span)], span.now
     ended = [each.check for each in findings if each.kind == FATAL and not each.check.ok]
     if ended:
-        # A supervisor that started again selects what is committed, and says nothing against the candidate.
-        verdict = "unhealthy" if any(check.metric != "selected" for check in ended) else "unreachable"
+        # A supervisor that started again selects what is committed, and says nothing against the candidate; nor does a robot without room.
+        verdict = "unhealthy" if any(check.metric not in ("selected", CROWDED) for check in ended) else "unreachable"
         return Judgement(GateResult(expected.gate, verdict, tuple(ended)), True)
     if expected.gate != "restore":
         findings += performance(expected, span, baseline)
@@ -138,13 +140,16 @@ class Watch:
         """Since when it fails without a break, and by what at first."""
         self._slow: Sample | None = None
         self._risen: Sample | None = None
+        self._before = first
         self._settling = False
 
     def feed(self, sample: Sample) -> GateResult | None:
         """The final result, or None while it is open."""
         self._slow = (self._slow or sample) if over_budget(self._expected, sample) else None
         self._risen = (self._risen or sample) if has_risen(self._expected, sample, self._baseline) else None
-        span = Span(self._recent[0], sample, self._slow, self._risen)
+        span = Span(self._recent[0], sample, self._slow, self._risen, self._before)
+        if sample.at_s - self._before.at_s > RATES_S or self._before.beside is None:
+            self._before = sample
         judgement = judge(self._expected, span, self._baseline)
         result, now = judgement.result, sample.at_s
         if judgement.fatal:

@@ -65,6 +65,28 @@ def test_a_hardware_fault_from_before_is_not_the_releases(metric: str) -> None:
     assert not verdict_on(broken).result.passed
 
 
+def test_a_shadow_that_takes_the_drivers_ticks_is_turned_off_and_blamed_for_nothing() -> None:
+    watch = Watch(SHADOW, Patience(60.0, 60.0), NOTHING, GOOD)
+    assert watch.feed(with_beside(after(4.0, state="warming"), missed=20)) is None, "a busy moment, while it loads"
+    result = watch.feed(with_beside(after(6.0, state="warming"), missed=20))
+    assert result is not None and result.verdict == "unreachable" and not blames(result)
+    assert [(check.metric, check.value) for check in result.checks] == [("driver_missed_rate", 0.1667)]
+
+
+def test_a_driver_that_missed_ticks_before_and_one_that_is_on_its_way_out_turn_no_shadow_off() -> None:
+    suffering = with_beside(after(6.0), missed=20)
+    for expected, baseline in ((SHADOW, Baseline(missed_rate=0.1)), (EXPECTED, NOTHING)):
+        watch = Watch(expected, Patience(60.0, 60.0), baseline, GOOD)
+        assert watch.feed(suffering) is None
+
+
+def test_a_shadow_that_takes_the_drivers_ticks_late_is_found_as_soon() -> None:
+    watch = Watch(SHADOW, Patience(600.0, 600.0), NOTHING, GOOD)
+    missed = {float(second): max(0, second - 120) * 4 for second in range(1, 136)}
+    ended = [at for at, count in missed.items() if watch.feed(with_beside(after(at, state="warming"), missed=count))]
+    assert 120 < ended[0] < 132
+
+
 def test_what_a_blind_robot_cannot_show_is_held_against_nobody() -> None:
     """Hardware fault read as release fault: pollen-robotics/microduck#112, #10. Nothing can be proved, so nothing passes either."""
     before = Baseline(faults=frozenset({"camera"}))
