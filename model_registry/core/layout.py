@@ -51,6 +51,7 @@ class Layout:
     registry_ca = _Below("etc", "registry-ca.crt")
     dds_profile = _Below("etc", "dds.xml")
     tegra_release = _Below("etc", "..", "nv_tegra_release")
+    power_mode = _Below("root", "..", "nvpmodel")
     control_socket = _Below("run", "control", "control.sock")
     operator_socket = _Below("run", "operator", "operator.sock")
     agent_socket = _Below("run", "agent.sock")

@@ -165,12 +165,12 @@ def _make(what: Plan, target: Path, scratch: Path, timing: Path, say: Callable[[
 
 
 def _sweep(engines: Path) -> None:
-    """Remove what builds that were killed have left; nobody else builds under this lock."""
-    for path in [*engines.glob(".*.tmp"), *(engines / TIMING).glob(".*.tmp")]:
+    """Remove what builds that were killed have left, of variants too; nobody else builds under this lock."""
+    for path in list(engines.rglob(".*.tmp")):
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def collect(layout: Layout, now: float) -> list[str]:

@@ -107,7 +107,7 @@ def gc(root: ROOT = None, as_json: JSON = False) -> None:
 def show(key: Annotated[str, typer.Argument(help="Engine key, or its first characters.")], root: ROOT = None) -> None:
     """Print what an engine was built from and its gate result, as JSON."""
     engines = Layout.at(root).engines
-    found = sorted(engines.glob(f"{key}*")) if key.isalnum() else []
+    found = sorted(each for each in engines.glob(f"{key}*") if not each.suffix) if key.isalnum() else []
     if len(found) != 1:
         raise NotFoundError(f"{engines}: {len(found)} engines begin with {key[:80]!r}; `engine list` shows all of them")
     paths = [path for name in (builder.KEY_FILE, builder.GATE_FILE) if (path := found[0] / name).exists()]
@@ -116,12 +116,13 @@ def show(key: Annotated[str, typer.Argument(help="Engine key, or its first chara
 
 
 def _describe(folder: Path) -> dict[str, object]:
+    gate = folder / builder.GATE_FILE
     try:
         found = builder.check(folder, folder.name)
+        known = Reader(parse(gate.read_bytes(), gate.name), gate.name) if gate.exists() else None
+        verdict = known.text("verdict") if known else "not proved"
     except HomeportError:
         return {"key": folder.name, "verdict": "damaged", "bytes": 0, "backend": None, "precision": None}
-    gate = folder / builder.GATE_FILE
-    verdict = Reader(parse(gate.read_bytes(), gate.name), gate.name).text("verdict") if gate.exists() else "not proved"
     made = {"backend": found.backend, "precision": found.precision}
     return {"key": folder.name, "verdict": verdict, "bytes": found.size_bytes, **made}
 

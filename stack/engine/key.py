@@ -37,12 +37,16 @@ def cpu_identity(cpu_info: Path = _CPU_INFO) -> dict[str, str]:
     return {"arch": platform.machine(), "model": model, "flags": Digest.of(" ".join(flags).encode()).hex}
 
 
+def power_mode(path: Path = _POWER_MODE) -> str | None:
+    """What decides how fast a Jetson is; None elsewhere."""
+    return path.read_text(encoding="utf-8").strip() if os.access(path, os.R_OK) else None
+
+
 def document(contract: Contract, release: Release, identity: Identity) -> dict[str, object]:
     """Everything an engine depends on. The budget is in it too: `ready` is a promise about that budget."""
     recipe = release.recipe
     parts = {*contract.graphs.values(), *(contract.calibration if recipe.precision == "int8" else ())}
     heavy = [path for path in contract.files if path in parts or PurePosixPath(path).suffix in _WEIGHTS]
-    power_mode = _POWER_MODE.read_text(encoding="utf-8").strip() if os.access(_POWER_MODE, os.R_OK) else None
     options = {name: value for name, value in release.overrides.items() if name.startswith(f"{identity.name}_")}
     return {
         "components": {path: str(contract.files[path]) for path in heavy},
@@ -64,14 +68,18 @@ def document(contract: Contract, release: Release, identity: Identity) -> dict[s
             "options": options,
         },
         "backend": {"name": identity.name, "versions": identity.versions, "precision": identity.precision},
-        "conversion": {"code": CONVERSION, "onnx": None if recipe.precision == "fp32" else _onnx_version()},
-        "device": {"cpu": cpu_identity(), "gpu": identity.device, "power_mode": power_mode},
+        "conversion": {
+            "code": CONVERSION,
+            "onnx": None if recipe.precision == "fp32" else _version("onnx"),
+            "onnxruntime": _version("onnxruntime") if recipe.precision == "int8" else None,  # chooses the scales
+        },
+        "device": {"cpu": cpu_identity(), "gpu": identity.device, "power_mode": power_mode()},
     }
 
 
-def _onnx_version() -> str | None:
+def _version(name: str) -> str | None:
     try:
-        return metadata.version("onnx")
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 

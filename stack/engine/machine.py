@@ -13,6 +13,7 @@ from pathlib import Path
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
+_DRIVERS = (Path("/sys/module/nvidia/version"), Path("/etc/nv_tegra_release"))
 _PR_SET_PDEATHSIG = 1
 
 
@@ -43,6 +44,14 @@ def free_memory_bytes(root: Path = _GROUPS, own: Path = _OWN_GROUP, memory: Path
             limit = int((folder / "memory.max").read_text())
             free = min(free, max(0, limit - int((folder / "memory.current").read_text())))
     return free
+
+
+def driver_release(paths: tuple[Path, ...] = _DRIVERS) -> str:
+    """The version of the GPU's driver, or what a Jetson calls its release; empty when there is neither."""
+    for path in paths:
+        with suppress(OSError):
+            return path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    return ""
 
 
 def step_back() -> None:

@@ -13,7 +13,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -54,8 +54,9 @@ def build(order: Order, say: Callable[[str], None], silence_s: float = _SILENCE_
         process = subprocess.Popen(argv(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment)
         try:
             assert process.stdin is not None
-            process.stdin.write(dump(asdict(order)))
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it is gone already, and its log says why
+                process.stdin.write(dump(asdict(order)))
+                process.stdin.close()
             for line in _lines(process, silence_s):
                 event = Reader(parse(line, "builder"), "builder")
                 if event.has("precision"):

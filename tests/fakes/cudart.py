@@ -19,7 +19,7 @@ class Runtime(ModuleType):
         self._real = real
         self._memory: dict[int, Any] = {}
         self.used: set[str] = set()
-        self.live = 0
+        self.live = self.made = 0
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -69,6 +69,7 @@ class _Work:
     @staticmethod
     def cudaMalloc(here: Runtime, size: int) -> tuple[int]:
         memory = (ctypes.c_byte * size)()
+        here.made += 1
         here._memory[ctypes.addressof(memory)] = memory
         return (ctypes.addressof(memory),)
 
@@ -84,6 +85,7 @@ class _Work:
     @staticmethod
     def cudaStreamCreateWithFlags(here: Runtime, flags: int) -> tuple[int]:
         here.live += 1
+        here.made += 1
         return (4711,)
 
     @staticmethod

@@ -34,8 +34,13 @@ class Gpu:
 
     def __init__(self, real: Any) -> None:
         self.real, self.builds, self.addresses, self.starved = real, 0, {}, False
+        self.asked: dict[str, list[Any]] = {name: [] for name in ("network", "cleared", "workspace", "timing")}
         names, types = list(ENDS), real.DataType
         self.answers: dict[str, Any] = {
+            "Builder.create_network": self.network,
+            "IBuilderConfig.clear_flag": lambda config, flag: self.asked["cleared"].append(flag.name),
+            "IBuilderConfig.set_memory_pool_limit": self.limit,
+            "IBuilderConfig.create_timing_cache": self.timings,
             "Builder.build_serialized_network": self.build,
             "IHostMemory.nbytes": PLAN,
             "EngineInspector.get_engine_information": json.dumps(INSPECTED),
@@ -50,6 +55,17 @@ class Gpu:
             "IExecutionContext.execute_async_v3": self.execute,
         }
 
+    def network(self, builder: Any, flags: int) -> Any:
+        self.asked["network"].append(flags)
+        return self.surface.give("", "INetworkDefinition", ())
+
+    def limit(self, config: Any, pool: Any, size: int) -> None:
+        self.asked["workspace"].append([pool.name, size >> 20])
+
+    def timings(self, config: Any, kept: bytes) -> Any:
+        self.asked["timing"].append(kept.decode())
+        return self.surface.give("", "ITimingCache", ())
+
     def build(self, builder: Any, network: Any, config: Any) -> Any:
         self.builds += 1
         monitor = config._set["progress_monitor"]
@@ -60,7 +76,9 @@ class Gpu:
             assert monitor.step_complete("Tactics", step) is True
         monitor.phase_finish("Building")
         if self.builds == 1 or self.starved:
-            self.log.log(self.real.ILogger.Severity.ERROR, "Requested amount of GPU memory could not be allocated")
+            kinds = self.real.ILogger.Severity  # as builders do: the cause is a warning, and the error names another
+            self.log.log(kinds.WARNING, "Skipping tactic 3 due to insufficient memory on requested size of 9 bytes")
+            self.log.log(kinds.ERROR, "Error Code 10: Could not find any implementation for node Conv_7")
             return None
         return self.surface.give("", "IHostMemory", ())
 
@@ -133,15 +151,17 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     job = make_job(model, folder, "fp16", said)
     precision = TensorRT.build(job)
     again = TensorRT.build(job)  # with the timing cache that the first one kept
+    asked = {name: list(each) for name, each in gpu.asked.items()}
     backend = TensorRT("fp16")
     backend.load(job.target, job.contract)
+    made = runtime.made
     given = {name: np.ones(shape, np.int64 if name == "tokens" else np.float32) for name, shape in ENDS.items()}
     del given["action"]
     outputs = [
         float(backend.infer(given)[0, 0, 0]),
         float(backend.infer({**given, "image": given["image"] * 5})[0, 0, 0]),
     ]
-    held = backend.device_bytes
+    held, made = backend.device_bytes, runtime.made - made
     builds, heard = gpu.builds, list(said)
     errors = failures(gpu, job, backend, given)
     backend.close()
@@ -152,6 +172,9 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         "said": heard,
         "outputs": outputs,
         "held": held,
+        "made_to_infer": made,
+        "asked": asked,
+        "strong": 1 << int(real.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
         "errors": errors,
         "leaked": len(runtime._memory) + runtime.live,
         "timing": job.timing.read_bytes().decode(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -56,7 +57,7 @@ def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image
     """A release in a slot. It sees its own release, model and engine, and writes its status."""
     folder = layout.release(release.digest)
     links = ((folder / name).resolve() for name in ("model", "engine"))
-    read = (layout.root / "slots", folder, *links, layout.robot_toml, layout.dds_profile)
+    read = (layout.root / "slots", folder, *links, layout.robot_toml, layout.dds_profile, *_machine(layout))
     environment = {**_environment(config, release), "HOMEPORT_SLOT": slot}
     write = (layout.slot_status(slot).parent,)
     argv = run_argv(container(slot), image, environment, read, write, *gpu_options(config.gpu))
@@ -68,13 +69,19 @@ def tool_argv(layout: Layout, config: Config, release: Release, image: str) -> t
     trust, read = _trust(layout)
     environment = {**_environment(config, release), **trust}
     options = ("--no-healthcheck", "--cpu-shares", "128", *gpu_options(config.gpu))
-    return run_argv(TOOL, image, environment, (layout.robot_toml, *read), (layout.root,), *options)
+    return run_argv(TOOL, image, environment, (layout.robot_toml, *_machine(layout), *read), (layout.root,), *options)
 
 
 def device_argv(layout: Layout, image: str) -> tuple[str, ...]:
     """A tool of the device's own image, before a release is here."""
     trust, read = _trust(layout)
     return run_argv(TOOL, image, trust, (layout.keys, *read), (layout.ingest,), "--no-healthcheck")
+
+
+def _machine(layout: Layout) -> tuple[Path, ...]:
+    """A Jetson's release and power mode, which are in the engine key: who builds and who runs must see the same ones."""
+    known = (Path(os.path.normpath(path)) for path in (layout.tegra_release, layout.power_mode))
+    return tuple(path for path in known if path.exists())
 
 
 def _trust(layout: Layout) -> tuple[dict[str, str], tuple[Path, ...]]:

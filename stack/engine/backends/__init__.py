@@ -108,10 +108,10 @@ def choose(names: tuple[str, ...]) -> Choice:
     """Take the first of `names` that is available here. Raises IncompatibleError when none is."""
     skipped: list[str] = []
     for name in names:
-        try:  # a backend whose device is missing raises ImportError as well
+        try:  # a backend whose device is missing raises ImportError as well; a library behind its library, OSError
             kind = getattr(importlib.import_module(f"{__name__}.{name}"), _CLASSES[name])
-        except ImportError as error:
-            skipped.append(f"{name}: {error}")
+        except (ImportError, OSError) as error:
+            skipped.append(f"{name}: {' '.join(str(error).split())[:200]}")
             continue
         return Choice(name, kind, tuple(skipped))
     raise IncompatibleError(

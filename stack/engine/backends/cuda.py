@@ -8,8 +8,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,8 @@ from cuda.bindings import runtime
 from numpy.typing import NDArray
 
 from model_registry.core.errors import HomeportError
+from stack.engine.machine import driver_release
 
-_DRIVER = Path("/sys/module/nvidia/version")
-_L4T = Path("/etc/nv_tegra_release")
 _IN, _OUT = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice, runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
 
 
@@ -33,20 +30,19 @@ def call(function: Callable[..., tuple[Any, ...]], *arguments: object) -> tuple[
 
 def _device() -> dict[str, str]:
     """What decides whether an engine of another device would run here. Raises ImportError when there is none."""
-    status, count = runtime.cudaGetDeviceCount()
+    try:
+        status, count = runtime.cudaGetDeviceCount()
+    except RuntimeError as error:  # what cuda-python 12 says where there is no driver
+        raise ImportError(f"no CUDA device ({error})") from error
     if status != runtime.cudaError_t.cudaSuccess or not count:
         raise ImportError(f"no CUDA device ({status})")
     (found,) = call(runtime.cudaGetDeviceProperties, 0)
     name, major, minor, total = (getattr(found, key) for key in ("name", "major", "minor", "totalGlobalMem"))
-    release = ""
-    for path in (_DRIVER, _L4T):
-        with suppress(OSError):
-            release = release or path.read_text(encoding="utf-8").partition("\n")[0].strip()
     return {
         "name": name.decode() if isinstance(name, bytes) else str(name),
         "sm": f"{major}{minor}",
         "memory": f"{round(total / 2**30)} GiB",
-        "driver": f"{call(runtime.cudaDriverGetVersion)[0]} {release}".strip(),
+        "driver": f"{call(runtime.cudaDriverGetVersion)[0]} {driver_release()}".strip(),
     }
 
 

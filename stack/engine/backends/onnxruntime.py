@@ -6,6 +6,7 @@ made once; on the CPU an input is read where it is, and bound again only when it
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,8 @@ from stack.engine.backends import Identity, Job, Tensor, check_ends
 from stack.engine.machine import available_cores
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_PROVIDER = _CUDA if _CUDA in onnxruntime.get_available_providers() else _CPU
+_GPU = importlib.import_module("stack.engine.backends.cuda") if _PROVIDER == _CUDA else None
 _NOTE = "session.json"
 _SMALL = (
     20_000_000  # multiplications in one run; below, a second thread costs more in waking than it saves in computing
@@ -37,8 +40,9 @@ class OnnxRuntime:
     device_bytes = 0
 
     def __init__(self, precision: str) -> None:
-        versions = {"onnxruntime": onnxruntime.__version__, "provider": _provider()}
-        self.identity = Identity("onnxruntime", versions, precision)
+        versions = {"onnxruntime": onnxruntime.__version__, "provider": _PROVIDER}
+        versions |= {"cuda": _GPU.version()} if _GPU else {}
+        self.identity = Identity("onnxruntime", versions, precision, _GPU.DEVICE if _GPU else {})
 
     @staticmethod
     def build(job: Job) -> str:
@@ -60,17 +64,21 @@ class OnnxRuntime:
         options = _options(1 if small else available_cores())
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_cpu_mem_arena = not small
+        free = _GPU.free_bytes() if _GPU else 0
         self._session = _open(path, options, "cannot be loaded", "build the engine again")
         inputs, outputs = (
             {item.name: (_DTYPES.get(item.type, item.type), tuple(item.shape)) for item in part}
             for part in (self._session.get_inputs(), self._session.get_outputs())
         )
         check_ends("its graph", contract, inputs, outputs)
-        self._binding, self._copies = self._session.io_binding(), _provider() != _CPU
+        self._binding, self._copies = self._session.io_binding(), _PROVIDER != _CPU
         self._bound: dict[str, Tensor] = {}
         self._output: NDArray[np.float32] = np.zeros(contract.output_shape, dtype=np.float32)
         address = self._output.ctypes.data
         self._binding.bind_output(contract.output, "cpu", 0, np.float32, self._output.shape, address)
+        if _GPU:  # memory for a run is taken by the first one
+            self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in contract.inputs})
+            self.device_bytes = max(0, free - _GPU.free_bytes())
 
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         for name, value in inputs.items():
@@ -85,10 +93,6 @@ class OnnxRuntime:
         del self._binding, self._session
 
 
-def _provider() -> str:
-    return _CUDA if _CUDA in onnxruntime.get_available_providers() else _CPU
-
-
 def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -100,13 +104,12 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _open(graph: Path, options: onnxruntime.SessionOptions, failure: str, remedy: str) -> onnxruntime.InferenceSession:
-    wanted = _provider()
     try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=list(dict.fromkeys((wanted, _CPU))))
+        session = onnxruntime.InferenceSession(str(graph), options, providers=list(dict.fromkeys((_PROVIDER, _CPU))))
     except _ERRORS as error:
         raise HomeportError(f"{graph}: {failure} ({' '.join(str(error).split())[:200]}); {remedy}") from error
-    if session.get_providers()[0] != wanted:  # it falls back in silence
+    if session.get_providers()[0] != _PROVIDER:  # it falls back in silence
         raise HomeportError(
-            f"{graph}: {wanted} did not start and ONNX Runtime took {session.get_providers()[0]}; {remedy}"
+            f"{graph}: {_PROVIDER} did not start and ONNX Runtime took {session.get_providers()[0]}; {remedy}"
         )
     return session

@@ -17,25 +17,30 @@ from model_registry.core.files import Files
 from stack.engine import precision
 from stack.engine.backends import Job, cuda
 
+# The last is what is left to say when every tactic was skipped for its memory, which TensorRT only warns of.
 _OUT_OF_MEMORY = re.compile(
-    r"out ?of ?memory|insufficient memory|memory ?allocation|requested amount of gpu memory", re.I
+    r"out ?of ?memory|insufficient memory|memory ?allocation|requested amount of gpu memory|not find any implementation",
+    re.I,
 )
 
 
 class Log(trt.ILogger):  # type: ignore[misc]
-    """Keeps what TensorRT calls an error; the newest says why a call gave nothing."""
+    """Keeps the newest of what TensorRT calls an error, which says why a call gave nothing, and the first complaint about memory."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
-        self.errors: list[str] = []
+        self.error = self.memory = ""
 
     def log(self, severity: object, msg: str) -> None:
-        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self.errors.append(" ".join(msg.split()))
+        kinds, text = trt.ILogger.Severity, " ".join(msg.split())[:300]
+        if severity in (kinds.INTERNAL_ERROR, kinds.ERROR):
+            self.error = text
+        if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING) and _OUT_OF_MEMORY.search(text):
+            self.memory = self.memory or text
 
     @property
     def reason(self) -> str:
-        return (self.errors or ["TensorRT gave no reason"])[-1][:300]
+        return "; ".join(dict.fromkeys(filter(None, (self.memory, self.error)))) or "TensorRT gave no reason"
 
 
 class Progress(trt.IProgressMonitor):  # type: ignore[misc]
@@ -69,11 +74,11 @@ def build(job: Job, graph: Path, target: Path) -> str:
         if plan := _serialize(job, graph, workspace, log):
             break
         memory = f"workspace {workspace >> 20} MiB, {free >> 20} MiB free"
-        if share == 4 or not _OUT_OF_MEMORY.search(log.reason):
+        if share == 4 or not log.memory:
             raise HomeportError(
                 f"{graph}: TensorRT cannot build it with {memory} ({log.reason}); free memory or change the model"
             )
-        job.say(f"Out of memory with {memory} ({log.reason}); trying once more with half of that workspace.")
+        job.say(f"Out of memory, it seems, with {memory} ({log.reason}); trying once more with half of that workspace.")
     target.write_bytes(plan)
     log = Log()
     engine = trt.Runtime(log).deserialize_cuda_engine(plan)

@@ -15,10 +15,19 @@ from model_registry.core.errors import IncompatibleError
 from stack.engine import precision as precisions
 from stack.engine.backends import Identity, Job, Tensor, check_ends
 from stack.engine.backends.graphs import bake, read, write
-from stack.engine.machine import available_cores
+from stack.engine.machine import available_cores, driver_release
 from stack.engine.onnx_torch import Graph
 
 _DTYPES = {1: "float32", 7: "int64"}
+
+
+def _device() -> dict[str, str]:
+    """The GPU by torch's own words, which needs no cuda-python."""
+    if not torch.cuda.is_available():
+        return {}
+    found = torch.cuda.get_device_properties(0)
+    memory, driver = f"{round(found.total_memory / 2**30)} GiB", driver_release()
+    return {"name": found.name, "sm": f"{found.major}{found.minor}", "memory": memory, "driver": driver}
 
 
 class Torch:
@@ -27,8 +36,7 @@ class Torch:
     FILE: ClassVar[str] = "engine.onnx"
 
     def __init__(self, precision: str) -> None:
-        device = {"name": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
-        self.identity = Identity("torch", {"torch": torch.__version__}, precision, device)
+        self.identity = Identity("torch", {"torch": torch.__version__}, precision, _device())
         self.device_bytes = 0
 
     @staticmethod

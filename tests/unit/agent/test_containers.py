@@ -77,6 +77,19 @@ def test_tools_get_the_registry_s_authority_and_no_health_check(tmp_path: Path) 
     ]  # fmt: skip
 
 
+def test_who_builds_and_who_runs_see_the_release_and_the_power_mode_of_a_jetson(tmp_path: Path) -> None:
+    """Both are in the engine key; what one of them did not see would make every engine foreign to the other."""
+    layout = Layout(tmp_path / "lib/homeport", tmp_path / "etc/homeport", Path("/run/homeport"))
+    seen = {f"{tmp_path}/etc/nv_tegra_release", f"{tmp_path}/lib/nvpmodel"}
+    for path in seen:
+        Path(path).mkdir(parents=True)
+    for argv in (
+        slot_argv(layout, settings(tmp_path), RELEASE, "a", IMAGE),
+        tool_argv(layout, settings(tmp_path), RELEASE, IMAGE),
+    ):
+        assert {f"type=bind,source={path},target={path},readonly" for path in seen} <= set(argv)
+
+
 def test_a_real_robot_needs_no_root_option(tmp_path: Path) -> None:
     assert slot_argv(Layout.default(), settings(tmp_path), RELEASE, "b", IMAGE)[-3:] == ("stack.policy", "--slot", "b")
 

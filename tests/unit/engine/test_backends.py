@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +104,63 @@ def test_an_engine_that_was_closed_can_be_opened_again(model: Path, tmp_path: Pa
     backend.close()
     backend.load(job.target, job.contract)
     assert np.array_equal(first, backend.infer(inputs(job.contract)))
+
+
+def test_no_session_spins_and_one_graph_runs_at_a_time(model: Path, tmp_path: Path) -> None:
+    options = build_and_load(OnnxRuntime, make_job(model, tmp_path))._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.inter_op_num_threads == 1
+
+
+def in_an_environment(tmp_path: Path, files: dict[str, str], program: str) -> list[str]:
+    """What `program` prints where these modules are found before any other."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    path = os.pathsep.join((str(tmp_path), str(Path(__file__).parents[3])))
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError"])
+def test_a_library_whose_own_libraries_are_missing_is_a_backend_that_is_not_here(tmp_path: Path, error: str) -> None:
+    """torch says OSError when the libraries of CUDA are not injected into its container."""
+    lines = in_an_environment(
+        tmp_path,
+        {"torch/__init__.py": f"raise {error}('libcublas.so.12: cannot open\\nshared object file')"},
+        "from stack.engine.backends import choose\n"
+        "found = choose(('torch', 'null'))\n"
+        "print(found.name, found.degraded)\nprint(*found.skipped)",
+    )
+    assert lines == ["null True", "torch: libcublas.so.12: cannot open shared object file"]
+
+
+CUDA = """
+import onnxruntime
+onnxruntime.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+from stack.engine.backends import choose
+found = choose(("onnxruntime", "null"))
+print(found.name, *found.skipped)
+identity = found.kind("fp32").identity
+print(identity.versions.get("provider"), identity.versions.get("cuda"), identity.device.get("driver"))
+"""
+DEVICE = (
+    'DEVICE = {"name": "Orin", "driver": "13000 580.1"}\ndef version(): return "13000"\ndef free_bytes(): return 1\n'
+)
+
+
+def test_onnx_runtime_on_cuda_is_known_by_its_device_and_not_here_without_one(tmp_path: Path) -> None:
+    """Else an engine proved with one GPU or driver would be taken as proved for another."""
+    there = "import sys, types\nsys.modules['stack.engine.backends.cuda'] = m = types.ModuleType('cuda')\n"
+    lines = in_an_environment(tmp_path, {}, f"{there}exec({DEVICE!r}, vars(m))\n{CUDA}")
+    assert lines == ["onnxruntime", "CUDAExecutionProvider 13000 13000 580.1"]
+    gone = in_an_environment(tmp_path, {"cuda/__init__.py": "raise ImportError('no CUDA device')"}, CUDA)
+    assert gone[0] == "null onnxruntime: no CUDA device"
 
 
 @pytest.mark.parametrize("busy", [True, False])

@@ -55,8 +55,8 @@ def staged(root: Path, backend: str = "onnxruntime", wrong_by: float = 0.0) -> P
     return stage(root, fields, name)
 
 
-def engine(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stack.engine", *(str(argument) for argument in arguments)]
+def engine(*arguments: object, program: tuple[str, ...] = ("stack.engine",)) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *program, *(str(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -78,6 +78,11 @@ def test_build_prints_its_result_as_json_and_its_progress_apart(root: Path) -> N
     assert shown["files"]["gate.json"]["verdict"] == "healthy"
     again = engine("prove", "--release", folder, "--root", root, "--json")
     assert json.loads(again.stdout)["built"] is False
+
+    homeport = ("stack.cli", "engine")
+    assert json.loads(engine("list", "--root", root, "--json", program=homeport).stdout) == rows
+    lost = engine("show", "0" * 64, "--root", root, program=homeport)
+    assert (lost.returncode, lost.stdout) == (1, "") and lost.stderr.startswith("error: ")
 
 
 def test_an_unhealthy_gate_ends_with_code_1_and_still_prints_json(root: Path) -> None:
@@ -132,6 +137,11 @@ def test_an_intact_engine_that_cannot_be_loaded_is_built_once_more(root: Path) -
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["built"] and "building it once more" in done.stderr
     assert (root / "engines" / f"{body['key']}.bad").is_dir()
+    shown = engine("show", body["key"], "--root", root)
+    assert shown.returncode == 0, "the damaged one beside it is in nobody's way"
+    (kept / "gate.json").write_bytes(b'{"schema":1,"ver')
+    rows = json.loads(engine("list", "--root", root, "--json").stdout)
+    assert [row["verdict"] for row in rows] == ["damaged", "damaged"], "one bad file hides no other engine"
 
 
 def test_gc_removes_what_no_release_links_to_and_keeps_what_is_young(root: Path) -> None:
@@ -140,13 +150,16 @@ def test_gc_removes_what_no_release_links_to_and_keeps_what_is_young(root: Path)
     engines = root / "engines"
     for name in ("f" * 64, f"{'e' * 64}.bad", f".{'d' * 64}.tmp"):
         (engines / name).mkdir()
+    for name in (f"{kept}/variants/.{'c' * 64}.tmp", ".timing"):
+        (engines / name).mkdir(parents=True, exist_ok=True)
+    (engines / ".timing" / f".{'b' * 64}.cache.tmp").write_bytes(b"half")
     old = time.time() - 7200
     os.utime(engines / kept, (old, old))
     assert json.loads(engine("gc", "--root", root, "--json").stdout) == [f"{'e' * 64}.bad"]
     os.utime(engines / ("f" * 64), (old, old))
     assert engine("gc", "--root", root).stdout.split() == ["f" * 64]
     assert [path.name for path in engines.iterdir() if not path.name.startswith(".")] == [kept]
-    assert not list(engines.glob(".*.tmp"))
+    assert not list(engines.rglob(".*.tmp"))
 
 
 def test_a_precision_that_this_device_does_not_compute_ends_with_code_5(root: Path) -> None:

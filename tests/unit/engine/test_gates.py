@@ -16,12 +16,13 @@ from model_registry.core.layout import Layout
 from model_registry.core.release import Recipe
 from stack.engine.backends.null import Null
 from stack.engine.backends.onnxruntime import OnnxRuntime
-from stack.engine.gates import prove
+from stack.engine.gates import TIMED_RUNS, prove
 from stack.engine.goldens import read_goldens
+from stack.engine.machine import available_cores
 from stack.engine.normalization import Normalization
 from stack.policy.load import proved_engine
 from tests.fakes.jobs import build_and_load, make_job
-from tests.fakes.proving import failed, gate
+from tests.fakes.proving import failed, gate, hogs
 from tests.fakes.tiny import STEPS, add_calibration, make_tiny_model
 
 REFERENCE = Path(__file__).parents[3] / "stack/models/reference/pilot-1.0.0"
@@ -109,6 +110,24 @@ def test_memory_that_the_engine_holds_on_its_device_counts(tmp_path: Path) -> No
     samples = read_goldens(model, contract, "fp32")
     result = prove(backend, samples, contract, Normalization.load(model, contract), recipe)
     assert "peak_memory_bytes" in failed(result)
+
+
+class Watching(Null):
+    """Looks around whenever it runs."""
+
+    def infer(self, inputs: object) -> NDArray[np.float32]:
+        self.__dict__.setdefault("beside", []).append(len(hogs()))
+        return np.zeros((1, STEPS, 2), np.float32)
+
+
+def test_every_core_is_busy_while_latency_is_taken_and_only_then(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    contract, watching = Contract.load(model), Watching()
+    samples, recipe = read_goldens(model, contract, "fp32"), Recipe(("null",), "fp32", 250.0, 8 << 30)
+    prove(watching, samples, contract, Normalization.load(model, contract), recipe)
+    seen = watching.__dict__["beside"]
+    assert seen[-TIMED_RUNS:] == [available_cores()] * TIMED_RUNS
+    assert set(seen[:-TIMED_RUNS]) == {0}
 
 
 def test_a_precision_without_a_tolerance_fails(tmp_path: Path) -> None:

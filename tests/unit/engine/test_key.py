@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 import pytest
 
 from model_registry.core.contract import Contract, Input
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
 from stack.engine.backends import Identity
-from stack.engine.key import CONVERSION, cpu_identity, document, engine_key
+from stack.engine.key import CONVERSION, cpu_identity, document, engine_key, power_mode
+from stack.engine.precision import convert
 from tests.fakes.robot import release_fields
-from tests.fakes.tiny import make_tiny_model
+from tests.fakes.tiny import GRAPH, make_tiny_model
 
 IDENTITY = Identity("onnxruntime", {"onnxruntime": "1.32.0"}, "fp32")
 
@@ -74,7 +76,12 @@ def test_every_field_of_the_document_changes_the_key(contract: Contract) -> None
         lambda c: replace(c, files={**c.files, c.tokenizer: Digest.of(b"words")}),
         lambda c: replace(c, files={**c.files, c.normalization: Digest.of(b"units")}),
         lambda c: replace(c, image=replace(c.image, width=224)),
+        lambda c: replace(c, image=replace(c.image, height=224)),
+        lambda c: replace(c, image=replace(c.image, mean=(0.4, 0.4, 0.4))),
+        lambda c: replace(c, image=replace(c.image, std=(0.3, 0.3, 0.3))),
+        lambda c: replace(c, image=replace(c.image, resize="linear")),
         lambda c: replace(c, lidar_sectors=180),
+        lambda c: replace(c, lidar_max_range_m=4.0),
         lambda c: replace(c, token_length=20),
         lambda c: replace(c, inputs=c.inputs[:2]),
         lambda c: replace(c, output_shape=(1, 4, 2)),
@@ -139,10 +146,20 @@ def test_calibration_data_is_in_the_key_of_int8_alone(contract: Contract) -> Non
 
 
 def test_what_converts_a_graph_is_in_the_key_of_what_is_converted(contract: Contract) -> None:
-    recipe = release(lambda f: f["engine"].update(precision="fp16"))
-    conversions = [document(contract, each, IDENTITY)["conversion"] for each in (release(), recipe)]
-    assert conversions[0] == {"code": CONVERSION, "onnx": None}
-    assert conversions[1] == {"code": CONVERSION, "onnx": onnx.__version__}
+    """The scales of int8 are chosen by ONNX Runtime, whatever backend then builds the graph."""
+    recipes = [release(lambda f, name=name: f["engine"].update(precision=name)) for name in ("fp32", "fp16", "int8")]
+    conversions = [document(contract, each, IDENTITY)["conversion"] for each in recipes]
+    made = [(None, None), (onnx.__version__, None), (onnx.__version__, onnxruntime.__version__)]
+    assert conversions == [{"code": CONVERSION, "onnx": ours, "onnxruntime": theirs} for ours, theirs in made]
+
+
+def test_a_conversion_that_gives_other_bytes_has_another_number() -> None:
+    """When this fails, the same model becomes another engine: raise CONVERSION in stack/engine/key.py, and put the new digests here."""
+    made = {
+        name: Digest.of(convert(onnx.load(GRAPH), name).SerializeToString(deterministic=True)).hex[:16]
+        for name in ("fp16", "bf16")
+    }
+    assert (CONVERSION, made) == (1, {"fp16": "c938998439c10820", "bf16": "9ab5818b2cb05228"})
 
 
 def test_the_key_has_every_field_of_the_design(contract: Contract) -> None:
@@ -150,6 +167,13 @@ def test_the_key_has_every_field_of_the_design(contract: Contract) -> None:
     assert set(fields) == {"components", "preprocessing", "shapes", "recipe", "backend", "conversion", "device"}
     assert set(fields["backend"]) == {"name", "versions", "precision"}
     assert set(fields["device"]) == {"cpu", "gpu", "power_mode"}
+
+
+def test_a_power_mode_is_what_the_jetson_calls_it(tmp_path: Path) -> None:
+    file = tmp_path / "status"
+    assert power_mode(file) is None
+    file.write_text("pmode:0002\n")
+    assert power_mode(file) == "pmode:0002"
 
 
 def test_a_processor_is_known_by_its_model_and_its_instructions(tmp_path: Path) -> None:

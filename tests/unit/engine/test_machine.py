@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from stack.engine.hog import every_core_busy
-from stack.engine.machine import available_cores, free_memory_bytes
+from stack.engine.machine import available_cores, driver_release, free_memory_bytes
+from tests.fakes.proving import hogs
+from tests.fakes.ros import wait_until
 
 
 def group(tmp_path: Path, **files: str) -> tuple[Path, Path]:
@@ -53,9 +55,13 @@ def test_memory_is_what_the_kernel_or_the_group_leaves(tmp_path: Path) -> None:
     assert free_memory_bytes(root, own, memory) == 2000 * 1024
 
 
-def hogs() -> list[int]:
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in children if b"SCHED_IDLE" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+def test_a_driver_is_known_by_its_version_and_else_by_the_release_of_the_jetson(tmp_path: Path) -> None:
+    driver, jetson = tmp_path / "version", tmp_path / "nv_tegra_release"
+    assert driver_release((driver, jetson)) == ""
+    jetson.write_text("# R36 (release), REVISION: 4.3, GCID: 1\n# KERNEL_VARIANT: oot\n")
+    assert driver_release((driver, jetson)) == "# R36 (release), REVISION: 4.3, GCID: 1"
+    driver.write_text("580.65.06\n")
+    assert driver_release((driver, jetson)) == "580.65.06"
 
 
 def test_every_core_is_busy_at_the_lowest_priority_and_only_inside_the_block() -> None:
@@ -68,6 +74,11 @@ def test_every_core_is_busy_at_the_lowest_priority_and_only_inside_the_block() -
 
 
 def test_a_hog_ends_with_the_program_that_started_it() -> None:
-    program = "import os; from stack.engine.hog import every_core_busy as b\nwith b(): os._exit(0)"
-    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False, stdout=subprocess.DEVNULL)
-    assert done.returncode == 0
+    program = (
+        "import os; from stack.engine.hog import every_core_busy as b; from tests.fakes.proving import hogs\n"
+        "with b():\n    print(*hogs(), flush=True)\n    os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=True, capture_output=True, text=True)
+    left = [Path(f"/proc/{pid}") for pid in done.stdout.split()]
+    assert len(left) == available_cores()
+    wait_until(lambda: not any(path.exists() for path in left), 10.0, "the hogs to be gone")
