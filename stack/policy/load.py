@@ -63,6 +63,12 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole between action chunks;"
             " choose a smaller model or more execute_steps"
         )
+    p50_ms, most_ms = full.percentiles()[0] or 0.0, settings.max_cycle_s * 1e3
+    if p50_ms > most_ms:  # it would run for ever and never act
+        raise RefusedError(
+            f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops what took more than {most_ms:.0f} ms;"
+            " choose a smaller model, another profile or a longer max_cycle_s"
+        )
     return what, Slot(what.contract, settings, full, _small(what, engine, yaw) if settings.ladder else None)
 
 

@@ -151,11 +151,15 @@ class Slot:
 
     def _period_s(self, rung: Rung) -> float:
         own_s = 1.0 / self.profile.inference_hz if self.profile.inference_hz else 0.0
-        return own_s if rung.divisor == 1 else rung.divisor * max(own_s, self.camera.interval_s, self._full.cycle_s)
+        if rung.divisor == 1:
+            return own_s
+        usual_ms = self._full.percentiles()[0] or 0.0  # one long cycle must not make the pause after it twice as long
+        return rung.divisor * max(own_s, self.camera.interval_s, usual_ms / 1e3)
 
     def _lasts(self, rung: Rung) -> bool:
-        """Whether chunks last as long as a rung needs them to."""
-        contract, p99_ms = self.contract, self.inference.percentiles()[1] or 0.0
+        """Whether chunks last as long as a rung, with the model that runs on it, needs them to."""
+        model = self._small if self._small is not None and rung.small else self._full
+        contract, p99_ms = self.contract, model.percentiles()[1] or 0.0
         step_s, frame_s = 1.0 / contract.control_hz, self.camera.interval_s
         return covers(contract.execute_steps, step_s, p99_ms / 1e3, self._period_s(rung), frame_s)
 

@@ -46,16 +46,26 @@ def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -
     assert load(found)[1]._small is None
 
 
-def test_a_policy_too_slow_for_its_steps_does_not_become_ready(tmp_path: Path) -> None:
-    """One step of 50 ms leaves no time at all; what was proved elsewhere, or on a calmer day, is measured again before it drives."""
+@pytest.mark.parametrize(
+    ("steps", "overrides", "words"),
+    [
+        (1, {}, "0 ms is the longest that leaves no hole between action chunks"),
+        (8, {"null_ms": 3.0, "max_cycle_s": 0.001}, "profile safe_production drops what took more than 1 ms"),
+    ],
+)
+def test_a_policy_too_slow_for_its_steps_or_its_profile_does_not_become_ready(
+    tmp_path: Path, steps: int, overrides: dict[str, float], words: str
+) -> None:
+    """What was proved elsewhere, or on a calmer day, is measured again before it drives."""
     root = tmp_path / "robot"
-    name = add_model(root, make_null_model(tmp_path / "model", 1))
+    name = add_model(root, make_null_model(tmp_path / "model", steps))
     fields: Any = release_fields(name)
     fields["engine"]["backends"] = ["null"]
+    fields["config"] = {"profile": "safe_production", "overrides": overrides}
     folder = stage(root, fields, name)
     take_as_proved(root, folder)
     put_in_slot(root, Digest(folder.name), "a")
-    with pytest.raises(RefusedError, match="0 ms is the longest that leaves no hole between action chunks"):
+    with pytest.raises(RefusedError, match=words):
         load(find(Layout.at(root), "a"))
 
 
