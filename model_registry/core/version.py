@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import pkgutil
 from pathlib import Path
 
 
 def version() -> str:
     """The version as it stands in VERSION, such as `0.1.0`."""
-    packed = resources.files("model_registry.core") / "VERSION"
-    text = packed.read_text() if packed.is_file() else (Path(__file__).parents[2] / "VERSION").read_text()
-    return text.strip()
+    try:
+        packed = pkgutil.get_data("model_registry.core", "VERSION")
+    except OSError:
+        packed = None
+    return (packed or (Path(__file__).parents[2] / "VERSION").read_bytes()).decode().strip()

@@ -1,30 +1,27 @@
-"""`homeport-agent`: `serve` is the agent, the other verbs are clients of its socket, and `doctor` needs none. Progress on stderr, the result on stdout."""
+"""`homeport-agent`: `serve` is the agent, the other verbs are clients of its socket, and `doctor` needs none. Progress on stderr, the result on stdout.
+
+What only the agent itself needs is imported where it begins: a client that asks for a rollback should not read all of it first.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from model_registry.core import lines
 from model_registry.core.digest import Digest
 from model_registry.core.errors import DriftError, HomeportError, NotFoundError, RefusedError, UsageError
-from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
-from stack.agent.checks import CHECKS
-from stack.agent.config import Config
-from stack.agent.doctor import Patient, document, examine
-from stack.agent.fit import verify_folder
-from stack.agent.host import Host
-from stack.agent.robot_gate import GATES
-from stack.agent.runtime.docker import DockerRuntime
-from stack.agent.server import recover, serve
+from stack.agent.reports import GATES
+
+if TYPE_CHECKING:
+    from stack.agent.config import Config
 
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
@@ -74,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
         verb(name, text).add_argument("--reason", default="asked by an operator")
     doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
-    doctor.add_argument("--only", nargs="+", choices=CHECKS, default=CHECKS, help="these lines of it", metavar="LINE")
+    doctor.add_argument("--only", nargs="+", default=(), help="these lines of it", metavar="LINE")
     run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
     run.add_argument("slot", choices=SLOTS)
     return top
@@ -104,12 +101,18 @@ def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float
         arguments.verb, _QUICK_S
     )
     if arguments.verb == "stage":
-        fields["repository"] = arguments.repository or Config.load(layout.agent_toml).repository
+        fields["repository"] = arguments.repository or _config(layout).repository
     if arguments.verb == "switch":
         if arguments.probation_s is None:
-            fields["probation_s"] = Config.load(layout.agent_toml).gate.probation_s
+            fields["probation_s"] = _config(layout).gate.probation_s
         timeout_s = fields["deadline_s"] + fields["probation_s"] + _CHANGE_S
     return lines.request(arguments.verb, **fields), timeout_s
+
+
+def _config(layout: Layout) -> Config:
+    from stack.agent.config import Config
+
+    return Config.load(layout.agent_toml)
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -183,14 +186,32 @@ def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int
 
 
 def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:
-    findings = examine(Patient(layout), {name: check for name, check in CHECKS.items() if name in only})
+    from stack.agent.checks import CHECKS
+    from stack.agent.doctor import Patient, document, examine
+
+    if unknown := sorted(set(only) - set(CHECKS)):
+        raise UsageError(f"homeport-agent doctor: no line {unknown[0]!r}; there are {', '.join(CHECKS)}")
+    findings = examine(Patient(layout), {name: CHECKS[name] for name in CHECKS if name in (only or CHECKS)})
     result = document(findings)
     as_text = "\n".join(str(finding) for finding in findings)
     _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True) if as_json else as_text)
     return DriftError.exit_code if result["verdict"] == "fail" else 0
 
 
+def _recover(layout: Layout) -> int:
+    from stack.agent.host import Host
+    from stack.agent.server import recover
+
+    _say(recover(Host.open(layout)) or "nothing was left open")
+    return 0
+
+
 def _serve(layout: Layout) -> int:
+    import logging
+
+    from stack.agent.host import Host
+    from stack.agent.server import serve
+
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     serve(Host.open(layout))
     return 0
@@ -198,7 +219,11 @@ def _serve(layout: Layout) -> int:
 
 def _run_slot(layout: Layout, slot: str) -> NoReturn:
     """Replace this process by the container of the release that `slots/x` names, after its signature was checked again."""
-    config, digest = Config.load(layout.agent_toml), linked_release(layout.slot(slot))
+    from model_registry.core.files import Files
+    from stack.agent.fit import verify_folder
+    from stack.agent.runtime.docker import DockerRuntime
+
+    config, digest = _config(layout), linked_release(layout.slot(slot))
     if config.runtime != "docker":
         raise RefusedError(
             f"run-slot: for runtime docker, and this robot's is {config.runtime}; its agent starts slots"
@@ -240,8 +265,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.verb == "doctor":
             return _doctor(layout, arguments.only, as_json)
         if arguments.verb == "recover":
-            _say(recover(Host.open(layout)) or "nothing was left open")
-            return 0
+            return _recover(layout)
         return _serve(layout) if arguments.verb == "serve" else _client(arguments, layout, as_json)
     except HomeportError as error:
         return _fail(error, as_json)

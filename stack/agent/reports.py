@@ -12,6 +12,8 @@ from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 
+GATES = ("idle", "moving")
+"""What may be asked of the robot before it is changed."""
 T = TypeVar("T")
 _TAKE: dict[str, Callable[[Reader, str], object]] = {
     "str": Reader.text,

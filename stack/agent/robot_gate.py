@@ -15,7 +15,6 @@ from stack.agent.host import Host
 from stack.agent.supervisor import Supervisor, View
 from stack.agent.windows import outlook
 
-GATES = ("idle", "moving")
 ZERO_LINEAR = 0.01
 ZERO_ANGULAR = 0.02
 _ZERO_S = 10.0

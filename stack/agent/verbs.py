@@ -10,8 +10,8 @@ from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
 from stack.agent.host import Host, Progress
 from stack.agent.prune import prune
-from stack.agent.reports import FailedError, Result, fill
-from stack.agent.robot_gate import GATES, come_to_rest
+from stack.agent.reports import GATES, FailedError, Result, fill
+from stack.agent.robot_gate import come_to_rest
 from stack.agent.rollback import call_off, pin, roll_back
 from stack.agent.stages import StageRequest, plan, stage
 from stack.agent.status import status_document

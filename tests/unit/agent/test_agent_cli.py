@@ -36,6 +36,14 @@ def test_a_wrong_call_is_a_usage_error(argv: list[str], tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["error"]["code"] == 2
 
 
+def test_a_client_does_not_load_the_agent() -> None:
+    program = "import sys, stack.agent.__main__ as agent; agent.parser(); print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    loaded = {name for name in done.stdout.split() if name.startswith("stack.agent.")}
+    assert loaded == {"stack.agent.__main__", "stack.agent.reports"}
+
+
 def test_status_of_an_empty_robot_is_not_healthy(rig: Rig) -> None:
     answer = rig.run("status")
     assert answer.code == 3 and "no release was committed yet" in answer.stderr
@@ -73,6 +81,11 @@ def test_recovery_before_the_stack_ends_what_a_power_cut_left_open_and_never_bes
     assert (last["stage"], last["detail"]["recovered"], last["detail"]["failure"]["release"]) == ("FAILED", True, two)
     count = len(rig.journal())
     assert main(argv) == 0 and len(rig.journal()) == count
+
+
+def test_the_doctor_names_the_lines_that_it_has(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(rig.root), "doctor", "--only", "settings", "wings"]) == 2
+    assert "no line 'wings'; there are settings, l4t, " in capsys.readouterr().err
 
 
 def test_the_doctor_looks_at_the_lines_that_are_asked_for(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
