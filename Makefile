@@ -42,7 +42,7 @@ lint: $(READY) ## ruff, mypy --strict, shellcheck, hadolint, yamllint, ansible-l
 	@PATH=$(CURDIR)/$(VENV)/bin:$$PATH ANSIBLE_CONFIG=$(CURDIR)/ansible/ansible.cfg ANSIBLE_COLLECTIONS_PATH=$(CURDIR) \
 		ansible-lint -q -c ansible/.ansible-lint ansible
 
-bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode); one JSON line a bench
+bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode, which goes on where it was interrupted; FRESH=1 anew); one JSON line a bench
 	@$(PY) -m tests.bench $(BENCH)
 
 dist: $(READY) ## build/dist: the wheel that releases of the row `process` carry, and the agent as one file

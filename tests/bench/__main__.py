@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HARNESS = ("__main__", "harness")
+
+
+def runs(name: str) -> bool:
+    """Run one, and say how long it took."""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", f"tests.bench.{name}"])
+    print(f"{name}: took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return done.returncode == 0
 
 
 def main(names: list[str]) -> int:
@@ -17,9 +26,7 @@ def main(names: list[str]) -> int:
     if unknown := sorted(set(names) - set(known)):
         print(f"error: no bench named {unknown[0]}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    failed = [
-        name for name in names or known if subprocess.run([sys.executable, "-m", f"tests.bench.{name}"]).returncode
-    ]
+    failed = [name for name in names or known if not runs(name)]
     if failed:
         print(f"error: these benches failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -14,17 +14,19 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from tests.bench.harness import FULL, noise, real_time, report
+from tests.bench.harness import FULL, Trials, real_time
 from tests.fakes.ros import wait_until
 from tests.testbed import ticks
 from tests.testbed.fleet import Robot, stop_slot
 from tests.testbed.listening import Listening
 from tests.testbed.played import NEW, OLD, PlayedRobot
 from tests.testbed.registry import publish
-from tests.testbed.trials import driving
+from tests.testbed.trials import driving, other
 
 PLAYED = 100 if FULL else 10
 CUTOVERS = 10 if FULL else 3
@@ -47,47 +49,44 @@ def steepest(cut: ticks.Cutover) -> float:
     return max(abs(b - a) for a, b in pairwise(cut.speeds))
 
 
-def played_cutovers(robot: PlayedRobot, heard: Listening) -> list[ticks.Cutover]:
-    """Slot a, slot b, slot a…, each selected for good while the robot moves."""
-    cuts = []
-    threading.Event().wait(1.1)
-    for index in range(PLAYED):
-        name, release = (("b", NEW), ("a", OLD))[index % 2]
-        robot.wait_selectable(name)
-        taken = robot.control("select", slot=name, release=str(release), probation_s=0, fallback=None)
-        threading.Event().wait(1.3)
-        cuts.append(ticks.cutover(heard.read(), taken["monotonic_ns"] / 1e9))
-    return cuts
+def played_cutover(robot: PlayedRobot, heard: Listening) -> ticks.Cutover:
+    """The other slot, selected for good while the robot moves."""
+    name, release = ("b", NEW) if robot.status["selected"]["slot"] == "a" else ("a", OLD)
+    robot.wait_selectable(name)
+    taken = robot.control("select", slot=name, release=str(release), probation_s=0, fallback=None)
+    threading.Event().wait(1.3)
+    return ticks.cutover(heard.read(), taken["monotonic_ns"] / 1e9)
 
 
-def failing_cutovers(robot: PlayedRobot, heard: Listening) -> tuple[list[ticks.Cutover], list[float]]:
+def failing_cutover(robot: PlayedRobot, heard: Listening, number: int) -> dict[str, Any]:
     """A new slot that fails on probation: what the listener heard around the way back, and how late that was (ms over what it may take)."""
-    chance, cuts, over_ms = random.Random(7), [], []
-    for index in range(PLAYED):
-        heard.forget()
-        robot.select_new()
-        threading.Event().wait(0.5 + chance.random())
-        kind, at_s = index % len(FAILURES), time.monotonic()
-        FAILURES[kind](robot.slots["b"])
-        reverted = wait_until(lambda: robot.status["reverted"], 5.0, "the way back")
-        threading.Event().wait(1.3)
-        back_s = reverted["monotonic_ns"] / 1e9
-        cuts.append(ticks.cutover(heard.read(), back_s))
-        over_ms.append((back_s - at_s) * 1e3 - BACK_MS[kind])
-        for part in (robot.slots["b"].stop, robot.slots["b"].heal, robot.slots["b"].start):
-            part()
-    return cuts, over_ms
+    heard.forget()
+    robot.select_new()
+    threading.Event().wait(0.5 + random.Random(number).random())
+    kind, at_s = number % len(FAILURES), time.monotonic()
+    FAILURES[kind](robot.slots["b"])
+    reverted = wait_until(lambda: robot.status["reverted"], 5.0, "the way back")
+    threading.Event().wait(1.3)
+    back_s = reverted["monotonic_ns"] / 1e9
+    cut = ticks.cutover(heard.read(), back_s)
+    for part in (robot.slots["b"].stop, robot.slots["b"].heal, robot.slots["b"].start):
+        part()
+    return {"cut": asdict(cut), "over_ms": (back_s - at_s) * 1e3 - BACK_MS[kind]}
 
 
-def played() -> dict[str, object]:
+def played(trials: Trials) -> dict[str, object]:
     with (
         tempfile.TemporaryDirectory() as folder,
         PlayedRobot(Path(folder) / "robot") as robot,
         Listening(robot) as heard,
     ):
         robot.drive()
-        cuts = played_cutovers(robot, heard)
-        failing, over_ms = failing_cutovers(robot, heard)
+        threading.Event().wait(1.1)
+        outcomes = trials.run("played", PLAYED, lambda _: asdict(played_cutover(robot, heard)))
+        if robot.status["selected"]["slot"] == "b":
+            played_cutover(robot, heard)
+        backs = trials.run("failing", PLAYED, lambda number: failing_cutover(robot, heard, number))
+    cuts, failing = [ticks.Cutover(**each) for each in outcomes], [ticks.Cutover(**each["cut"]) for each in backs]
     for index, cut in enumerate([*cuts, *failing]):
         if cut.missed_ticks:
             print(f"cutover {index} missed {cut.missed_ticks}, commands at: {cut.times_s}", file=sys.stderr)
@@ -100,7 +99,7 @@ def played() -> dict[str, object]:
         "failing_slots": len(failing),
         "failing_slot_missed_ticks": sum(cut.missed_ticks for cut in failing),
         "failing_slot_max_gap_ms": max(cut.max_gap_ms for cut in failing),
-        "back_later_than_allowed": sum(over > 0.0 for over in over_ms),
+        "back_later_than_allowed": sum(each["over_ms"] > 0.0 for each in backs),
     }
 
 
@@ -129,33 +128,38 @@ def restart(robot: Robot) -> float:
 
 def main() -> int:
     real_time()
-    with noise() as quiet:
-        figures = played() | {"real_policies": real_policies(gaps := [])}
-    baseline = {"restart_max_gap_ms": max(gaps), "restarts": len(gaps)}
-    report("cutover", {"cutover": figures}, {"cutover": baseline}, quiet)
-    return 0
-
-
-def real_policies(gaps: list[float]) -> dict[str, object]:
-    """Cutovers through the agent; `gaps` gets those of the baseline, in ms."""
-    scratch = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
-    try:
-        published = publish(scratch, scratch / "keys", ("1.0.0", "1.1.0"))
-        with driving(scratch, published, published.releases["1.0.0"]) as robot:
-            wait_until(lambda: robot.speed() >= ticks.MOVING_MPS, 20.0, "the robot to move")
-            cuts = []
-            for index in range(CUTOVERS):
-                switch(robot, published.releases["1.1.0" if index % 2 == 0 else "1.0.0"])
-                cuts.append(ticks.cutover(robot.records(), last_select_s(robot)))
-            gaps += [restart(robot) for _ in range(BASELINES)]
-    finally:
-        shutil.rmtree(scratch)
-    return {
+    trials = Trials("cutover")
+    with trials.noise():
+        figures = played(trials)
+        cuts, gaps = real_policies(trials)
+    real = {
         "cutovers": len(cuts),
         "cutovers_while_moving": sum(cut.moving for cut in cuts),
         "missed_ticks": sum(cut.missed_ticks for cut in cuts),
         "max_gap_ms": max(cut.max_gap_ms for cut in cuts),
     }
+    baseline = {"restart_max_gap_ms": max(gaps), "restarts": len(gaps)}
+    trials.report({"cutover": {**figures, "real_policies": real}}, {"cutover": baseline})
+    return 0
+
+
+def real_policies(trials: Trials) -> tuple[list[ticks.Cutover], list[float]]:
+    """Cutovers through the agent, and the gaps of the baseline in ms."""
+    scratch = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
+    try:
+        published = publish(scratch, scratch / "keys", ("1.0.0", "1.1.0"))
+        with driving(scratch, published, published.releases["1.0.0"]) as robot:
+            wait_until(lambda: robot.speed() >= ticks.MOVING_MPS, 20.0, "the robot to move")
+
+            def one(_: int) -> dict[str, Any]:
+                switch(robot, other(robot, published))
+                return asdict(ticks.cutover(robot.records(), last_select_s(robot)))
+
+            cuts = trials.run("real", CUTOVERS, one)
+            gaps = trials.run("restarts", BASELINES, lambda _: restart(robot))
+    finally:
+        shutil.rmtree(scratch)
+    return [ticks.Cutover(**each) for each in cuts], gaps
 
 
 if __name__ == "__main__":

@@ -1,23 +1,27 @@
-"""What every bench shares: the noise thread beside it, the long mode, and the JSON line it ends with."""
+"""What every bench shares: the noise thread beside it, the long mode, the trials that it keeps, and the JSON line it ends with."""
 
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "bench"
 FULL = os.environ.get("FULL") == "1"
+FRESH = os.environ.get("FRESH") == "1"
 NOISE_LIMIT_MS = 2.0
-
 
 TICK_PRIORITY = 50  # what tick threads ask for
 
@@ -59,7 +63,9 @@ def noise() -> Iterator[Noise]:
     """Measure the machine's own lateness while the body runs: a process of its own, which shares no interpreter with what is measured."""
     measured = Noise()
     argv = [sys.executable, "-m", "tests.bench.harness"]
-    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    # In a session of its own: what ends the bench early must still get the lateness that was seen.
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as child:
         try:
             yield measured
         finally:
@@ -87,22 +93,91 @@ def lateness() -> list[float]:
     return late
 
 
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout
+
+
 def report(
     bench: str, figures: dict[str, object], baselines: dict[str, object], quiet: Noise, *, ran: bool = True
 ) -> None:
     """Print the closing JSON line. Figure names carry their unit. `ran`: false where the hardware for it is not here."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     line = {
         "bench": bench,
-        "commit": commit or "unknown",
+        "commit": _git("rev-parse", "--short", "HEAD").strip() or "unknown",
         "verdict": "not run" if not ran else "conclusive" if quiet.conclusive else "inconclusive",
         "noise_p99_ms": quiet.p99_ms,
         "figures": figures,
         "baselines": baselines,
     }
     print(json.dumps(line), flush=True)
+
+
+def code() -> str:
+    """Which code is measured: the commit, and a digest of what was changed since."""
+    commit, changes = _git("rev-parse", "--short", "HEAD").strip() or "unknown", _git("diff", "HEAD")
+    return f"{commit}-dirty-{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else commit
+
+
+class Trials:
+    """What the trials of a bench gave, one JSON line each in build/bench: a start after an interrupted one goes on behind its last trial.
+
+    A file belongs to one bench, code and mode. A run ends with its report, and the next start is another run, which is told beside the earlier ones.
+    """
+
+    def __init__(self, bench: str, fresh: bool = FRESH, folder: Path = KEPT) -> None:
+        self._bench, self._path = bench, folder / f"{bench}.{code()}.{'full' if FULL else 'quick'}.jsonl"
+        self._outcomes: dict[str, list[Any]] = {}
+        self._runs: list[Any] = []
+        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+            with suppress(ValueError):  # a torn line is a trial that did not end
+                self._take(json.loads(line))
+        if fresh:
+            self._write({"end": None})
+        elif self._outcomes:
+            counts = ", ".join(f"{len(each)} of {part}" for part, each in self._outcomes.items() if part != "noise")
+            print(f"{bench}: goes on behind {counts}; FRESH=1 starts anew", file=sys.stderr, flush=True)
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if "end" in record:
+            self._outcomes = {}
+            self._runs += [record["end"]] if record["end"] else []
+        else:
+            self._outcomes.setdefault(record["part"], []).append(record["outcome"])
+
+    def _write(self, record: dict[str, object]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(record)
+        with self._path.open("a") as file:
+            file.write(f"\n{line}")  # so that a torn line ends here, and spoils no other
+        self._take(json.loads(line))
+
+    def run(self, part: str, count: int, trial: Callable[[int], object]) -> list[Any]:
+        """What `count` trials gave, as JSON has it; each is called with its number, unless its outcome was kept."""
+        for number in range(self.done(part), count):
+            self._write({"part": part, "outcome": trial(number)})
+        return self._outcomes.get(part, [])[:count]
+
+    def done(self, part: str) -> int:
+        return len(self._outcomes.get(part, ()))
+
+    @contextmanager
+    def noise(self) -> Iterator[None]:
+        """The noise thread beside the trials of this start. SIGTERM ends them as Ctrl-C does."""
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        quiet = Noise()
+        try:
+            with noise() as quiet:
+                yield
+        finally:
+            self._write({"part": "noise", "outcome": quiet.late_ms})
+
+    def report(self, figures: dict[str, object], baselines: dict[str, object]) -> None:
+        """End the run with the closing line over all its starts; the noisiest of them has the verdict. Earlier runs of this code go to stderr."""
+        quiet = max((Noise(late_ms) for late_ms in self._outcomes["noise"]), key=lambda each: each.p99_ms)
+        for number, earlier in enumerate(self._runs, start=1):
+            print(f"run {number} of this code: {json.dumps(earlier)}", file=sys.stderr, flush=True)
+        self._write({"end": {"noise_p99_ms": quiet.p99_ms, "figures": figures}})
+        report(self._bench, figures, baselines, quiet)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from stack.agent.journal import STAGES, STAGING
-from tests.bench.harness import FULL, noise, report
+from tests.bench.harness import FRESH, FULL, Trials
 from tests.fakes.stand_in import StandIn
-from tests.testbed.edges import Outcome, Range
+from tests.testbed.edges import Range
 
 RUNS = 1000 if FULL else 75
 OFTEN = {
@@ -33,35 +33,35 @@ def scenarios(stage: str) -> tuple[str, ...]:
     return OFTEN.get(stage) or (("stage",) if stage in STAGING else ("switch", "rollback"))
 
 
+def interrupt(played: Range, seed: int, number: int) -> dict[str, Any]:
+    """One of them; the seed and the number say which."""
+    chance, stage = random.Random(f"{seed} {number}"), tuple(STAGES)[number % len(STAGES)]
+    outcome = played.interrupt(chance.choice(scenarios(stage)), stage, chance)
+    if outcome.wrong:
+        print(f"run {number}, {outcome.point}: {'; '.join(outcome.wrong)}", flush=True)
+    met = {"stage": outcome.point.edge.partition(":")[0], "fault": outcome.point.fault, "fired": outcome.fired}
+    return {**met, "brick": outcome.brick, "wrong": outcome.wrong}
+
+
 def main(words: list[str]) -> int:
-    seed = int(words[0]) if words else random.SystemRandom().randrange(1 << 32)
+    trials = Trials("random_interrupts", fresh=FRESH or bool(words))
+    seed = trials.run("seed", 1, lambda _: int(words[0]) if words else random.SystemRandom().randrange(1 << 32))[0]
     print(f"seed {seed}", flush=True)
-    chance, began = random.Random(seed), time.monotonic()
-    outcomes: list[Outcome] = []
-    with noise() as quiet, tempfile.TemporaryDirectory() as folder, StandIn(Path(folder)) as robot:
+    with trials.noise(), tempfile.TemporaryDirectory() as folder, StandIn(Path(folder)) as robot:
         robot.prepare()
         played = Range(robot)
-        for number in range(RUNS):
-            stage = tuple(STAGES)[number % len(STAGES)]
-            outcome = played.interrupt(chance.choice(scenarios(stage)), stage, chance)
-            outcomes.append(outcome)
-            if outcome.wrong:
-                print(f"run {number}, {outcome.point}: {'; '.join(outcome.wrong)}", flush=True)
-    bricks = sum(outcome.brick for outcome in outcomes)
-    figures = {
-        "runs": len(outcomes),
-        "bricks": bricks,
-        "mixed": sum(bool(outcome.wrong) for outcome in outcomes) - bricks,
-        "seed": seed,
-        "seconds": round(time.monotonic() - began, 1),
-    }
-    fired = Counter(outcome.point.edge.partition(":")[0] for outcome in outcomes if outcome.fired)
-    shares = {stage: round(fired[stage] / len(outcomes), 3) for stage in STAGES}
-    kinds = dict(Counter(outcome.point.fault for outcome in outcomes if outcome.fired))
+        outcomes = trials.run("interrupts", RUNS, lambda number: interrupt(played, seed, number))
+    bricks = sum(outcome["brick"] for outcome in outcomes)
+    mixed = sum(bool(outcome["wrong"]) for outcome in outcomes) - bricks
+    figures = {"runs": len(outcomes), "bricks": bricks, "mixed": mixed, "seed": seed}
+    fired = [outcome for outcome in outcomes if outcome["fired"]]
+    stages = Counter(outcome["stage"] for outcome in fired)
+    shares = {stage: round(stages[stage] / len(outcomes), 3) for stage in STAGES}
+    kinds = dict(Counter(outcome["fault"] for outcome in fired))
     print(f"share of interrupts by stage: {shares}", flush=True)
     found = {"random_interrupts": figures, "share_by_stage": shares, "by_kind": kinds}
-    report("random_interrupts", found, {"ostree_interrupts_a_run": 10}, quiet)
-    return int(any(outcome.wrong for outcome in outcomes) or min(shares.values()) < 0.05)
+    trials.report(found, {"ostree_interrupts_a_run": 10})
+    return int(any(outcome["wrong"] for outcome in outcomes) or min(shares.values()) < 0.05)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.harness import FULL, noise, report
+from tests.bench.harness import FULL, Trials
 from tests.fakes.ros import Process, wait_until
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot
@@ -101,51 +101,43 @@ def trial(robot: PlayedRobot, heard: Listening, state: str, number: signal.Signa
     return (final["v"], final["w"]) == (0.0, 0.0), (final["t"] - at_s) * 1e3, code
 
 
-def seed_stops(robot: PlayedRobot, heard: Listening) -> int:
-    """In how many of the trials a node with rclpy's own handler said zero at its end."""
-    zeros = 0
-    for _ in range(BASELINES):
-        program = robot.folder / "seed_node.py"
-        program.write_text(SEED_NODE)
-        heard.forget()
-        with Process([robot.python, str(program)], robot.environment, robot.folder / "seed.log") as node:
-            wait_until(
-                lambda: [r for r in heard.read() if r["k"] == "cmd" and r["v"]], 10.0, "the seed's node to publish"
-            )
-            node.signal(signal.SIGTERM)
-            node.wait(5.0)
-        wait_until(lambda: time.monotonic() - heard.read()[-1]["t"] > 0.0, 5.0, "the listener")
-        commands = [r for r in heard.read() if r["k"] == "cmd"]
-        zeros += commands[-1]["v"] == 0.0
-    return zeros
+def seed_stops(robot: PlayedRobot, heard: Listening) -> bool:
+    """Whether a node with rclpy's own handler said zero at its end."""
+    program = robot.folder / "seed_node.py"
+    program.write_text(SEED_NODE)
+    heard.forget()
+    with Process([robot.python, str(program)], robot.environment, robot.folder / "seed.log") as node:
+        wait_until(lambda: [r for r in heard.read() if r["k"] == "cmd" and r["v"]], 10.0, "the seed's node to publish")
+        node.signal(signal.SIGTERM)
+        node.wait(5.0)
+    wait_until(lambda: time.monotonic() - heard.read()[-1]["t"] > 0.0, 5.0, "the listener")
+    commands = [r for r in heard.read() if r["k"] == "cmd"]
+    return bool(commands[-1]["v"] == 0.0)
 
 
 def main() -> int:
-    zeros, codes, latest, by_state = 0, 0, 0.0, {}
-    with tempfile.TemporaryDirectory() as name, noise() as quiet:
+    trials = Trials("sigterm_zero")
+    with tempfile.TemporaryDirectory() as name, trials.noise():
         robot = PlayedRobot(Path(name) / "robot", slots="a")
         with robot, Listening(robot) as heard:
             robot.supervisor.stop()
-            for index in range(TRIALS):
-                state = list(STATES)[index % len(STATES)]
-                number = (signal.SIGTERM, signal.SIGINT)[index // len(STATES) % 2]
-                zero, late_ms, code = trial(robot, heard, state, number)
-                zeros, codes, latest = zeros + zero, codes + (code == 0), max(latest, late_ms)
-                by_state[state] = by_state.get(state, 0) + zero
-            seed = seed_stops(robot, heard)
+
+            def one(number: int) -> tuple[bool, float, int]:
+                ending = (signal.SIGTERM, signal.SIGINT)[number // len(STATES) % 2]
+                return trial(robot, heard, list(STATES)[number % len(STATES)], ending)
+
+            ends = trials.run("supervisor", TRIALS, one)
+            seeds = trials.run("seed_node", BASELINES, lambda _: seed_stops(robot, heard))
+    by_state = {state: sum(zero for zero, _, _ in ends[number :: len(STATES)]) for number, state in enumerate(STATES)}
     figures = {
-        "trials": TRIALS,
-        "last_message_zero": zeros,
-        "exit_code_0": codes,
-        "latest_ms": round(latest, 1),
+        "trials": len(ends),
+        "last_message_zero": sum(zero for zero, _, _ in ends),
+        "exit_code_0": sum(code == 0 for _, _, code in ends),
+        "latest_ms": round(max(late_ms for _, late_ms, _ in ends), 1),
         **by_state,
     }
-    report(
-        "sigterm_zero",
-        {"sigterm_zero": figures},
-        {"seed_node": {"trials": BASELINES, "last_message_zero": seed}},
-        quiet,
-    )
+    baseline = {"trials": len(seeds), "last_message_zero": sum(seeds)}
+    trials.report({"sigterm_zero": figures}, {"seed_node": baseline})
     return 0
 
 

@@ -15,11 +15,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from geometry_msgs.msg import Twist
 from trajectory_msgs.msg import JointTrajectory
 
-from tests.bench.harness import FULL, noise, percentile, real_time, report
+from tests.bench.harness import FULL, Trials, percentile, real_time
 from tests.testbed.listening import Listening
 from tests.testbed.played import PlayedRobot, Repeat
 
@@ -97,45 +98,56 @@ class PlainNode:
         self._repeat.stop()
 
 
+def killed(trials: Trials, folder: Path) -> list[dict[str, Any]]:
+    """Policies that are killed or frozen, beside what plain nodes do then; milliseconds."""
+    with PlayedRobot(folder, slots="") as robot, Listening(robot) as heard:
+        plain, seed = PlainNode(robot, COMMAND_TIMEOUT_S), PlainNode(robot, math.inf)
+
+        def one(number: int) -> dict[str, Any]:
+            sent, steps = (signal.SIGKILL, signal.SIGSTOP)[number % 2], (8, 16)[number // 2 % 2]
+            at_s, stop_ms = kill(robot, heard, sent, steps, random.Random(number))
+            plain_ms = (plain.zero_s - at_s) * 1e3
+            kind = f"{sent.name}_{steps}".lower()
+            return {"kind": kind, "stop_ms": stop_ms, "plain_ms": plain_ms, "seed_stopped": bool(seed.zero_s)}
+
+        outcomes = trials.run("killed", TRIALS, one)
+        plain.stop()
+        seed.stop()
+    return outcomes
+
+
+def blinded(trials: Trials, folder: Path) -> list[float]:
+    """Sensors that are lost; milliseconds over their largest age."""
+    with PlayedRobot(folder, slots="a") as robot, Listening(robot) as heard:
+
+        def one(number: int) -> float:
+            source = ("scan", "odom")[number // SENSOR_TRIALS]
+            return sensor_over_age_ms(robot, heard, source, 0.5, random.Random(number))
+
+        return trials.run("sensors", 2 * SENSOR_TRIALS, one)
+
+
 def main() -> int:
     real_time()
-    chance = random.Random(4)
-    kills: dict[str, list[float]] = {}
-    plain_ms, seed_stopped = [], 0
-    with tempfile.TemporaryDirectory() as name, noise() as quiet:
-        with PlayedRobot(Path(name) / "kill", slots="") as robot, Listening(robot) as heard:
-            plain, seed = PlainNode(robot, COMMAND_TIMEOUT_S), PlainNode(robot, math.inf)
-            for trial in range(TRIALS):
-                number = (signal.SIGKILL, signal.SIGSTOP)[trial % 2]
-                steps = (8, 16)[trial // 2 % 2]
-                at_s, stop_ms = kill(robot, heard, number, steps, chance)
-                kills.setdefault(f"{number.name}_{steps}", []).append(stop_ms)
-                plain_ms.append((plain.zero_s - at_s) * 1e3)
-                seed_stopped += bool(seed.zero_s)
-            plain.stop()
-            seed.stop()
-        with PlayedRobot(Path(name) / "sensor", slots="a") as robot, Listening(robot) as heard:
-            over = [
-                sensor_over_age_ms(robot, heard, source, 0.5, chance)
-                for source in ("scan", "odom")
-                for _ in range(SENSOR_TRIALS)
-            ]
-    every = [value for values in kills.values() for value in values]
+    trials = Trials("stop_latency")
+    with tempfile.TemporaryDirectory() as name, trials.noise():
+        kills, over = killed(trials, Path(name) / "kill"), blinded(trials, Path(name) / "sensor")
+    every = [each["stop_ms"] for each in kills]
+    kinds = sorted({each["kind"] for each in kills})
+    worst = {f"worst_{kind}_ms": max(each["stop_ms"] for each in kills if each["kind"] == kind) for kind in kinds}
     figures = {
-        "stop_latency": {
-            "worst_ms": round(max(every), 1),
-            "p50_ms": round(percentile(every, 0.5), 1),
-            "trials": len(every),
-            **{f"worst_{key.lower()}_ms": round(max(values), 1) for key, values in kills.items()},
-            "sensor_worst_over_age_ms": round(max(over), 1),
-            "sensor_trials": len(over),
-        }
+        "worst_ms": round(max(every), 1),
+        "p50_ms": round(percentile(every, 0.5), 1),
+        "trials": len(every),
+        **{name: round(value, 1) for name, value in worst.items()},
+        "sensor_worst_over_age_ms": round(max(over), 1),
+        "sensor_trials": len(over),
     }
     baselines = {
-        "seed_node": f"never ({seed_stopped} of {len(every)} within {HELD_S:g} s)",
-        "command_timeout_worst_ms": round(max(plain_ms), 1),
+        "seed_node": f"never ({sum(each['seed_stopped'] for each in kills)} of {len(every)} within {HELD_S:g} s)",
+        "command_timeout_worst_ms": round(max(each["plain_ms"] for each in kills), 1),
     }
-    report("stop_latency", figures, {"stop_latency": baselines}, quiet)
+    trials.report({"stop_latency": figures}, {"stop_latency": baselines})
     return 0
 
 

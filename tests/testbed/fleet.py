@@ -76,11 +76,15 @@ class Robot(Console):
         if part in self._processes:
             self._processes.pop(part).__exit__(None, None, None)
 
-    def power_on(self, target: str = "red", respawn: bool = True) -> None:
-        """Start base, listener, supervisor and agent, and wait until the agent answers."""
+    def start_body(self, *options: str) -> None:
+        """Start the simulated base and its sensors."""
+        argv = ["-m", "stack.sim", "--seed", str(self.seed), "--trace", str(self.trace), *options]
+        self.start("sim", [sys.executable, *argv])
+
+    def power_on(self, *body: str, target: str = "red", respawn: bool = True) -> None:
+        """Start base, listener, supervisor and agent, and wait until the agent answers. `body` are more options of the base."""
         python = sys.executable
-        sim = [python, "-m", "stack.sim", "--seed", str(self.seed), "--trace", str(self.trace)]
-        self.start("sim", [*sim, "--respawn", target] if respawn else sim)
+        self.start_body(*body, *(("--respawn", target) if respawn else ()))
         self.start("listener", [python, str(Path(__file__).with_name("listener.py")), str(self.heard)])
         self.start("supervisor", [python, "-m", "stack.supervisor", "--root", str(self.root)])
         self.start("agent", self.agent_argv("serve"))
@@ -151,9 +155,9 @@ class Fleet:
         for robot in self.robots:
             robot.power_off()
 
-    def power_on(self, respawn: bool = True) -> None:
+    def power_on(self, *body: str, respawn: bool = True) -> None:
         for robot in self.robots:
-            robot.power_on(respawn=respawn)
+            robot.power_on(*body, respawn=respawn)
 
     def write_inventory(self, published: Published, agent_file: Path, **variables: object) -> None:
         """One group `robots`, every host local, wired to a registry. `variables` hold for all."""

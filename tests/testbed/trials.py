@@ -20,15 +20,15 @@ MOVING_MPS = 0.05
 
 
 @contextmanager
-def driving(scratch: Path, published: Published, first: str) -> Iterator[Robot]:
-    """One robot with every release staged, on which `first` is committed and drives left turns."""
+def driving(scratch: Path, published: Published, first: str, *body: str) -> Iterator[Robot]:
+    """One robot with every release staged, on which `first` is committed and drives left turns. `body` are options of stack.sim."""
     (scratch / "fleet").mkdir()
     with Fleet(scratch / "fleet", ("alder",)) as fleet:
         fleet.write_inventory(published, build_agent(scratch / "homeport-agent"))
         done = fleet.playbook("bootstrap")
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
-        fleet.power_on(respawn=False)
+        fleet.power_on(*body, respawn=False)
         robot = fleet.robots[0]
         for digest in published.releases.values():
             robot.agent("stage", digest)
@@ -41,6 +41,12 @@ def drive(robot: Robot) -> None:
     """Give the command, arm, and wait until it moves."""
     robot.say(COMMAND)
     robot.wait_driving(MOVING_MPS)
+
+
+def other(robot: Robot, published: Published) -> str:
+    """The first release that is not committed now."""
+    current = robot.agent("status", check_code=False)["current"]["digest"]
+    return next(digest for digest in published.releases.values() if digest != current)
 
 
 @contextmanager
@@ -66,20 +72,10 @@ def forget(folders: Sequence[Path]) -> int:
     return len(paths)
 
 
-@contextmanager
-def slow_camera(robot: Robot, hz: float = 4.0) -> Iterator[None]:
-    """The robot's body again, with a camera that sends fewer frames; the usual one afterwards."""
-    body = [sys.executable, "-m", "stack.sim", "--seed", str(robot.seed)]
-    try:
-        _exchange(robot, [*body, "--camera-hz", str(hz)])
-        yield
-    finally:
-        _exchange(robot, body)
-
-
-def _exchange(robot: Robot, argv: list[str]) -> None:
+def exchange_body(robot: Robot, *options: str) -> None:
+    """Give the robot a body with other options of stack.sim, and wait until it drives again."""
     robot.stop("sim")
-    robot.start("sim", argv)
+    robot.start_body(*options)
     robot.agent("reset", check_code=False)
     drive(robot)
 
