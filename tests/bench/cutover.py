@@ -29,7 +29,7 @@ from tests.testbed.registry import publish
 from tests.testbed.trials import driving, other
 
 PLAYED = 100 if FULL else 10
-CUTOVERS = 10 if FULL else 3
+CUTOVERS = 10 if FULL else 2
 BASELINES = 3 if FULL else 1
 
 

@@ -2,7 +2,8 @@
 
 Traces of good releases are recorded from a real robot (policy, supervisor, agent), bent by what robots do (slow start, load, jitter, late status, sensors
 that were broken before, heat, a cold cache), and judged by the agent's own code. Then a real robot is switched for real under a CPU hog and with a cold
-page cache in turn, and at last with a slow camera. Its usual one sends 30 frames a second: the gate waits for a number of inferences. Baselines, on the same traces: a gate that asks once after five seconds, and one that takes 60 ms of silence for a stall.
+page cache in turn, and with FULL=1 with a slow camera. Its usual one sends 30 frames a second: the gate waits for a number of inferences.
+Baselines, on the same traces: a gate that asks once after five seconds, and one that takes 60 ms of silence for a stall.
 The seed is printed; SEED=… replays it. The gate's configuration is that of `bad_release`, and its digest is in both.
 """
 
@@ -33,10 +34,10 @@ from tests.testbed.traces import (
 )
 from tests.testbed.trials import Switch, cpu_hog, driving, exchange_body, forget, other
 
-TRACES = 1000
+TRACES = 1000 if FULL else 200
 RECORDED = 2 if FULL else 1
 LIVE = 25 if FULL else 2
-SLOW_CAMERA = 5 if FULL else 1
+SLOW_CAMERA = 5 if FULL else 0
 CAMERA_HZ, SLOW_HZ = 30.0, 4.0
 VERSIONS = ("1.0.0", "1.1.0")
 

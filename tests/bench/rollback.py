@@ -23,7 +23,7 @@ from tests.testbed.fleet import Robot
 from tests.testbed.registry import Published, publish
 from tests.testbed.trials import driving, other
 
-HOT = 20 if FULL else 3
+HOT = 20 if FULL else 2
 WARM = 100 if FULL else 5
 AFTER_S = 1.3
 HOT_LIMIT_MS = 100.0 + ticks.PERIOD_S * 1e3

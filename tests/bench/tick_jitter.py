@@ -15,7 +15,7 @@ from tests.fakes.ros import wait_until
 from tests.fakes.tiny import make_null_model
 from tests.testbed.slot_bed import SlotBed
 
-WINDOWS = 30 if FULL else 4
+WINDOWS = 30 if FULL else 2
 WINDOW_TICKS = 200  # what the slot's own p99 is over: 10 s
 
 
