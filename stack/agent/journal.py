@@ -2,6 +2,7 @@
 
 A torn last line is what a power cut leaves behind: it is dropped. A damaged line before the end is not: it is reported. Nothing decides by the wall
 time in a record. Each record has the fence of the claim that wrote it; who holds an older one than the last record has is refused.
+A long journal is rotated at rest: what was taken out stays in `journal.1.jsonl` until the next time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,8 @@ STAGING = ("CLAIM", "PREFLIGHT", "FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "
 _WAY_BACK = ("ROLLBACK", "VERIFY_ROLLBACK", "FAILED")
 _MOST_RECORDS = 40
 """Of one deployment: more means that it goes round in circles."""
+MOST_BYTES = 1 << 20
+KEPT_DEPLOYMENTS = 20
 
 
 class CalledOff(HomeportError):
@@ -79,6 +83,11 @@ class Record:
         """Whether its deployment ended with it."""
         return self.phase == "done" and self.stage in ("READY", "COMMIT", "FAILED")
 
+    @property
+    def decides(self) -> bool:
+        """Whether it says how a change of what drives, or the attempt at one, ended."""
+        return self.phase == "done" and self.stage in ("COMMIT", "FAILED")
+
 
 def _crc(fields: dict[str, object]) -> str:
     return f"{zlib.crc32(dump(fields)):08x}"
@@ -93,6 +102,27 @@ def decode(line: bytes) -> Record:
     reader = Reader(fields, "journal")
     phase = reader.text("phase", ("intent", "done"))
     return fill(Record, reader, stage=reader.text("stage", STAGES), phase=phase, detail=reader.mapping("detail"))
+
+
+def readable(line: bytes) -> Record | None:
+    """The record in a line, or None."""
+    try:
+        return decode(line)
+    except HomeportError:
+        return None
+
+
+def kept(lines: list[bytes], most_bytes: int) -> list[bytes]:
+    """The lines that a rotation leaves: those of the last deployments, of the last one that decided anything, and the damaged ones, of which the status tells."""
+    records = [readable(line) for line in lines]
+    sizes: dict[str, int] = {}
+    for record, line in zip(reversed(records), reversed(lines), strict=True):
+        if record is not None:
+            sizes[record.deployment] = sizes.get(record.deployment, 0) + len(line) + 1
+    room = accumulate(sizes.values())
+    names = {name for name, size in list(zip(sizes, room, strict=True))[:KEPT_DEPLOYMENTS] if size <= most_bytes}
+    names |= set([each.deployment for each in records if each is not None and each.decides][-1:])
+    return [line for line, each in zip(lines, records, strict=True) if each is None or each.deployment in names]
 
 
 class Journal:
@@ -112,21 +142,27 @@ class Journal:
             self.unreadable = str(error)
         lines = data.split(b"\n")
         self._torn = lines.pop() != b""
-        for number, line in enumerate(lines, 1):
-            try:
-                self.records.append(decode(line))
-            except HomeportError:
-                self.damaged.append(number)
+        self._take(lines)
         if self.damaged and self.damaged[-1] == len(lines):
             lines.pop()
             self.damaged.pop()
             self._torn = True
         self._whole = sum(len(line) + 1 for line in lines)
+        self.most_bytes, self._moved = MOST_BYTES, False
         with suppress(OSError):  # then the next record tries again
             self._mend()
 
+    def _take(self, lines: list[bytes]) -> None:
+        """Readers on other threads keep the lists that they have."""
+        records = [readable(line) for line in lines]
+        self.damaged = [number for number, record in enumerate(records, 1) if record is None]
+        self.records = [record for record in records if record is not None]
+
     def _mend(self) -> None:
-        """Cut off what an unfinished record has left."""
+        """Cut off what an unfinished record has left, and see that a rotated journal is the one that a power cut leaves."""
+        if self._moved:
+            self._files.sync(self._path.parent)
+            self._moved = False
         if self._torn and self._path.exists():
             self._files.truncate(self._path, self._whole)
         self._torn = False
@@ -163,6 +199,31 @@ class Journal:
         self._torn = False
         self._whole += len(line) + 1
         self.records.append(decode(line))
+
+    def rotate(self) -> None:
+        """Where it is long and nothing is open, leave the last deployments in it. Cut off anywhere, the old file is there or the new one, whole.
+
+        Where nothing would be gained, or the disk does not take it (OSError), the next try is made when the journal has doubled.
+        """
+        if self._whole < self.most_bytes or self.open_record() is not None or self._torn:
+            return
+        limit, self.most_bytes = self.most_bytes, 2 * self._whole
+        lines = self._path.read_bytes().split(b"\n")[:-1]
+        stay = kept(lines, limit // 4)
+        size = sum(len(line) + 1 for line in stay)
+        if 2 * size > limit or not stay or readable(stay[-1]) not in self.records[-1:]:
+            return
+        names, self._moved = set(stay), True
+        out = [line for line in lines if line not in names]
+        try:
+            for path, content in ((self._path.with_suffix(".1.jsonl"), out), (self._path, stay)):
+                # Not with `write`, which would give up the last room of the disk for it.
+                self._files.write_pieces(path, (line + b"\n" for line in content))
+            self._moved = False
+        finally:
+            if self._path.stat().st_size == size:
+                self._take(stay)
+                self._whole, self.most_bytes = size, limit
 
     @property
     def fence(self) -> int:

@@ -87,6 +87,8 @@ class Keeper:
     def _keep(self) -> str | None:
         """What is wrong, or None."""
         host, store = self._host, self._host.store
+        with suppress(OSError):  # then it stays long, and is tried again when it is twice as long
+            self._host.journal.rotate()
         slot, current = store.current_slot(), store.current()
         if slot is not None and current is not None and self._runs(slot, current):
             self._let_drive(slot, current)

@@ -50,7 +50,7 @@ def status_document(host: Host) -> dict[str, object]:
 def last_failure(host: Host) -> tuple[object, object, object]:
     """Of the last deployment that ended: its failure, what failed on the way back, and the last lines of its log from before that; nothing when it ended well."""
     for record in reversed(host.journal.records):
-        if record.phase == "done" and record.stage in ("COMMIT", "FAILED"):
+        if record.decides:
             return record.detail.get("failure"), record.detail.get("restore_failure"), record.detail.get("log", [])
     return None, None, []
 

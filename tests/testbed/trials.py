@@ -86,7 +86,7 @@ class Switch(threading.Thread):
     def __init__(self, robot: Robot, arguments: Sequence[str]) -> None:
         super().__init__(daemon=True)
         self._robot, self._arguments = robot, arguments
-        self._before = len(robot.journal())
+        self._before = max((each["seq"] for each in robot.journal()), default=0)
         self.answer: dict[str, Any] = {}
         self.start()
 
@@ -95,7 +95,7 @@ class Switch(threading.Thread):
 
     def record(self, stage: str, phase: str = "intent") -> dict[str, Any] | None:
         """The journal's record of a stage of this switch."""
-        new = self._robot.journal()[self._before :]
+        new = [each for each in self._robot.journal() if each["seq"] > self._before]
         return next((each for each in new if (each["stage"], each["phase"]) == (stage, phase)), None)
 
     def wait_for(self, stage: str, deadline_s: float = 90.0) -> dict[str, Any]:
