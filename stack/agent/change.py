@@ -17,13 +17,13 @@ from stack.agent.gates import POLL_S, Patience, Watch, expect
 from stack.agent.host import Host, Progress
 from stack.agent.journal import CalledOff, Deployment
 from stack.agent.memory import STOP_FIRST, cutover
+from stack.agent.recovery import LOG_LINES
 from stack.agent.reports import FailedError, Failure, GateFailed, Result
 from stack.agent.robot_gate import Permission, come_to_rest
 from stack.agent.slots import Sample, observe, verified
 from stack.agent.supervisor import OWNER
 
 RESTORE_S = 15.0
-_LOG_LINES = 40
 _MARGIN_S = 10.0
 _BASELINE_S = 2.0
 _VOUCH_S = 3.0
@@ -159,7 +159,7 @@ class Change:
 
     def go_back(self, failure: Failure | None, quarantine: bool = False) -> Failure | None:
         """Stop the candidate; after SWITCH the old slot drives again first. Returns why that did not work, if it did not."""
-        log = self.host.runtime.log_tail(self.slot, _LOG_LINES)
+        log = self.host.runtime.log_tail(self.slot, LOG_LINES)
         untouched = self.deployment.stage == "WAIT" and (self.cutover != STOP_FIRST or not self.held)
         restore = None if untouched else self._restore(failure, quarantine)
         self.host.runtime.stop(self.slot)

@@ -19,6 +19,7 @@ from stack.agent.reports import Failure, fill
 if TYPE_CHECKING:
     from stack.agent.host import Host
 
+LOG_LINES = 40
 ANY, ITS_RELEASE, ANOTHER, NOTHING = "anything", "its release", "another release", "nothing"
 
 
@@ -105,5 +106,17 @@ def _close(host: Host, record: Record, back: Record | None, sentence: str) -> No
         text = f"the agent was interrupted in {record.stage}: {sentence}"
         failure = Failure(record.release, record.stage, text, "interrupted")
     document = failure and failure.document()
-    detail: dict[str, object] = {"failure": document, "restore_failure": None, "log": [], "recovered": True}
+    detail: dict[str, object] = {
+        "failure": document,
+        "restore_failure": None,
+        "log": _last_words(host, record),
+        "recovered": True,
+    }
     host.journal.append(record.deployment, "FAILED", "done", record.release, detail)
+
+
+def _last_words(host: Host, record: Record) -> list[str]:
+    """What the release wrote last, where the slot that `current` does not name had come to it: staging has none."""
+    slot = host.store.free_slot()
+    ran = record.stage not in STAGING and host.store.slot_release(slot) == record.release
+    return host.runtime.log_tail(slot, LOG_LINES) if ran else []

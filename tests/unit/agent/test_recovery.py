@@ -170,3 +170,36 @@ def test_a_journal_that_cannot_be_read_stops_nobody(robot: StandIn) -> None:
     assert status["running"]["digest"] == robot.new and any("journal" in each for each in status["problems"])
     agent.kill()
     robot.layout.journal.rmdir()
+
+
+def interrupted(robot: StandIn, image: str, edge: str, words: str) -> list[object]:
+    """The log that a start keeps of a switch whose agent died at this record, where the candidate's slot wrote something."""
+    robot.reset(image)
+    log = robot.layout.slot_log("b" if image == "staged" else "a")
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(f"an older line\n{words}\n")
+    agent = robot.boot()
+
+    def before(found: str) -> None:
+        agent.power.dead = found == edge
+
+    agent.disk.before = before
+    agent.switch(robot.new) if edge != "VERIFY:done" else agent.stage(robot.publish("1.3.0"))
+    agent.kill()
+    again = robot.boot()
+    again.keep_until_well("it drives")
+    last = again.host.journal.records[-1]
+    again.kill()
+    assert last.stage == "FAILED" and last.detail["recovered"]
+    kept = last.detail["log"]
+    assert isinstance(kept, list)
+    return kept
+
+
+@pytest.mark.parametrize("edge", ["SWITCH:done", "PROBATION:done", "COMMIT:intent"])
+def test_what_a_start_closes_keeps_the_last_words_of_the_candidate(robot: StandIn, edge: str) -> None:
+    assert interrupted(robot, "staged", edge, "the camera was lost")[-1:] == ["the camera was lost"]
+
+
+def test_staging_has_no_slot_and_so_no_log(robot: StandIn) -> None:
+    assert interrupted(robot, "staged", "VERIFY:done", "of another release") == []
