@@ -38,6 +38,7 @@ class Layout:
     journal = _Below("root", "journal.jsonl")
     floor = _Below("root", "floor.json")
     quarantine = _Below("root", "quarantine.json")
+    revoked = _Below("root", "revoked.json")
     models = _Below("root", "models")
     engines = _Below("root", "engines")
     releases = _Below("root", "releases")

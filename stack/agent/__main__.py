@@ -84,6 +84,9 @@ def _add_changes(verb: Callable[..., argparse.ArgumentParser], release: _Parser,
     stage.add_argument("--source", help="where from, such as oci:/srv/registry")
     stage.add_argument("--repository", help="such as releases/pilot")
     stage.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    stage.add_argument(
+        "--channel-record", metavar="FILE", help="signed record whose revocations the robot keeps; - is stdin"
+    )
     stage.add_argument("--retry", action="store_true", help="take a release out of quarantine")
     switch = verb("switch", "let a staged release drive, on probation, then commit it", release, robot)
     switch.add_argument("--commit", choices=("auto", "wait"), default="auto")
@@ -102,6 +105,9 @@ def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float
     )
     if arguments.verb == "stage":
         fields["repository"] = arguments.repository or _config(layout).repository
+        if (record := fields.pop("channel_record")) is not None:
+            data = sys.stdin.buffer.read() if record == "-" else Path(record).read_bytes()
+            fields["channel_record"] = data.decode(errors="replace")
     if arguments.verb == "switch":
         if arguments.probation_s is None:
             fields["probation_s"] = _config(layout).gate.probation_s

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 from model_registry.core import dsse, lines
+from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, linked_release, linked_slot
 from model_registry.core.robot import l4t_of
+from stack.agent.archives import Archives
 from stack.agent.child import ask
-from stack.agent.clock import Clock
 from stack.agent.doctor import Check, Doubt, Patient
 from stack.agent.fit import verify_folder
 from stack.agent.memory import available, measured_peak
 from stack.agent.os_slots import read_os_slots
-from stack.agent.runtime import recall
+from stack.agent.revocations import Revocations, revoked_here
+from stack.agent.runtime import image_of, recall
 from stack.agent.runtime.containers import check_engine
 from stack.agent.slots import SlotStatus
 
@@ -144,7 +146,7 @@ def _disk(patient: Patient) -> str:
     with suppress(HomeportError):  # a Docker that is silent has a line of its own
         if patient.docker is not None and patient.docker.has("DockerRootDir"):
             folders.append(Path(patient.docker.text("DockerRootDir")))
-    free, folder = min((shutil.disk_usage(each).free, str(each)) for each in folders)
+    free, folder = min((patient.free(each), str(each)) for each in folders)
     text = f"{folder}: {free >> 20} MiB free"
     if free < _LEAST_FREE:
         raise HomeportError(f"{text}, {_LEAST_FREE >> 20} needed to stage anything; make room")
@@ -155,7 +157,7 @@ def _disk(patient: Patient) -> str:
 
 def _clock(patient: Patient) -> str:
     """A robot drives with a wrong clock; its windows stay closed."""
-    clock = Clock()
+    clock = patient.clock
     if (doubt := clock.doubt(patient.layout)) is not None:
         raise Doubt(doubt)
     return f"{clock.stands()}, synchronised"
@@ -172,6 +174,35 @@ def _keys(patient: Patient) -> str:
         return f"{count} trusted"
     verify_folder(layout, layout.release(current), current)
     return f"{count} trusted, and the committed release is signed by one"
+
+
+def _copies(patient: Patient) -> str:
+    """What previous and fallback come back from when their image is lost; every byte is read."""
+    layout, docker = patient.layout, patient.config.runtime == "docker"
+    archives, found = Archives(layout.images, Files()), dict[str, bool]()
+    for name, path in (("previous", layout.previous), ("fallback", layout.fallback)):
+        if (digest := linked_release(path)) is None:
+            continue
+        image = image_of(layout, verify_folder(layout, layout.release(digest), digest)).digest
+        sidecar, copy = archives.find(image), archives.path(image) if docker else layout.images / f"{image.hex}.whl"
+        found[name] = copy.exists() and (sidecar is not None or not docker)
+        if found[name] and Digest.of_file(copy) != (sidecar.sha256 if sidecar else image):
+            again = (
+                "the agent makes it again" if docker else f"its folder site in {layout.release(digest)}, and stage it"
+            )
+            raise IncompatibleError(f"the copy of {name}'s image is damaged; remove {copy} and {again}")
+    if missing := [name for name, here in found.items() if not here]:
+        raise Doubt(
+            f"no copy of the image of {' and '.join(missing)}, should Docker lose it; let the agent serve, with room on the disk"
+        )
+    return f"the copies of {' and '.join(found)} are whole" if found else "not needed before a release was committed"
+
+
+def _revoked(patient: Patient) -> str:
+    if found := revoked_here(patient.layout):
+        named = ", ".join(f"{name} {digest.short}" for name, (digest, _) in found.items())
+        raise Doubt(f"revoked, and nobody goes to it any more: {named}; deploy another release, and pin it as fallback")
+    return f"{len(Revocations.load(patient.layout).releases)} known, and this robot stands on none of them"
 
 
 def _memory(patient: Patient) -> str:
@@ -245,5 +276,7 @@ CHECKS: dict[str, Check] = {
     "base": _base,
     "footprint": _footprint,
     "memory": _memory,
+    "copies": _copies,
+    "revoked": _revoked,
     "agent": _agent,
 }

@@ -6,6 +6,7 @@ form of all our errors, so a check may simply call what refuses a deploy for the
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.child import ask
+from stack.agent.clock import Clock
 from stack.agent.config import Config
 
 VERDICTS = ("ok", "warn", "fail")
@@ -47,6 +49,9 @@ class Finding:
 
 class Patient:
     """What several checks look at. Each attribute raises HomeportError when its source cannot be read."""
+
+    clock = Clock()
+    free: Callable[[Path], int] = staticmethod(lambda folder: shutil.disk_usage(folder).free)
 
     def __init__(self, layout: Layout, proc: Path = Path("/proc")) -> None:
         self.layout, self.proc = layout, proc

@@ -13,6 +13,7 @@ from model_registry.core.release import PAYLOAD_TYPE, Release, version_key
 from model_registry.core.robot import l4t_of
 from model_registry.core.version import version
 from stack.agent.host import Host
+from stack.agent.revocations import Revocations
 
 
 def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
@@ -74,6 +75,7 @@ def check_way_back(host: Host, release: Release) -> None:
 
 def switchable(host: Host, digest: Digest) -> Release:
     """A staged release that may drive this robot. Raises NotFoundError or RefusedError."""
+    Revocations.load(host.layout).check(host.layout, digest)
     missing = host.store.missing(digest)
     if "release.json" in missing:
         raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first")

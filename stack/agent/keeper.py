@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,20 +23,24 @@ from stack.agent.host import Host
 from stack.agent.journal import STAGING
 from stack.agent.recovery import close_open, sweep
 from stack.agent.reports import Failure
+from stack.agent.revocations import revoked_here
 from stack.agent.slots import SlotStatus, observe
 
 log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-ABSENT, INTACT, DAMAGED = "absent", "intact", "damaged"
+ABSENT, INTACT, REVOKED, DAMAGED = "absent", "intact", "revoked", "damaged"
 DAMAGE = "damaged"
 """The metric of a failure that is about what is on disk."""
 
 
 def choose(current: str, previous: str, fallback: str) -> str | None:
-    """What to run, each of the three being absent, intact or damaged: None when nothing is intact, then `current` is tried again and again."""
+    """What to run, each of the three being absent, intact, revoked or damaged: the first intact one, else one that is only revoked.
+
+    None when there is neither, then `current` is tried again and again.
+    """
     states = {"current": current, "previous": previous, "fallback": fallback}
-    return next((name for name, state in states.items() if state == INTACT), None)
+    return next((name for wanted in (INTACT, REVOKED) for name, state in states.items() if state == wanted), None)
 
 
 def damage(host: Host, digest: Digest) -> str | None:
@@ -83,12 +87,12 @@ class Keeper:
     def _close(self) -> None:
         if (note := close_open(self._host)) is not None:
             log.warning("%s", note)
+        with suppress(OSError):  # then it stays long, and is tried again when it is twice as long
+            self._host.journal.rotate()
 
     def _keep(self) -> str | None:
         """What is wrong, or None."""
         host, store = self._host, self._host.store
-        with suppress(OSError):  # then it stays long, and is tried again when it is twice as long
-            self._host.journal.rotate()
         slot, current = store.current_slot(), store.current()
         if slot is not None and current is not None and self._runs(slot, current):
             self._let_drive(slot, current)
@@ -152,7 +156,11 @@ class Keeper:
         if (why := self._why(links["current"])) is None and _there(links["current"]):
             return None
         whys = {"current": why, **{name: self._why(links[name]) for name in ("previous", "fallback")}}
-        states = (DAMAGED if why else INTACT if _there(links[name]) else ABSENT for name, why in whys.items())
+        revoked: Collection[str] = ()
+        with suppress(HomeportError):  # the status tells it
+            revoked = revoked_here(host.layout)
+        good = {name: REVOKED if name in revoked else INTACT if _there(links[name]) else ABSENT for name in links}
+        states = (DAMAGED if why else good[name] for name, why in whys.items())
         chosen = choose(*states)
         text = "; ".join(f"{name}: {why}" for name, why in whys.items() if why)
         if chosen is None or (target := linked_release(links[chosen])) is None:

@@ -12,6 +12,7 @@ from stack.agent.gates import Patience
 from stack.agent.host import Host, Progress
 from stack.agent.journal import STAGING
 from stack.agent.reports import Result
+from stack.agent.revocations import Revocations
 from stack.agent.robot_gate import Permission
 from stack.agent.switch import runs_current
 
@@ -75,6 +76,7 @@ def pin(host: Host, digest: Digest | None) -> Result:
 def _check_target(host: Host, target: Digest) -> None:
     if target not in host.store.floor().committed:
         raise RefusedError(f"{target}: never committed on this robot; deploy it first")
+    Revocations.load(host.layout).check(host.layout, target)
     if missing := host.store.missing(target):
         raise RefusedError(f"{target}: not complete on this robot ({', '.join(missing)} missing); stage it first")
 

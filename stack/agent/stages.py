@@ -23,6 +23,7 @@ from stack.agent.host import Host, Progress
 from stack.agent.journal import CalledOff, Deployment
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
+from stack.agent.revocations import Revocations
 from stack.agent.room import check_room, size_of
 from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
@@ -35,17 +36,24 @@ _STEPS = ("FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
 
 @dataclass(frozen=True, slots=True)
 class StageRequest:
-    """Which release, from where; `retry` takes a quarantined one again."""
+    """Which release, from where; `retry` takes a quarantined one again; `channel_record` is a signed record as it stands, to learn from."""
 
     release: Digest
     source: str
     repository: str
     dry_run: bool
     retry: bool
+    channel_record: str | None = None
 
 
 def check_request(host: Host, request: StageRequest) -> None:
-    """Raises RefusedError for a release in quarantine."""
+    """Keep what a channel record tells, also when it refuses this release. Raises RefusedError for a revoked one and for one in quarantine."""
+    revoked = Revocations.load(host.layout)
+    if request.channel_record is not None:
+        revoked = revoked.told(host.layout, request.channel_record.encode())
+        if not request.dry_run:
+            revoked.save(host.store)
+    revoked.check(host.layout, request.release)
     why = host.store.quarantined().get(request.release)
     if why is not None and not request.retry:
         raise RefusedError(f"{request.release}: failed here before ({why}); use --retry to try it again")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.host import Host
 from stack.agent.keeper import DAMAGE
+from stack.agent.revocations import revoked_here
 from stack.agent.slots import Sample, observe, verified
 from stack.agent.windows import window_document
 
@@ -94,8 +96,17 @@ def _damage(host: Host) -> Iterator[str]:
         yield str(failure.get("message"))
 
 
+def _revoked(host: Host) -> Iterator[str]:
+    """A robot that drives what is revoked goes on, until it gets something else."""
+    try:
+        if found := revoked_here(host.layout).get("current"):
+            yield f"current {found[0].short} is revoked ({found[1]}); deploy another release"
+    except HomeportError as error:
+        yield str(error)
+
+
 def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
-    store, problems = host.store, list(_damage(host))
+    store, problems = host.store, [*_damage(host), *_revoked(host)]
     slot, current, view = store.current_slot(), store.current(), samples["a"].view
     if view is None:
         problems.append("the supervisor does not answer")

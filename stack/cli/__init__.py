@@ -16,7 +16,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app = app_of("Homeport: proved, reversible deployment of VLA policies to robots.")
     mount(app)
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    if verb not in ("model", "release", "keys", "image"):
+    if verb not in ("model", "release", "channel", "keys", "image"):
         from stack.engine.cli import app as engine
 
         app.add_typer(engine, name="engine")

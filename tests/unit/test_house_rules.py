@@ -224,6 +224,7 @@ def test_exit_codes_are_those_of_the_documentation() -> None:
 # Every schema, and the tests of the side that writes such documents and of the side that reads them.
 SIDES = {
     "release": ("tests/unit/model_registry", "tests/unit/agent"),
+    "channel": ("tests/unit/model_registry", "tests/unit/agent"),
     "vla": ("tests/unit/models", "tests/unit/model_registry"),
     "slot-status": ("tests/unit/policy", "tests/unit/agent"),
     "supervisor-state": ("tests/unit/supervisor", "tests/unit/policy"),

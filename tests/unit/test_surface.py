@@ -11,6 +11,7 @@ import typer
 HOMEPORT = {
     "model": {"pack", "push", "pull", "list", "verify"},
     "release": {"create", "show", "verify", "list", "pull"},
+    "channel": {"sign", "show"},
     "keys": {"generate", "show"},
     "image": {"inspect"},
     "engine": {"build", "prove", "list", "show", "gc"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stack.agent.journal import STAGES, STAGING
-from stack.agent.keeper import ABSENT, DAMAGED, INTACT, choose
+from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, choose
 from stack.agent.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
 from tests.fakes.rig import TOP
 from tests.fakes.stand_in import StandIn
@@ -45,11 +45,11 @@ def test_no_row_of_the_table_is_never_reached() -> None:
     assert reached == set(TABLE)
 
 
-@pytest.mark.parametrize("states", list(itertools.product((ABSENT, INTACT, DAMAGED), repeat=3)))
-def test_the_first_intact_release_runs_and_nothing_else_does(states: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize("states", list(itertools.product((ABSENT, INTACT, REVOKED, DAMAGED), repeat=3)))
+def test_the_first_intact_release_runs_else_one_that_is_only_revoked_and_nothing_else(states: tuple[str, ...]) -> None:
     order = ["current", "previous", "fallback"]
-    intact = [name for name, state in zip(order, states, strict=True) if state == INTACT]
-    assert choose(*states) == (intact[0] if intact else None)
+    good = [name for wanted in (INTACT, REVOKED) for name, state in zip(order, states, strict=True) if state == wanted]
+    assert choose(*states) == (good[0] if good else None)
 
 
 def test_the_manual_shows_the_table_as_it_is() -> None:

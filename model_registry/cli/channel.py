@@ -1,0 +1,40 @@
+"""`homeport channel`: sign, show. A channel record is a small document that people keep and review; robots take it signed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_registry.cli.entry import group_of
+from model_registry.core import dsse
+from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
+from model_registry.core.errors import NotFoundError
+
+app = group_of("Say which release a channel leads to, and which ones nobody may go to any more.")
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE")]
+KeyOption = Annotated[Path, typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it.")]
+TrustOption = Annotated[Path, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
+
+
+@app.command()
+def sign(file: FileArgument, key: KeyOption) -> None:
+    """Check a channel document (docs/examples/channel.json) and print it signed."""
+    from model_registry import keys
+
+    record = ChannelRecord.parse(_read(file))
+    typer.echo(keys.sign(PAYLOAD_TYPE, record.payload(), keys.load(key)))
+
+
+@app.command()
+def show(file: FileArgument, keys: TrustOption) -> None:
+    """Check the signature of a record and print its document."""
+    payload, _ = dsse.verify(_read(file), PAYLOAD_TYPE, dsse.trusted_keys(keys), str(file))
+    typer.echo(ChannelRecord.parse(payload).payload())
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file; docs/examples/channel.json is one to begin with")
+    return path.read_bytes()
