@@ -17,7 +17,15 @@ from pathlib import Path
 HERE = Path(__file__)
 
 EMPTY = {"current": None, "previous": None, "fallback": None, "running": None, "staged": [], "stage": "IDLE"}
-EMPTY |= {"quarantined": [], "failure": None, "journal": [], "deadline": None, "held": False}
+EMPTY |= {
+    "quarantined": [],
+    "failure": None,
+    "journal": [],
+    "deadline": None,
+    "held": False,
+    "revoked": [],
+    "unneeded": [],
+}
 
 
 class Refusal(Exception):
@@ -81,6 +89,11 @@ class FakeRobot:
             steps = [] if known else ["fetch", "verify", "build", "prove"]
             plan = {"bytes": 0 if known else 1000, "engine_build": not known, "steps": steps, "window": None}
             return self.result("stage", False, release, plan)
+        if options.channel_record == "-":
+            state["revoked"] = json.loads(sys.stdin.read())["revoked"]
+            self.save()
+        if release in state["revoked"]:
+            raise Refusal(5, f"{release}: is revoked (channel record pilot:stable 1); deploy another release")
         if release in state["quarantined"] and not options.retry:
             raise Refusal(5, f"release {release[7:19]} failed on this robot before; use --retry to try it again")
         if known:
@@ -140,6 +153,21 @@ class FakeRobot:
         self.save()
         return self.result("hold", changed, self.state["running"])
 
+    def drain(self, options: argparse.Namespace) -> dict:
+        if "moving" in self.faults:
+            raise Refusal(5, "the robot does not come to rest")
+        self.log("drain")
+        return self.result("drain", True, None)
+
+    def prune(self, options: argparse.Namespace) -> dict:
+        removed = self.state["unneeded"]
+        if not options.dry_run and removed:
+            self.log("prune")
+            self.state["unneeded"] = []
+            self.save()
+        fields = self.result("prune", bool(removed) and not options.dry_run, None)
+        return fields | {"removed": removed, "bytes_freed": sum(each["bytes"] for each in removed)}
+
     def status(self, options: argparse.Namespace) -> dict:
         state = self.state
         self.fault("status", state["running"] or "")
@@ -188,6 +216,7 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("--repository")
     stage.add_argument("--dry-run", action="store_true")
     stage.add_argument("--retry", action="store_true")
+    stage.add_argument("--channel-record")
     switch = verbs.add_parser("switch")
     switch.add_argument("release")
     switch.add_argument("--commit", choices=["auto", "wait"], default="auto")
@@ -201,6 +230,8 @@ def parser() -> argparse.ArgumentParser:
     rollback.add_argument("--gate", choices=["idle", "moving"], default="idle")
     rollback.add_argument("--now", action="store_true")
     verbs.add_parser("hold").add_argument("--reason", default="")
+    verbs.add_parser("drain").add_argument("--reason", default="")
+    verbs.add_parser("prune").add_argument("--dry-run", action="store_true")
     verbs.add_parser("status")
     return parser
 

@@ -216,6 +216,48 @@ def test_check_mode_plans_and_writes_nothing(fleet: Fleet) -> None:
     assert written == before
 
 
+def test_a_fleet_is_pruned_and_says_how_much(fleet: Fleet) -> None:
+    removed = [{"kind": "release", "name": "x", "bytes": 3 << 20}, {"kind": "engine", "name": "y", "bytes": 2 << 20}]
+    for host in ("h1", "h2"):
+        (fleet.folder / host / "agent.json").write_text(json.dumps(fleet.state(host) | {"unneeded": removed}))
+    fleet.break_at("h3", status="garbage")
+
+    planned, done, again = (
+        fleet.play("prune", "--check"),
+        fleet.play("prune"),
+        fleet.play("prune", "--limit", "h1,h2,h4"),
+    )
+
+    assert planned.code == 2 and "would free 5 MiB: 1 x release, 1 x engine" in planned.text, planned.text
+    assert all("10 MiB on all robots. 3 of 4 robots" in run.text for run in (planned, done))
+    assert done.report["hosts"]["h1"]["freed"] == "freed 5 MiB: 1 x release, 1 x engine"
+    assert done.report["bytes_freed"] == 10 << 20
+    assert done.code == 2 and done.failed_hosts == {"h3"} and done.report["hosts"]["h4"]["ok"]
+    assert [fleet.verbs(host) for host in HOSTS] == [["prune"], ["prune"], [], []]
+    assert again.code == 0 and again.report["bytes_freed"] == 0 and "changed=0" in again.text, again.text
+    assert again.report["hosts"]["h1"]["freed"] == "freed 0 MiB: nothing to remove"
+
+
+def test_a_fleet_is_drained_and_one_that_does_not_stand_is_named(fleet: Fleet) -> None:
+    fleet.break_at("h2", moving=True)
+
+    run = fleet.play("drain", *THREE)
+
+    assert run.code == 2 and run.failed_hosts == {"h2"} and "does not come to rest" in run.text, run.text
+    assert [fleet.verbs(host) for host in HOSTS] == [["drain"], [], ["drain"], []]
+
+
+def test_a_revoked_release_is_refused_on_every_robot_that_a_record_reached(fleet: Fleet) -> None:
+    record = fleet.folder / "stable.json"
+    record.write_text(json.dumps({"revoked": [NEW]}))
+
+    run = fleet.deploy(*THREE, homeport_channel_record=str(record))
+
+    assert run.code == 2 and "is revoked (channel record pilot:stable 1)" in run.text, run.text
+    assert run.report["halted"] and not any(host["touched"] for host in run.report["hosts"].values())
+    assert [fleet.state(host).get("revoked", []) for host in HOSTS] == [[NEW]] * 3 + [[]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "extra", "message"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -150,12 +151,29 @@ def host_line(result: Mapping[str, Any], failure: Mapping[str, Any] | None) -> d
         "touched": bool(result.get("touched")),
         "restored": None,
         "bytes_fetched": (result.get("result") or {}).get("bytes_fetched", 0),
+        "freed": freed(result.get("result") or {}, bool(result.get("predicted"))),
     }
+
+
+def freed(result: Mapping[str, Any], predicted: bool) -> str | None:
+    """One sentence about what was pruned, or None when nothing was asked for."""
+    if result.get("verb") != "prune":
+        return None
+    kinds = Counter(str(each["kind"]) for each in result["removed"])
+    things = ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) or "nothing to remove"
+    return f"{'would free' if predicted else 'freed'} {result['bytes_freed'] >> 20} MiB: {things}"
 
 
 def restored(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], register: str) -> dict[str, Any]:
     """The outcome of rollback.yml. Minimal on purpose: a robot is back when its old release was seen running and committed."""
     return outcome(hosts, hostvars, register, lambda result: failure_of(result, ""))
+
+
+def pruned(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], register: str) -> dict[str, Any]:
+    """The outcome of prune.yml, with the bytes of the whole fleet in its `summary`."""
+    found = outcome(hosts, hostvars, register, lambda result: failure_of(result, ""))
+    total = sum(((hostvars[host].get(register) or {}).get("result") or {}).get("bytes_freed", 0) for host in hosts)
+    return found | {"bytes_freed": total, "summary": f"{total >> 20} MiB on all robots. {found['summary']}"}
 
 
 def drift_of(result: Mapping[str, Any], release: str) -> dict[str, Any] | None:
@@ -185,7 +203,7 @@ def table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     for name, host in hosts.items():
         running, failure = host.get("running"), host.get("failure")
         release = f"{running['version']} {running['digest'][7:19]}" if running else "-"
-        why = failure["message"] if failure else "" if host["ok"] else "not reached"
+        why = failure["message"] if failure else host.get("freed") or ("" if host["ok"] else "not reached")
         if (plan := host.get("plan")) and plan["steps"] and not failure:
             why = f"would {', '.join(step.lower() for step in plan['steps'])}; {plan['bytes']} bytes known to fetch"
         if host.get("restored") is not None:
@@ -220,6 +238,7 @@ class FilterModule:
             "homeport_undo": undo_target,
             "homeport_report": report,
             "homeport_restored": restored,
+            "homeport_pruned": pruned,
             "homeport_statuses": statuses,
             "homeport_table": table,
             "homeport_key_name": key_name,

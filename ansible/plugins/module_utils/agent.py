@@ -32,12 +32,15 @@ def argv(parameters: dict[str, Any], dry_run: bool = False) -> list[str]:
     now = ["--now"] if p["now"] else []
     origin = options(("--source", p["source"]), ("--repository", p["repository"]))
     waits = options(("--commit", p["commit"]), ("--deadline", p["deadline_s"]), ("--probation", p["probation_s"]))
+    told = ["--channel-record", "-"] if p["channel_record"] else []
     verbs: dict[str, list[str]] = {
-        "staged": ["stage", p["release"], *origin, *flags],
+        "staged": ["stage", p["release"], *origin, *told, *flags],
         "switched": ["switch", p["release"], *waits, "--gate", p["gate"], *now],
         "committed": ["commit", p["release"]],
         "rolled_back": ["rollback", "--to", p["to"], "--gate", p["gate"], *now],
         "held": ["hold", "--reason", p["reason"]],
+        "drained": ["drain", "--reason", p["reason"]],
+        "pruned": ["prune", *(["--dry-run"] if dry_run else [])],
         "status": ["status"],
     }
     return verbs[p["state"]]
@@ -65,7 +68,7 @@ class Agent:
     """The agent of the robot that a module with these `parameters` runs on."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
-        self._timeout_s = parameters["timeout_s"]
+        self._timeout_s, self._record = parameters["timeout_s"], parameters["channel_record"]
         self._start = [parameters["agent"], *options(("--root", parameters["root"])), "--json"]
 
     def call(self, arguments: list[str]) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class Agent:
         try:
             done = subprocess.run(
                 [*self._start, *arguments],
+                input=self._record or "",
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",

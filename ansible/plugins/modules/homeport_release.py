@@ -18,10 +18,11 @@ options:
       - V(switched) lets the staged release drive, in probation.
       - V(committed) makes the release in probation the one that starts after a power cut.
       - V(rolled_back) goes back to O(to).
-      - V(held) commands zero speed.
+      - V(held) commands zero speed, V(drained) also waits until the robot stands.
+      - V(pruned) removes what the robot needs no more.
       - V(status) reads and changes nothing.
     type: str
-    choices: [staged, switched, committed, rolled_back, held, status]
+    choices: [staged, switched, committed, rolled_back, held, drained, pruned, status]
     required: true
   release: {type: str, description: "Digest of the release, V(sha256:) and 64 hex characters. A tag is refused."}
   source: {type: str, description: Where the release comes from. Default is the source in the robot's C(agent.toml).}
@@ -44,6 +45,7 @@ options:
     type: bool
     default: false
   to: {type: str, default: previous, description: "Target of a rollback, V(previous), V(fallback) or a digest."}
+  channel_record: {type: str, description: A signed channel record as it stands. V(staged) keeps on the robot what it revokes.}
   retry: {type: bool, default: false, description: Stage a release that failed on this robot before.}
   reason: {type: str, default: held by the fleet, description: Why the robot is held.}
   timeout_s: {type: float, default: 600, description: Seconds after which a silent agent counts as failed.}
@@ -89,7 +91,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homeport.fleet.plugins.module_utils.agent import DIGEST, Agent, AgentError, argv
 
-STATES = ["staged", "switched", "committed", "rolled_back", "held", "status"]
+STATES = ["staged", "switched", "committed", "rolled_back", "held", "drained", "pruned", "status"]
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "required": True, "choices": STATES},
     "release": {"type": "str"},
@@ -103,6 +105,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gate": {"type": "str", "choices": ["idle", "moving"], "default": "idle"},
     "now": {"type": "bool", "default": False},
     "to": {"type": "str", "default": "previous"},
+    "channel_record": {"type": "str"},
     "retry": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": "held by the fleet"},
     "timeout_s": {"type": "float", "default": 600},
@@ -150,12 +153,15 @@ def is_verified(parameters: dict[str, Any], status: dict[str, Any], result: dict
 
 
 def predict(agent: Agent, parameters: dict[str, Any], before: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
-    """What check mode answers: the agent's plan for staging, the status for everything else."""
+    """What check mode answers: the agent's own plan for staging and pruning, the status for everything else."""
     if parameters["state"] == "staged":
         result = agent.call(argv(parameters, dry_run=True))
         return bool(result["plan"]["steps"]), result
+    if parameters["state"] == "pruned":
+        result = agent.call(argv(parameters, dry_run=True))
+        return bool(result["removed"]), result
     seen = "current" if parameters["state"] == "committed" else "running"
-    return parameters["state"] == "held" or target_of(parameters, before) != digest_of(before[seen]), {}
+    return parameters["state"] in ("held", "drained") or target_of(parameters, before) != digest_of(before[seen]), {}
 
 
 def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str, Any]:

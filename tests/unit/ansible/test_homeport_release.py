@@ -69,13 +69,25 @@ def robot(tmp_path: Path) -> Robot:
 
 def test_the_fake_answers_as_the_schema_says(robot: Robot) -> None:
     documents = [robot.agent(*verb) for verb in (("status",), ("stage", A, "--dry-run"), ("stage", A), ("commit", A),
-                 ("switch", A, "--commit", "wait"), ("commit", A), ("rollback",), ("status",))]  # fmt: skip
+                 ("switch", A, "--commit", "wait"), ("commit", A), ("rollback",), ("status",), ("prune",), ("drain",))]  # fmt: skip
     robot.break_at(stage="fail")
     documents += [robot.agent("stage", B)]
 
     for document in documents:
         check(document, "agent", "reply")
-    assert [document["ok"] for document in documents] == [True, True, True, False, True, True, False, True, False]
+    assert [document["ok"] for document in documents] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_release_is_staged_switched_committed_and_a_second_time_nothing_changes(robot: Robot) -> None:
@@ -102,6 +114,25 @@ def test_rolling_back_restores_and_says_so(robot: Robot) -> None:
     assert answer["changed"] and answer["verified"] and answer["touched"]
     assert (answer["before"], answer["running"]) == (B, A)
     assert not robot.run("rolled_back", to=A)["changed"]
+
+
+def test_pruning_says_what_went_and_check_mode_what_would(robot: Robot) -> None:
+    robot.deploy(A)
+    removed = [{"kind": "release", "name": "x", "bytes": 7}]
+    (robot.root / "agent.json").write_text(json.dumps(robot.state | {"unneeded": removed}))
+
+    planned, done, again = robot.run("pruned", check_mode=True), robot.run("pruned"), robot.run("pruned")
+
+    assert [answer["changed"] for answer in (planned, done, again)] == [True, True, False]
+    assert planned["predicted"] and planned["result"]["removed"] == done["result"]["removed"] == removed
+    assert not any(answer["touched"] for answer in (planned, done, again)) and robot.verbs.count("prune") == 1
+
+
+def test_a_channel_record_goes_to_the_robot_as_it_stands(robot: Robot) -> None:
+    answer = robot.run("staged", release=A, channel_record=json.dumps({"revoked": [A]}))
+
+    assert answer["failed"] and answer["code"] == 5 and "is revoked" in answer["msg"] and not answer["touched"]
+    assert robot.state["revoked"] == [A]
 
 
 def test_a_trial_is_taken_back_to_what_ran_before(robot: Robot) -> None:
