@@ -25,6 +25,12 @@ def check_room(folder: Path, needed: Mapping[str, int]) -> None:
         raise RefusedError(f"{folder}: {free} bytes free, {total} needed ({told}); make room: `homeport-agent prune`")
 
 
+def shortage(folder: Path, least_bytes: int = RESERVE_BYTES) -> str | None:
+    """What to say of a disk on which less is free than no release may take; None when there is enough. What fails there is not the release's fault."""
+    free = shutil.disk_usage(folder).free
+    return f"{folder}: only {free} bytes free; make room: `homeport-agent prune`" if free < least_bytes else None
+
+
 def size_of(path: Path) -> int:
     """Bytes that a file or folder takes on the disk; what vanishes meanwhile counts nothing."""
     total = 0

@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model_registry.core import dsse
 from model_registry.core.digest import Digest
@@ -24,7 +24,7 @@ from stack.agent.journal import CalledOff, Deployment
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.revocations import Revocations
-from stack.agent.room import check_room, size_of
+from stack.agent.room import check_room, shortage, size_of
 from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
 from stack.agent.windows import window_document
@@ -125,10 +125,13 @@ class _Staging:
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
         full = isinstance(error, OSError) or os.strerror(errno.ENOSPC).lower() in str(error).lower()
         if stage in ("BUILD", "PROVE") and not full and not isinstance(error, CalledOff):
-            self._host.store.quarantine(failure)
+            if (lacking := shortage(self._host.layout.root)) is not None:  # which libraries tell in words of their own
+                failure = replace(failure, message=f"{failure.message} ({lacking})")
+            else:
+                self._host.store.quarantine(failure)
         self._deployment.fail(failure)
         self._result.changed, self._result.stage, self._result.failure = False, "FAILED", failure
-        return FailedError(str(error), self._result, error.exit_code if isinstance(error, HomeportError) else 1)
+        return FailedError(failure.message, self._result, error.exit_code if isinstance(error, HomeportError) else 1)
 
     def _preflight(self) -> None:
         check_room(self._host.layout.root, {})

@@ -109,6 +109,8 @@ def main() -> None:
             _tell(out, precision=_run(order, lambda text: _tell(out, say=text)))
         except HomeportError as error:
             _tell(out, error=str(error), code=error.exit_code)
+        except OSError as error:
+            _tell(out, error=f"{order.model}: cannot be built: {error}", code=1)
         except MemoryError:
             _tell(
                 out,

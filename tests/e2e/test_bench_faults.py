@@ -11,23 +11,12 @@ from tests.testbed.bench.fleet import Bench
 pytestmark = pytest.mark.timeout(600)  # the first of them makes the bench
 
 ROBOTS = HEALTHY, OFF, FULL = ("alder", "birch", "cedar")
-# Copies of images stay on the robot's own disk: they would fill this machine's memory.
-# A disk of its own for one robot's state, whose size can be changed while it is in use; the agent's unit sees mounts that were there when it started.
-DISK = """
-systemctl stop homeport-agent
-mount -t tmpfs -o size=2g,mode=0755 tmpfs /mnt
-cp -a /var/lib/homeport/. /mnt/
-mkdir -p /mnt/images /var/lib/images
-mount --bind /var/lib/images /mnt/images
-mount --rbind /mnt /var/lib/homeport
-systemctl start homeport-agent
-"""
 
 
 @pytest.fixture(scope="module")
 def faulty(bench: Bench) -> Iterator[Bench]:
     """All run 1.0.0; then one is switched off, and the disk of another is nearly full."""
-    bench.robots[FULL].run("sh", "-ec", DISK)
+    bench.robots[FULL].give_disk()
     bench.deploy("1.0.0")
     bench.robots[OFF].off()
     resize(bench, "100m")

@@ -46,6 +46,17 @@ test -z "$(ls /var/lib/docker)"
 systemctl unmask --runtime --quiet docker.socket docker.service
 systemctl start docker.service
 """
+# Copies of images stay on the robot's own disk: they would fill this machine's memory.
+# A disk of its own for one robot's state, whose size can be changed while it is in use; the agent's unit sees mounts that were there when it started.
+DISK = """
+systemctl stop homeport-agent
+mount -t tmpfs -o size=2g,mode=0755 tmpfs /mnt
+cp -a /var/lib/homeport/. /mnt/
+mkdir -p /mnt/images /var/lib/images
+mount --bind /var/lib/images /mnt/images
+mount --rbind /mnt /var/lib/homeport
+systemctl start homeport-agent
+"""
 
 
 def ssh_options(secrets: Path) -> list[str]:
@@ -118,6 +129,10 @@ class Robot(Console):
     def inspect(self, name: str) -> dict[str, Any]:
         """What the robot's own engine says of a container, or of an image."""
         return dict(json.loads(self.run("docker", "inspect", name))[0])
+
+    def give_disk(self) -> None:
+        """A small disk for its state, mounted at /mnt as well, until its power is cut."""
+        self.run("sh", "-ec", DISK)
 
     def lose_images(self) -> float:
         """Empty the store of its Docker, as a power cut can, and start that again; when it was up, monotonic seconds."""

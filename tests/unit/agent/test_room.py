@@ -13,7 +13,7 @@ import pytest
 from model_registry.core.errors import RefusedError
 from model_registry.core.files import Files
 from stack.agent.journal import Journal
-from stack.agent.room import ReservedFiles, check_room, refill, size_of
+from stack.agent.room import ReservedFiles, check_room, refill, shortage, size_of
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig
 
@@ -128,3 +128,9 @@ def test_the_agent_keeps_the_last_room(rig: Rig) -> None:
     rig.until(rig.layout.reserve.exists, "the reserve is there")
     rig.layout.reserve.unlink()
     rig.until(rig.layout.reserve.exists, "the reserve is there again")
+
+
+def test_a_shortage_is_told_with_the_bytes_and_what_makes_room(tmp_path: Path) -> None:
+    assert shortage(tmp_path, 0) is None
+    text = shortage(tmp_path, TOO_MUCH)
+    assert text is not None and text.startswith(f"{tmp_path}: only ") and "homeport-agent prune" in text

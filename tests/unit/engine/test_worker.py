@@ -77,6 +77,15 @@ def test_a_child_that_dies_is_one_error(order: Callable[..., worker.Order], numb
         worker.build(order(), lambda text: strike(text) if "process" in text else None)
 
 
+def test_a_disk_that_cannot_be_written_is_told_in_its_own_words(
+    order: Callable[..., worker.Order], tmp_path: Path
+) -> None:
+    given = order()
+    (tmp_path / "target" / "session.json").mkdir()
+    with pytest.raises(HomeportError, match=r"cannot be built: \[Errno"):
+        worker.build(given, lambda text: None)
+
+
 def test_the_childs_error_keeps_its_words_and_its_exit_code(order: Callable[..., worker.Order]) -> None:
     with pytest.raises(RefusedError, match="no backend of the release runs here") as caught:
         worker.build(order("tensorrt"), lambda text: None)

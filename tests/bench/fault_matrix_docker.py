@@ -1,0 +1,141 @@
+"""The fault matrix on bench robots: containers with systemd, sshd, their own Docker and a registry, and releases that are images.
+
+Words after the command pick points (`switch`, `COMMIT`, `power_cut`). FULL=1 plays all of them on two robots, and goes on where a start before it was ended.
+Baseline: Mender's 33 kill cases in its own unit tests.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench.harness import FULL, ROOT, noise, report
+from tests.testbed.bench.fleet import Bench
+from tests.testbed.bench.points import Outcome, Range, points
+from tests.testbed.edges import Point
+from tests.testbed.engine import EngineError
+
+PLAYED = ROOT / "build" / "bench" / "fault_matrix_docker.jsonl"
+ROBOTS = ("alder", "birch")
+QUICK = (
+    Point("switch", "WAIT:intent", "docker_killed"),
+    Point("switch", "COMMIT:done", "power_cut_before"),
+    Point("bad", "ROLLBACK:intent", "kill_after"),
+    Point("rollback", "WAIT:intent", "source_cut"),
+)
+
+
+class Played:
+    """The points that are still to play, and the outcomes so far; with a file those of an earlier start on the same commit."""
+
+    def __init__(self, wanted: list[Point], file: Path | None, commit: str) -> None:
+        self._file, self._commit, self._lock = file, commit, threading.Lock()
+        self.outcomes = [outcome for outcome in self._earlier() if outcome.point in wanted]
+        known = {outcome.point for outcome in self.outcomes}
+        self._left = [point for point in wanted if point not in known]
+
+    def _earlier(self) -> Iterator[Outcome]:
+        if self._file is not None and self._file.exists():
+            for line in self._file.read_text().splitlines():
+                fields = json.loads(line)
+                if fields.pop("commit") == self._commit:
+                    yield Outcome(Point(**fields.pop("point")), **fields)
+
+    def take(self, suits: Callable[[Point], bool]) -> Point | None:
+        """The next one that a robot can play."""
+        with self._lock:
+            found = next(filter(suits, self._left), None)
+            if found is not None:
+                self._left.remove(found)
+            return found
+
+    def add(self, outcome: Outcome) -> None:
+        with self._lock:
+            self.outcomes.append(outcome)
+            print(line(outcome), file=sys.stderr, flush=True)
+            if self._file is not None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with self._file.open("a") as file:
+                    file.write(json.dumps({"commit": self._commit, **asdict(outcome)}) + "\n")
+
+
+def line(outcome: Outcome) -> str:
+    """One row of the table."""
+    verdict = "ok" if outcome.ok else "NOT OK" if outcome.fired else "NOT FIRED"
+    why = "; ".join([*outcome.wrong, outcome.why])
+    return f"{outcome.point!s:48} {outcome.ended:8} {outcome.seconds:5.1f} s  {verdict:9} {why}"
+
+
+def play(bench: Bench, names: tuple[str, ...], played: Played) -> None:
+    """On one robot, or on two of which the second has a disk that can be filled."""
+    bench.up(names)
+
+    def on(name: str) -> None:
+        own = Range(bench, bench.robots[name], own_disk=name != ROBOTS[0])
+        own.prepare()
+        while (point := played.take(own.suits)) is not None:
+            played.add(own.play(point))
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(on, names))
+
+
+def commit_of() -> str:
+    """What is checked out."""
+    argv = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def figures(outcomes: list[Outcome]) -> dict[str, object]:
+    seconds = [outcome.seconds for outcome in outcomes]
+    return {
+        "points": len(outcomes),
+        "fired": sum(outcome.fired for outcome in outcomes),
+        "ok": sum(outcome.ok for outcome in outcomes),
+        "median_s": round(statistics.median(seconds), 1),
+        "longest_s": round(max(seconds), 1),
+    }
+
+
+def main(words: list[str]) -> int:
+    everything = FULL or bool(words)
+    wanted = [point for point in (points() if everything else QUICK) if all(word in str(point) for word in words)]
+    played = Played(wanted, PLAYED if FULL and not words else None, commit_of())
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
+    bench = Bench(folder / "bench", "homeport-points", say=lambda text: print(text, file=sys.stderr, flush=True))
+    ran = True
+    with noise() as quiet:
+        try:
+            play(bench, ROBOTS if everything else ROBOTS[:1], played)
+        except EngineError as error:
+            ran = False
+            print(f"not run: {error}", file=sys.stderr)
+        except AssertionError:
+            print(*(robot.logs(200) for robot in bench.robots.values()), sep="\n", file=sys.stderr)
+            raise
+        finally:
+            if bench.state:
+                bench.down()
+            shutil.rmtree(folder, ignore_errors=True)
+    outcomes = played.outcomes
+    found = {**figures(outcomes), "seconds": round(time.monotonic() - began)} if outcomes else {}
+    histogram = Counter(outcome.point.fault for outcome in outcomes if outcome.ok)
+    named = {"fault_matrix_docker": found, "ok_by_fault": dict(histogram)}
+    report("fault_matrix_docker", named, {"mender_kill_cases": 33}, quiet, ran=ran)
+    return int(ran and sum(outcome.ok for outcome in outcomes) != len(wanted))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
