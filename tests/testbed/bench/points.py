@@ -286,13 +286,16 @@ class Range:
         start = status["current"]["digest"]
         (target,) = set(self._releases.values()) - {start}
         here = [target in status["staged"], target in status["quarantined"]]
+        if here[1]:
+            self.robot.agent("stage", target, "--retry")
+            here, self._records = [True, False], None
         if point.scenario == "stage":
             self.robot.agent("prune")
         elif not self._both:
             self._deploy(target)
             start, target, self._both, self._records = target, start, True, None
-        elif here != [True, False]:
-            self.robot.agent("stage", target, "--retry")
+        elif not here[0]:
+            self.robot.agent("stage", target)
             self._records = None
         return Change(point, start, target)
 
@@ -317,7 +320,7 @@ class Range:
         try:
             return [json.loads(line) for line in text.splitlines()]
         except ValueError as error:
-            raise AssertionError(f"{self.robot.name}: its journal cannot be read: {error}: {text[-2000:]!r}") from None
+            raise AssertionError(f"{self.robot.name}: its journal cannot be read: {error}: {text[-3000:]!r}") from None
 
     def _wait_well(self) -> None:
         """Raises AssertionError with what its agent says at the end."""
