@@ -52,6 +52,11 @@ class Played:
                 if fields.pop("commit") == self._commit:
                     yield Outcome(Point(**fields.pop("point")), **fields)
 
+    def close(self) -> None:
+        """Once all are played the next start begins anew."""
+        if not self._left and self._file is not None:
+            self._file.unlink(missing_ok=True)
+
     def take(self, suits: Callable[[Point], bool]) -> Point | None:
         """The next one that a robot can play."""
         with self._lock:
@@ -78,17 +83,21 @@ def line(outcome: Outcome) -> str:
 
 
 def play(bench: Bench, names: tuple[str, ...], played: Played) -> None:
-    """On one robot, or on two of which the second has a disk that can be filled."""
+    """On one robot, or on two of which the second has a disk that can be filled. What interrupts it is heard after the points that are being played."""
     bench.up(names)
+    ended = threading.Event()
 
     def on(name: str) -> None:
         own = Range(bench, bench.robots[name], own_disk=name != ROBOTS[0])
         own.prepare()
-        while (point := played.take(own.suits)) is not None:
+        while not ended.is_set() and (point := played.take(own.suits)) is not None:
             played.add(own.play(point))
 
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(on, names))
+        try:
+            list(pool.map(on, names))
+        finally:
+            ended.set()
 
 
 def commit_of() -> str:
@@ -129,6 +138,7 @@ def main(words: list[str]) -> int:
             if bench.state:
                 bench.down()
             shutil.rmtree(folder, ignore_errors=True)
+    played.close()
     outcomes = played.outcomes
     found = {**figures(outcomes), "seconds": round(time.monotonic() - began)} if outcomes else {}
     histogram = Counter(outcome.point.fault for outcome in outcomes if outcome.ok)
