@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -282,7 +283,7 @@ class Range:
 
     def _ready(self, point: Point) -> Change:
         """Bring the robot to where the change starts: any of the two releases drives; for staging the other one is not here."""
-        status = self.robot.agent("status")
+        status = self._wait_well()
         start = status["current"]["digest"]
         (target,) = set(self._releases.values()) - {start}
         here = [target in status["staged"], target in status["quarantined"]]
@@ -301,29 +302,30 @@ class Range:
 
     def _strike(self, change: Change) -> dict[str, Any]:
         """What `strike.py` answers, or the edge at which the power went."""
-        argv = ["python3", "-c", Path(strike.__file__).read_text(), change.spec]
-        stream = self.robot.container.exec_run(argv, stream=True).output
-        text = ""
-        for piece in stream:
-            text += piece.decode(errors="replace")
-            if strike.AT_THE_EDGE in text and text.endswith("\n"):
-                self.robot.container.kill("SIGKILL")
-                self.robot.on()
-                return {"fired": "power", **json.loads(text.splitlines()[-1])}
+        argv = self.robot.ssh_argv("sudo", "python3", "-c", Path(strike.__file__).read_text(), change.spec)
+        pipe, text = subprocess.PIPE, ""
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                text += line
+                if strike.AT_THE_EDGE in line:
+                    self.robot.container.kill("SIGKILL")
+                    process.kill()
+                    self.robot.on()
+                    return {"fired": "power", **json.loads(line)}
         try:
             return dict(json.loads(text.splitlines()[-1]))
         except (IndexError, ValueError):
             raise AssertionError(f"{self.robot.name}: {change.verb[0]} was not watched: {text[-2000:]}") from None
 
     def _journal(self) -> list[dict[str, Any]]:
-        text = self.robot.run("cat", str(strike.JOURNAL))
-        try:
-            return [json.loads(line) for line in text.splitlines()]
-        except ValueError as error:
-            raise AssertionError(f"{self.robot.name}: its journal cannot be read: {error}: {text[-3000:]!r}") from None
+        text = self.robot.read("cat", str(strike.JOURNAL))
+        return [json.loads(line) for line in text.splitlines()]
 
-    def _wait_well(self) -> None:
-        """Raises AssertionError with what its agent says at the end."""
+    def _wait_well(self) -> dict[str, Any]:
+        """Its status then. Raises AssertionError with what its agent says at the end."""
         status: dict[str, Any] = {}
 
         def well() -> bool:
@@ -334,12 +336,13 @@ class Range:
             wait_until(well, WELL_S, f"{self.robot.name} to be well")
         except AssertionError as error:
             raise AssertionError(f"{error}: {status.get('problems')} {status.get('error')}") from error
+        return status
 
     def _look(self, change: Change, records: int) -> Seen:
         robot = self.robot
-        names = robot.run("docker", "ps", "--all", "--format", "{{.Names}}", "--filter", "name=homeport-slot-").split()
+        names = robot.read("docker", "ps", "--all", "--format", "{{.Names}}", "--filter", "name=homeport-slot-").split()
         zipapp = f"PYTHONPATH={strike.AGENT}"
-        supervisor = robot.run("env", zipapp, "python3", "-c", ASK_SUPERVISOR)
+        supervisor = robot.read("env", zipapp, "python3", "-c", ASK_SUPERVISOR)
         return Seen(
             robot.agent("status"),
             self._journal()[records:],
@@ -351,7 +354,7 @@ class Range:
     def _image(self, digest: str) -> str:
         """The image ID in a release's document; empty when that is not here whole."""
         path = strike.ROOT / "releases" / digest.removeprefix("sha256:") / "release.json"
-        text = self.robot.run("sh", "-c", f"cat {path} 2>/dev/null || :")
+        text = self.robot.read("sh", "-c", f"cat {path} 2>/dev/null || :")
         if f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" != digest:
             return ""
         return str(json.loads(text)["images"][ROW_ARCH]["config_digest"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,15 @@ class Robot(Console):
             raise AssertionError(f"{self.name}: {shlex.join(argv)} ended with {done.exit_code}: {text}")
         return text
 
+    def read(self, *argv: str) -> str:
+        """What a program prints as root, over ssh: of a long output docker-py loses what comes together with the head of the engine's reply."""
+        done = subprocess.run(
+            self.ssh_argv("sudo", *argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode:
+            raise AssertionError(f"{self.name}: {shlex.join(argv)} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
     def booted(self) -> bool:
         """Whether systemd has started what it starts, its engine included."""
         state = self.container.exec_run(["systemctl", "is-system-running"]).output.decode().strip()
@@ -128,7 +138,7 @@ class Robot(Console):
 
     def inspect(self, name: str) -> dict[str, Any]:
         """What the robot's own engine says of a container, or of an image."""
-        return dict(json.loads(self.run("docker", "inspect", name))[0])
+        return dict(json.loads(self.read("docker", "inspect", name))[0])
 
     def give_disk(self) -> None:
         """A small disk for its state, mounted at /mnt as well, until its power is cut."""
