@@ -110,7 +110,7 @@ def linked_release(path: Path) -> Digest | None:
         return None
     try:
         return Digest.parse(f"sha256:{path.resolve().name}", str(path))
-    except UsageError:
+    except (UsageError, OSError, RuntimeError):  # Python before 3.13 calls a circle of links a RuntimeError
         return None
 
 

@@ -43,6 +43,9 @@ class Archivist:
             except (HomeportError, OSError) as error:
                 log.warning("no copy of an image: %s", error)
                 pause_s = _AFTER_ERROR_S
+            except Exception:  # the root of this thread: without it nobody would make another copy
+                log.exception("no copy of an image")
+                pause_s = _AFTER_ERROR_S
 
     def keep(self) -> None:
         """One look: quick when there is nothing to copy."""

@@ -45,7 +45,9 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
     """stdout of a short program. Raises IncompatibleError when it is not there, HomeportError with its last words."""
     what = " ".join(argv[:2])
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout_s
+        )
     except FileNotFoundError:
         raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
     except subprocess.TimeoutExpired:
@@ -65,6 +67,8 @@ def pieces(*argv: str) -> Iterator[bytes]:
             while piece := process.stdout.read(1 << 20):
                 yield piece
             code = process.wait(60.0)
+        except subprocess.TimeoutExpired:
+            raise HomeportError(f"{' '.join(argv[:2])}: does not end; look at the robot") from None
         finally:
             process.kill()
             process.wait()

@@ -7,6 +7,7 @@ A long journal is rotated at rest: what was taken out stays in `journal.1.jsonl`
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -130,6 +131,8 @@ class Journal:
 
     def __init__(self, path: Path, files: Files, wall: Callable[[], str] = utc_now) -> None:
         self._path, self._files, self._wall = path, files, wall
+        self._lock = threading.Lock()
+        """The keeper may have something to say while a release is staged."""
         self.records: list[Record] = []
         self.damaged: list[int] = []
         self.unreadable: str | None = None
@@ -175,8 +178,14 @@ class Journal:
         release: Digest | None,
         detail: dict[str, object],
         fence: int | None = None,
-    ) -> None:
+    ) -> Record:
         """Write one record; it is on disk when this returns. Raises LockedError for an older fence than the last."""
+        with self._lock:
+            return self._append(deployment, stage, phase, release, detail, fence)
+
+    def _append(
+        self, deployment: str, stage: str, phase: str, release: Digest | None, detail: object, fence: int | None
+    ) -> Record:
         fence = self.fence if fence is None else fence
         if fence < self.fence:
             raise LockedError(f"{deployment}: its claim ran out and another change has begun; ask for the status")
@@ -198,7 +207,8 @@ class Journal:
         self._files.append(self._path, line + b"\n")
         self._torn = False
         self._whole += len(line) + 1
-        self.records.append(decode(line))
+        self.records.append(record := decode(line))
+        return record
 
     def rotate(self) -> None:
         """Where it is long and nothing is open, leave the last deployments in it. Cut off anywhere, the old file is there or the new one, whole.
@@ -246,6 +256,8 @@ class Deployment:
         self.host, self.release, self.progress = host, release, progress
         self.identity = f"{release.short}-{host.journal.next_seq}"
         self.stage, self._fence = "CLAIM", host.claim.fence
+        self.restore: Failure | None = None
+        """Why the way back did not work, once it did not."""
         host.abort.clear()
         host.active = self
 
@@ -287,7 +299,7 @@ class Deployment:
 
     def fail(self, failure: Failure | None, restore: Failure | None = None, log: Iterable[str] = ()) -> None:
         """Close the deployment as FAILED; both failures are kept apart."""
-        self.stage = "FAILED"
+        self.stage, self.restore = "FAILED", restore
         restored = restore and restore.document()
         self.finish(failure=failure and failure.document(), restore_failure=restored, log=list(log))
         self.say(failure.message if failure else "Rolled back on request.")

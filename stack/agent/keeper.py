@@ -21,14 +21,16 @@ from stack.agent.fit import verify_folder
 from stack.agent.gates import Patience, Watch, expect
 from stack.agent.host import Host
 from stack.agent.journal import STAGING
-from stack.agent.recovery import close_open, sweep
+from stack.agent.recovery import close, close_open, sweep
 from stack.agent.reports import Failure
 from stack.agent.revocations import revoked_here
-from stack.agent.slots import SlotStatus, observe
+from stack.agent.slots import FRESH_S, SlotStatus, observe
 
 log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+SILENT_S = 30.0
+"""A slot that reported once and not for so long hangs. The supervisor has commanded zero since the first tenth of a second."""
 ABSENT, INTACT, REVOKED, DAMAGED = "absent", "intact", "revoked", "damaged"
 DAMAGE = "damaged"
 """The metric of a failure that is about what is on disk."""
@@ -79,7 +81,8 @@ class Keeper:
             return
         try:
             unclosed = _tried(self._close) if host.claim.terms is None else None
-            if host.trial is None and (host.active is None or host.active.stage in STAGING):
+            active = host.active
+            if host.trial is None and (active is None or active.stage in STAGING):
                 host.keeping = _tried(self._keep) or unclosed
         finally:
             host.busy.release()
@@ -113,14 +116,19 @@ class Keeper:
         return why
 
     def _runs(self, slot: str, current: Digest) -> bool:
-        """Whether the slot is alive with the release that it should have; one that says that it is another is ended."""
+        """Whether the slot is alive with the release that it should have; one that says that it is another, or says nothing any more, is ended."""
         identity = self._host.runtime.alive(slot)
         if identity is None:
             return False
         status = SlotStatus.load(self._host.layout.slot_status(slot))
-        if status is None or not status.belongs_to(identity) or status.release == str(current):
+        if status is None or not status.wrote(identity):
             return True
-        log.warning("slot %s runs %s, and current is %s: started again", slot, status.release, current)
+        if status.age_s > SILENT_S:
+            log.warning("slot %s said nothing for %.0f s: started again", slot, SILENT_S)
+        elif status.age_s < FRESH_S and status.release != str(current):
+            log.warning("slot %s runs %s, and current is %s: started again", slot, status.release, current)
+        else:
+            return True
         self._host.runtime.stop(slot)
         return False
 
@@ -169,12 +177,14 @@ class Keeper:
         log.error("%s", text)
         failure = Failure(current or target, "ROLLBACK", text, DAMAGE).document()
         name = f"recovery-{host.journal.next_seq}"
+        record = None
         with suppress(OSError):
-            host.journal.append(name, "ROLLBACK", "intent", current, {"failure": failure, "quarantine": False})
+            record = host.journal.append(name, "ROLLBACK", "intent", current, {"failure": failure, "quarantine": False})
         slot = host.store.free_slot()
         host.store.link_slot(slot, target)
         host.store.rename_current(slot)
-        close_open(host)
+        if record is not None:  # not what happens to be open: a release may be staged meanwhile
+            close(host, record)
         return None
 
     def _why(self, path: Path) -> str | None:

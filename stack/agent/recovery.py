@@ -70,9 +70,13 @@ def decide(last: str, current: str) -> Row:
 
 def close_open(host: Host) -> str | None:
     """End the deployment that a crash left open; returns a sentence about it. Can be repeated after any failure."""
-    record, current = host.journal.open_record(), host.store.current()
-    if record is None:
-        return None
+    record = host.journal.open_record()
+    return None if record is None else close(host, record)
+
+
+def close(host: Host, record: Record) -> str:
+    """End the deployment whose last record this is."""
+    current = host.store.current()
     own = [each for each in host.journal.records if each.deployment == record.deployment]
     back = next((each for each in own if each.stage == "ROLLBACK"), None)
     named = NOTHING if current is None else ITS_RELEASE if current == record.release else ANOTHER

@@ -27,16 +27,23 @@ def standing(view: View) -> bool:
 
 
 def blockers(view: View, gate: str, battery_min: float, has_battery: bool) -> list[str]:
-    """Why the robot may not be switched now. `moving` drops the demand for zero speed, nothing else."""
-    reasons = []
-    if gate == "idle" and not standing(view):
+    """Why the robot may not be switched now. `moving` drops the demand for zero speed, nothing else.
+
+    The supervisor keeps the last that a source has said: of one that is silent it is not known any more.
+    """
+    reasons, silent = [], view.faulty_sources
+    if gate == "idle" and "odom" in silent:
+        reasons.append("its speed is unknown, odometry is not to be trusted")
+    elif gate == "idle" and not standing(view):
         reasons.append(f"it moves at {view.linear:.2f} m/s and {view.angular:.2f} rad/s")
-    if has_battery and view.battery is None:
+    if has_battery and (view.battery is None or "battery" in silent):
         reasons.append("its battery is unknown")
     elif has_battery and view.battery is not None and view.battery < battery_min:
         reasons.append(f"its battery is at {view.battery:.0%}, {battery_min:.0%} needed")
     if any("estop" in reason for reason in view.latched):
         reasons.append("its e-stop is latched")
+    elif "estop" in silent:
+        reasons.append("its e-stop is not heard")
     return reasons
 
 

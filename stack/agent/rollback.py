@@ -11,7 +11,7 @@ from stack.agent.fit import switchable
 from stack.agent.gates import Patience
 from stack.agent.host import Host, Progress
 from stack.agent.journal import STAGING
-from stack.agent.reports import Result
+from stack.agent.reports import FailedError, Result
 from stack.agent.revocations import Revocations
 from stack.agent.robot_gate import Permission
 from stack.agent.switch import runs_current
@@ -21,26 +21,36 @@ _ABORT_S = 90.0
 _ABORTABLE = (*STAGING, "WAIT", "SWITCH", "PROBATION")
 
 
-def call_off(host: Host) -> Result | None:
-    """End a switch or a staging that is under way; None when there is none that can be ended."""
+def call_off(host: Host, progress: Progress) -> Result | None:
+    """End what is under way: a trial, a switch, a staging; None when there is nothing that can be ended.
+
+    Raises FailedError when the way back did not work, HomeportError when the end is not in sight: neither is a success.
+    """
     active = host.active
-    if active is None or host.trial is not None or active.stage not in _ABORTABLE:
+    if active is None or (host.trial is None and active.stage not in _ABORTABLE):
         return None
     host.abort.set()
-    deadline = time.monotonic() + _ABORT_S
-    while host.active is active and time.monotonic() < deadline:
-        host.stopping.wait(0.05)
+    fence, deadline = host.claim.fence, time.monotonic() + _ABORT_S
+    while host.trial is None and (host.active is active or 0 < fence == host.claim.fence):
+        if host.stopping.wait(0.05) or time.monotonic() >= deadline:
+            raise HomeportError(f"{active.identity}: its end was asked for and takes longer; ask for the status")
+    if (trial := host.trial) is not None:  # also one that has begun meanwhile
+        progress("ROLLBACK", "The release on probation gives the wheel back.")
+        return trial.roll_back()
     current = host.store.current()
     if current == active.release:
         return None
     release = host.store.find(current)
-    version = None if release is None else release.version
-    return Result("rollback", True, current, version, "VERIFY_ROLLBACK")
+    result = Result("rollback", True, current, None if release is None else release.version, "VERIFY_ROLLBACK")
+    if active.restore is not None:
+        result.stage, result.failure = "FAILED", active.restore
+        raise FailedError(active.restore.message, result)
+    return result
 
 
 def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progress) -> Result:
     """Warm: start the target in the free slot, let it drive, commit. Raises RefusedError before anything stops when it is not complete here."""
-    _check_target(host, target)
+    check_target(host, target)
     release = switchable(host, target)
     host.runtime.ensure(release)
     if runs_current(host, release):
@@ -65,7 +75,7 @@ def pin(host: Host, digest: Digest | None) -> Result:
     """Make a release the fallback. Raises RefusedError when it was never committed here or could not be brought back now."""
     if digest is None:
         raise RefusedError("pin: no release was committed on this robot yet; deploy one first")
-    _check_target(host, digest)
+    check_target(host, digest)
     release = switchable(host, digest)
     changed = host.store.fallback() != digest
     if changed:
@@ -73,7 +83,8 @@ def pin(host: Host, digest: Digest | None) -> Result:
     return Result("pin", changed, digest, release.version)
 
 
-def _check_target(host: Host, target: Digest) -> None:
+def check_target(host: Host, target: Digest) -> None:
+    """Raises RefusedError when this robot has not committed it, or has lost a part of it."""
     if target not in host.store.floor().committed:
         raise RefusedError(f"{target}: never committed on this robot; deploy it first")
     Revocations.load(host.layout).check(host.layout, target)

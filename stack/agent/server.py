@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 MAX_LINE_BYTES = 65_536
 _MAX_CONNECTIONS = 16
 _IDLE_S = 30.0
+_SAY_S = 2.0
 _GROUP = "homeport-agent"
 _CREDENTIALS = struct.Struct("3i")
 
@@ -131,6 +132,7 @@ def _in_group(pid: int, gid: int) -> bool:
 
 def _reply(host: Host, line: bytes, owner: str, connection: socket.socket) -> bytes:
     """One reply line; the request's events go out before it. A client that left does not stop its verb."""
+    connection.settimeout(_SAY_S)
     try:
         return reply_ok(answer(host, _parse(line), owner, _events(connection)))
     except FailedError as error:
@@ -140,6 +142,8 @@ def _reply(host: Host, line: bytes, owner: str, connection: socket.socket) -> by
     except Exception as error:  # the root of this thread: a fault of ours is reported, not swallowed
         log.exception("request failed")
         return reply_error(HomeportError(f"internal error: {type(error).__name__}: {error}; read the agent's log"))
+    finally:
+        connection.settimeout(_IDLE_S)
 
 
 def _parse(line: bytes) -> object:
@@ -150,8 +154,12 @@ def _parse(line: bytes) -> object:
 
 def _events(connection: socket.socket) -> Callable[[str, str], None]:
     def send(stage: str, text: str) -> None:
+        """A client that does not read holds a change up once, and hears no more of it."""
         log.info("%s: %s", stage, text)
-        with suppress(OSError):
+        try:
             connection.sendall(dump({"v": PROTOCOL, "event": {"stage": stage, "text": text}}) + b"\n")
+        except OSError:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     return send

@@ -63,10 +63,17 @@ class SlotStatus:
         except (OSError, HomeportError):
             return None
 
+    @property
+    def age_s(self) -> float:
+        return (time.monotonic_ns() - self.monotonic_ns) / 1e9
+
+    def wrote(self, identity: Identity) -> bool:
+        """Whether this process wrote this, whenever that was."""
+        return (self.pid, self.start_ticks) == (identity.pid, identity.start_ticks)
+
     def belongs_to(self, identity: Identity | None) -> bool:
         """Whether the live process wrote this, and lately."""
-        own = identity is not None and (self.pid, self.start_ticks) == (identity.pid, identity.start_ticks)
-        return own and time.monotonic_ns() - self.monotonic_ns < FRESH_S * 1e9
+        return identity is not None and self.wrote(identity) and self.age_s < FRESH_S
 
     def unlike(
         self, release: Release, engine: str | None, image: str | None

@@ -93,6 +93,8 @@ class _Staging:
         self._fetched = host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}"
         self._home, self._installed = host.layout.release(request.release), False
         self._image_bytes = self._model_bytes = 0
+        self._answered = False
+        """Whether the release's own tool had its say: before that nothing can be its fault."""
         self._deployment = Deployment(host, request.release, progress)
         self._result = Result("stage", True, request.release, stage="READY")
 
@@ -124,7 +126,7 @@ class _Staging:
         stage = self._deployment.stage
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
         full = isinstance(error, OSError) or os.strerror(errno.ENOSPC).lower() in str(error).lower()
-        if stage in ("BUILD", "PROVE") and not full and not isinstance(error, CalledOff):
+        if self._answered and stage in ("BUILD", "PROVE") and not full and not isinstance(error, CalledOff):
             if (lacking := shortage(self._host.layout.root)) is not None:  # which libraries tell in words of their own
                 failure = replace(failure, message=f"{failure.message} ({lacking})")
             else:
@@ -195,6 +197,7 @@ class _Staging:
         outcome = child.run(tool, self._deployment.say, self._host.abort)
         if outcome.code == _DOCKER_FAILED:
             raise OSError(errno.EIO, outcome.error or "docker could not start the container")
+        self._answered = True
         report = outcome.reader("engine build", 1)
         key, built = report.text("key"), report.boolean("built")
         self._result.engines_built += built

@@ -21,7 +21,7 @@ def status_document(host: Host) -> dict[str, object]:
     samples = {slot: observe(host, slot) for slot in SLOTS}
     failure, restore_failure, log = last_failure(host)
     view = samples["a"].view
-    active, trial = host.active, host.trial
+    active, trial, wait = host.active, host.trial, host.wait
     problems = _problems(host, samples)
     return {
         "schema": 1,
@@ -31,7 +31,7 @@ def status_document(host: Host) -> dict[str, object]:
         "embodiment": robot.embodiment,
         "stage": "PROBATION" if trial else active.stage if active else "IDLE",
         "deployment": active.identity if active else None,
-        "wait": host.wait.document() if host.wait and (active is None or active.stage == "WAIT") else None,
+        "wait": wait.document() if wait and (active is None or active.stage == "WAIT") else None,
         "window": window_document(host),
         "running": _running(host, samples),
         "current": _release(host, store.current()),
@@ -42,7 +42,7 @@ def status_document(host: Host) -> dict[str, object]:
         "healthy": not problems,
         "problems": problems,
         "supervisor": view.version if view else None,
-        "quarantined": [str(digest) for digest in store.quarantined()],
+        "quarantined": _quarantined(host),
         "failure": failure,
         "restore_failure": restore_failure,
         "log": log,
@@ -91,9 +91,25 @@ def _damage(host: Host) -> Iterator[str]:
         yield f"journal: damaged lines {host.journal.damaged[:10]}"
     if host.journal.unreadable is not None:
         yield f"journal: {host.journal.unreadable}"
-    failure, *_ = last_failure(host)
-    if isinstance(failure, dict) and failure.get("metric") == DAMAGE:
-        yield str(failure.get("message"))
+    for document in (host.store.floor, host.store.quarantined):
+        try:
+            document()
+        except HomeportError as error:
+            yield str(error)
+    for record in reversed(host.journal.records):
+        failure = record.detail.get("failure")
+        if record.closes and record.stage == "COMMIT":
+            return
+        if record.closes and isinstance(failure, dict) and failure.get("metric") == DAMAGE:
+            yield str(failure.get("message"))
+            return
+
+
+def _quarantined(host: Host) -> list[str]:
+    try:
+        return [str(digest) for digest in host.store.quarantined()]
+    except HomeportError:  # one of the problems
+        return []
 
 
 def _revoked(host: Host) -> Iterator[str]:
@@ -114,7 +130,8 @@ def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
         return [*problems, host.keeping or "no release was committed yet"]
     if missing := store.missing(current):
         problems.append(f"current release is not complete: {', '.join(missing)} missing")
-    if host.trial is not None or (host.active is not None and host.active.stage == "PROBATION"):
+    active = host.active
+    if host.trial is not None or (active is not None and active.stage == "PROBATION"):
         slot = store.free_slot()
         current = store.slot_release(slot) or current
     if samples[slot].process is None:

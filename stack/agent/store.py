@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
-from model_registry.core.errors import HomeportError, NotFoundError, RefusedError
+from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
 from model_registry.core.gate import PASSING
 from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
@@ -15,6 +17,7 @@ from model_registry.core.release import Release
 from stack.agent.reports import Failure
 from stack.agent.runtime import Runtime
 
+T = TypeVar("T")
 PROVED = "prove.json"
 
 
@@ -142,16 +145,14 @@ class Store:
             self.files.write(self.layout.floor, dump({**asdict(after), "committed": [str(each) for each in committed]}))
 
     def floor(self) -> Floor:
-        return Floor.parse(self.layout.floor.read_bytes()) if self.layout.floor.exists() else Floor()
+        """Raises IntegrityError when the file is damaged."""
+        lost = "move it away, and this robot has no release to roll back to but by homeport-rescue, until it is deployed to"
+        return _read(self.layout.floor, Floor.parse, lost) or Floor()
 
     def quarantined(self) -> dict[Digest, str]:
-        """Digest → why it must not run here."""
-        if not self.layout.quarantine.exists():
-            return {}
-        reader = Reader(parse(self.layout.quarantine.read_bytes(), "quarantine.json"), "quarantine.json")
-        table = reader.table("releases", as_text)
-        reader.done()
-        return {Digest.parse(text): why for text, why in table.items()}
+        """Digest → why it must not run here. Raises IntegrityError when the file is damaged."""
+        lost = "move it away, and what failed here before may be tried again"
+        return _read(self.layout.quarantine, _quarantine, lost) or {}
 
     def quarantine(self, failure: Failure) -> None:
         self._write_quarantine({**self.quarantined(), failure.release: f"{failure.stage}: {failure.message}"})
@@ -166,6 +167,21 @@ class Store:
         self.files.write(
             self.layout.quarantine, dump({"releases": {str(digest): why for digest, why in table.items()}})
         )
+
+
+def _read(path: Path, take: Callable[[bytes], T], lost: str) -> T | None:
+    """A document of ours, None where there is none yet. Raises IntegrityError with what to do when it is damaged."""
+    try:
+        return take(path.read_bytes()) if path.exists() else None
+    except (UsageError, OSError) as error:
+        raise IntegrityError(f"{path}: damaged ({error}); {lost}") from error
+
+
+def _quarantine(data: bytes) -> dict[Digest, str]:
+    reader = Reader(parse(data, "quarantine.json"), "quarantine.json")
+    table = reader.table("releases", as_text)
+    reader.done()
+    return {Digest.parse(text): why for text, why in table.items()}
 
 
 def _proved(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from stack.agent.robot_gate import Permission
 from stack.agent.slots import observe, verified
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,17 @@ class Trial:
                 host.claim.drop()
 
     def _watch(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # the root of this thread: nobody else takes back a trial that nobody watches
+            log.exception("the trial ends")
+            text = f"internal error: {type(error).__name__}: {error}; read the agent's log"
+            failure = Failure(self.change.release.digest, "PROBATION", text)
+            with suppress(HomeportError, OSError):
+                self._decide("switch", partial(self.change.go_back, failure))
+
+    def _look(self) -> None:
+        """Until it is decided, by whomever."""
         change = self.change
         gate = change.watch("probation", Patience(float("inf"), float("inf"), GRACE_S, strict=True))
         while not self._decided.wait(POLL_S):

@@ -12,7 +12,7 @@ from stack.agent.host import Host, Progress
 from stack.agent.prune import prune
 from stack.agent.reports import GATES, FailedError, Result, fill
 from stack.agent.robot_gate import come_to_rest
-from stack.agent.rollback import call_off, pin, roll_back
+from stack.agent.rollback import call_off, check_target, pin, roll_back
 from stack.agent.stages import StageRequest, plan, stage
 from stack.agent.status import status_document
 from stack.agent.store import resolve
@@ -91,16 +91,14 @@ def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
 def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     to, gate, now = reader.text("to"), reader.text("gate", GATES), reader.boolean("now")
     reader.done()
-    if to not in ("previous", "fallback"):
-        resolve(host.store, to)
-    trial = host.trial
-    if trial is not None:
-        progress("ROLLBACK", "The release on probation gives the wheel back.")
-        return trial.roll_back()
-    if (called_off := call_off(host)) is not None:
-        return called_off
+    target = None if to == "previous" else resolve(host.store, to)
+    if target is not None and target != host.store.current():
+        check_target(host, target)
+    ended = call_off(host, progress)
+    if ended is not None and target in (None, host.store.current()):
+        return ended
     with host.claimed(owner, "rollback"):
-        return roll_back(host, resolve(host.store, to), gate, now, progress)
+        return roll_back(host, target or resolve(host.store, to), gate, now, progress)
 
 
 def _pin(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:

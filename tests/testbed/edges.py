@@ -198,6 +198,10 @@ class Range:
             in_commit = point.edge == "COMMIT:intent" and scenario.start != scenario.target
             self._boot(point, outcome, {scenario.target} if over else {"old", "new"} if in_commit else allowed)
 
+    def cuts(self, scenario: Scenario) -> list[Image]:
+        """Of each record of a change, what a power cut leaves at the latest before the next one."""
+        return [states[-1] for states in self._record(scenario).values() if states]
+
     def _record(self, scenario: Scenario) -> dict[str, list[Image]]:
         self._robot.reset(scenario.image)
         agent = self._agent()

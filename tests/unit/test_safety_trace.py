@@ -1,4 +1,4 @@
-"""Every requirement of docs/safety.md, and every row and defect of the seed (docs/seed.md), names tests, and they exist."""
+"""Every requirement of docs/safety.md, row and defect of the seed (docs/seed.md), and lesson of docs/lessons.md names tests, and they exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stack.supervisor.state import Reason
 from stack.supervisor.thresholds import NAMES
 
 ROOT = Path(__file__).parents[2]
-SAFETY, SEED = ((ROOT / "docs" / name).read_text() for name in ("safety.md", "seed.md"))
+SAFETY, SEED, LEARNED = ((ROOT / "docs" / name).read_text() for name in ("safety.md", "seed.md", "lessons.md"))
 SOURCES = {path: path.read_text() for path in ROOT.glob("tests/**/test_*.py")}
 
 
@@ -45,17 +45,19 @@ def named(test: str) -> set[str]:
 
 REQUIREMENTS, GUARDED = table(SAFETY, "trace"), table(SAFETY, "seed")
 KEPT, MENDED = table(SEED, "rows"), table(SEED, "defects")
+LESSONS = table(LEARNED, "lessons")
 
 
 def test_the_tables_have_every_number_once() -> None:
     assert [row.name for row in REQUIREMENTS] == numbers("S", 1, len(REQUIREMENTS))
     assert [row.name for row in GUARDED] == numbers("D", 33, 49)
+    assert [row.name for row in LESSONS] == numbers("L", 1, len(LESSONS))
     assert [row.name for row in KEPT] == [*numbers("T", 1, 13), *numbers("R", 1, 18)]
     mended = [row.name for row in MENDED]
     assert mended[:32] == numbers("D", 1, 32) and len(set(mended)) == len(mended)
 
 
-@pytest.mark.parametrize("row", [*REQUIREMENTS, *GUARDED, *KEPT, *MENDED], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*REQUIREMENTS, *GUARDED, *KEPT, *MENDED, *LESSONS], ids=lambda row: row.name)
 def test_the_tests_of_a_row_exist(row: Row) -> None:
     for file, name in row.tests:
         found = [path for path, text in SOURCES.items() if path.name == file and f"def {name}(" in text]

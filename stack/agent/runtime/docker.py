@@ -29,6 +29,7 @@ from stack.agent.runtime.images import Images
 
 _START_S = 30.0
 _STOP_S = 15.0
+_LOG_S = 5.0
 _PULL_S = 3600.0
 _ROOM = 2.2
 """Room that a pull needs for each compressed byte: the layers as they came and unpacked."""
@@ -173,7 +174,8 @@ class DockerRuntime:
 
     def log_tail(self, slot: str, count: int) -> list[str]:
         try:
-            text = self._call("journalctl", "-u", unit(slot), "-n", str(count), "-o", "cat", "--no-pager")
+            words = ("journalctl", "-u", unit(slot), "-n", str(count), "-o", "cat", "--no-pager")
+            text = self._call(*words, timeout_s=_LOG_S)
         except HomeportError:
             return []
         return [line[:300] for line in text.splitlines()[-count:]]

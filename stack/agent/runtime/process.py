@@ -183,18 +183,23 @@ class ProcessRuntime:
         self._files.make_folder(status.parent)
         status.unlink(missing_ok=True)
         self._files.make_folder(self._layout.logs / "ros")
-        with self._open_log(slot).open("ab") as log:
-            done = subprocess.run(
-                ["/bin/sh", "-c", _DETACH, "sh", *command.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**command.environment, "HOMEPORT_SLOT": slot},
-                cwd="/",
-                start_new_session=True,
-                timeout=10,
-                check=True,
-            )
+        try:
+            with self._open_log(slot).open("ab") as log:
+                done = subprocess.run(
+                    ["/bin/sh", "-c", _DETACH, "sh", *command.argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={**command.environment, "HOMEPORT_SLOT": slot},
+                    cwd="/",
+                    start_new_session=True,
+                    timeout=10,
+                    check=True,
+                )
+        except subprocess.SubprocessError as error:
+            raise HomeportError(
+                f"slot {slot}: cannot be started ({error}); look at the robot's load and disk"
+            ) from error
         pid = int(done.stdout)
         ticks = start_ticks(pid)
         if ticks is None:

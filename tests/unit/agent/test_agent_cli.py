@@ -19,6 +19,7 @@ from model_registry.core.version import version
 from stack.agent import build
 from stack.agent.__main__ import main
 from stack.agent.runtime.process import unpack
+from stack.agent.server import _events
 from tests.fakes.rig import Rig
 from tests.fakes.schemas import check
 
@@ -158,3 +159,28 @@ def test_a_wheel_that_leads_outside_is_refused(name: str, mode: int, tmp_path: P
     with pytest.raises(IntegrityError, match="refuses to unpack"):
         unpack(tmp_path / "image.whl", tmp_path / "site")
     assert not (tmp_path / "site").exists()
+
+
+class Deaf:
+    """A connection whose client does not read."""
+
+    def __init__(self) -> None:
+        self.waited = 0
+        self.open = True
+
+    def sendall(self, data: bytes) -> None:
+        if not self.open:
+            raise BrokenPipeError
+        self.waited += 1
+        raise TimeoutError
+
+    def shutdown(self, how: int) -> None:
+        self.open = False
+
+
+def test_a_client_that_does_not_read_holds_a_change_up_once() -> None:
+    deaf = Deaf()
+    say = _events(deaf)  # type: ignore[arg-type]
+    for number in range(100):
+        say("BUILD", f"{number} %")
+    assert deaf.waited == 1

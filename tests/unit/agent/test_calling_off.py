@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError
+from model_registry.core.release import Release
 from stack.agent.journal import Deployment
-from tests.fakes.stand_in import Answer, StandIn
+from stack.agent.runtime import Identity
+from tests.fakes.stand_in import Agent, Answer, StandIn
 from tests.testbed.edges import SCENARIOS
 
 
@@ -64,4 +68,96 @@ def test_a_deployment_that_goes_round_in_circles_is_ended(robot: StandIn) -> Non
         for _ in range(100):
             deployment.begin("WAIT")
     assert agent.keep_until_well("old drives")["running"]["digest"] == robot.old
+    agent.kill()
+
+
+def asked_meanwhile(robot: StandIn, agent: Agent, edge: str, commit: str) -> tuple[Answer, Answer]:
+    """A switch, and a rollback of another client that comes at this record; the answers of both."""
+    answers: list[Answer] = []
+    client = threading.Thread(target=lambda: answers.append(agent.rollback()))
+
+    def ask(found: str) -> None:
+        if found == edge and not client.ident:
+            client.start()
+            robot.until(agent.host.abort.is_set, "the rollback is heard")
+
+    agent.disk.after = ask
+    switched = agent.switch(robot.new, commit)
+    client.join(30)
+    return switched, answers[0]
+
+
+def test_a_rollback_that_comes_as_the_trial_begins_ends_the_trial(robot: StandIn) -> None:
+    robot.reset("staged")
+    agent = robot.boot()
+    switched, rolled_back = asked_meanwhile(robot, agent, "PROBATION:done", "wait")
+    assert switched.result is not None and switched.result["stage"] == "PROBATION"
+    assert rolled_back.result is not None and rolled_back.result["release"] == robot.old
+    status = agent.keep_until_well("the old release drives")
+    assert status["running"]["digest"] == robot.old and status["stage"] == "IDLE"
+    agent.kill()
+
+
+def test_a_rollback_whose_way_back_fails_is_no_success(robot: StandIn) -> None:
+    """The worst answer: exit 0 while nothing drives."""
+    robot.reset("staged")
+    agent = robot.boot()
+    start = agent.runtime.start
+
+    def lost(slot: str, release: Release) -> Identity:
+        raise HomeportError(f"slot {slot}: its image is gone")
+
+    def end_the_old(edge: str) -> None:
+        if edge == "ROLLBACK:intent":
+            agent.runtime.stop("a")
+            agent.runtime.start = lost  # type: ignore[method-assign]
+
+    agent.disk.before = end_the_old
+    switched, rolled_back = asked_meanwhile(robot, agent, "SWITCH:intent", "auto")
+    assert switched.result is None and rolled_back.result is None
+    assert rolled_back.error == "slot a: its image is gone" and rolled_back.failure is not None
+    assert rolled_back.failure["release"] == robot.old and robot.supervisor.holders
+    agent.runtime.start = start  # type: ignore[method-assign]
+    agent.keep_until_well("the keeper starts it again")
+    agent.kill()
+
+
+def test_an_end_that_is_not_in_sight_is_no_success(robot: StandIn) -> None:
+    robot.reset("staged")
+    agent = robot.boot()
+    with agent.host.claimed("test", "stage"):
+        Deployment(agent.host, Digest.parse(robot.new), lambda stage, text: None)
+        agent.host.stopping.set()
+        answer = agent.rollback()
+    assert answer.result is None and "takes longer; ask for the status" in (answer.error or "")
+    agent.kill()
+
+
+def test_a_trial_that_nobody_can_watch_any_more_is_taken_back(robot: StandIn) -> None:
+    robot.reset("staged")
+    agent = robot.boot()
+    assert agent.switch(robot.new, "wait").result
+    alive = agent.runtime.alive
+
+    def broken(slot: str) -> Identity | None:
+        agent.runtime.alive = alive  # type: ignore[method-assign]
+        raise ValueError("no such field")
+
+    agent.runtime.alive = broken  # type: ignore[method-assign]
+    robot.until(lambda: agent.host.trial is None, "the trial ends")
+    status = agent.keep_until_well("the old release drives")
+    assert status["running"]["digest"] == robot.old and status["quarantined"] == []
+    assert "internal error: ValueError: no such field" in status["failure"]["message"]
+    agent.kill()
+
+
+def test_a_container_engine_that_dies_before_the_build_is_no_fault_of_the_release(robot: StandIn) -> None:
+    robot.reset("old")
+    agent = robot.boot()
+    agent.disk.after = lambda edge: setattr(agent.runtime, "down", edge == "BUILD:intent")
+    answer = agent.stage(robot.new)
+    assert agent.runtime.refused and "does not answer" in (answer.error or "")
+    agent.runtime.down = False
+    agent.disk.after = lambda edge: None
+    assert agent.host.store.quarantined() == {} and agent.stage(robot.new).result
     agent.kill()

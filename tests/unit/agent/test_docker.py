@@ -175,6 +175,18 @@ def test_a_policy_that_ends_at_once_is_told_with_its_last_words(rig: DockerRig) 
     assert rig.status()["running"]["digest"] == one
 
 
+def test_a_log_that_is_no_text_keeps_nobody_from_the_way_back(rig: DockerRig) -> None:
+    one, bad = rig.publish("1.0.0"), rig.publish("1.1.0")
+    rig.deploy(one)
+    rig.supervisor.revert_after_s[bad] = 0.2
+    (rig.bin / "log-b").write_bytes(b"\xff\xfe frame of the camera\n")
+    answer = rig.deploy(bad)
+    assert answer.code == 1 and answer.result["failure"]["metric"] == "limited", answer.document
+    status = rig.status()
+    assert status["running"]["digest"] == one and status["quarantined"] == [bad]
+    assert "frame of the camera" in " ".join(status["log"])
+
+
 def test_a_unit_that_does_not_start_is_told_and_the_old_release_drives(rig: DockerRig) -> None:
     one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
     rig.deploy(one)

@@ -222,3 +222,16 @@ def test_the_robot_gate_fails_closed() -> None:
     assert blockers(replace(VIEW, battery=None), "idle", 0.2, True) == ["its battery is unknown"]
     assert blockers(replace(VIEW, battery=None), "idle", 0.2, False) == []
     assert blockers(replace(VIEW, latched=("estop",)), "moving", 0.2, True) == ["its e-stop is latched"]
+
+
+@pytest.mark.parametrize(
+    ("source", "gate", "reason"),
+    [
+        ("odom", "idle", "its speed is unknown, odometry is not to be trusted"),
+        ("battery", "idle", "its battery is unknown"),
+        ("battery", "moving", "its battery is unknown"),
+        ("estop", "moving", "its e-stop is not heard"),
+    ],
+)
+def test_what_a_silent_source_has_said_last_opens_no_gate(source: str, gate: str, reason: str) -> None:
+    assert blockers(replace(VIEW, faulty_sources=frozenset({source, "scan"})), gate, 0.2, True) == [reason]

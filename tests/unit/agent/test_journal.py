@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,19 @@ def test_the_wall_clock_is_for_people_only(tmp_path: Path) -> None:
     journal.append("d-1", "WAIT", "intent", RELEASE, {})
     assert Journal(tmp_path / "journal.jsonl", Files()).records == journal.records
     assert json.loads((tmp_path / "journal.jsonl").read_bytes())["wall"].startswith("1970")
+
+
+def test_two_threads_write_whole_records_with_numbers_of_their_own(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl", Files())
+
+    def write(name: str) -> None:
+        for _ in range(100):
+            journal.append(name, "WAIT", "intent", RELEASE, {})
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in ("stage", "recovery")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    again = Journal(tmp_path / "journal.jsonl", Files())
+    assert again.damaged == [] and [record.seq for record in again.records] == list(range(1, 201))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stack.agent.journal import STAGES, STAGING
-from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, choose
+from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
 from stack.agent.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
+from stack.agent.runtime import Command, remember
 from tests.fakes.rig import TOP
 from tests.fakes.stand_in import StandIn
 
@@ -114,13 +116,13 @@ def test_with_nothing_intact_nothing_is_started_and_the_status_says_so(robot: St
     agent.kill()
 
 
-@pytest.mark.parametrize("broken", ["dangling", "nonsense", "gone"])
+@pytest.mark.parametrize("broken", ["dangling", "nonsense", "gone", "circle"])
 def test_a_link_that_leads_nowhere_is_damage(robot: StandIn, broken: str) -> None:
     robot.reset("new")
     robot.power_off()
     robot.layout.current.unlink()
     if broken != "gone":
-        robot.layout.current.symlink_to("slots/c" if broken == "nonsense" else "slots/b")
+        robot.layout.current.symlink_to({"nonsense": "slots/c", "circle": "current"}.get(broken, "slots/b"))
     if broken == "dangling":
         robot.layout.slot("b").unlink()
     agent = robot.boot()
@@ -138,6 +140,28 @@ def test_a_slot_that_runs_another_release_than_its_link_is_started_again(robot: 
     agent = robot.boot()
     status = agent.keep_until_well("the release of the link drives")
     assert status["running"]["digest"] == robot.old and status["slots"]["b"]["pid"] != first
+    agent.kill()
+
+
+def test_a_slot_that_hangs_is_started_again_and_one_that_is_late_is_not(robot: StandIn) -> None:
+    robot.reset("new")
+    agent = robot.boot()
+    agent.keep_until_well("new drives")
+    path = robot.layout.slot_status("b")
+    status = json.loads(path.read_bytes())
+    agent.runtime.stop("b")
+    hung = robot.identity(robot.fork({}))
+    remember(robot.layout.slot_process("b"), hung, hung.pid)
+    for age_s, same in ((SILENT_S / 2, True), (SILENT_S + 1, False)):
+        told = {
+            "pid": hung.pid,
+            "start_ticks": hung.start_ticks,
+            "monotonic_ns": time.monotonic_ns() - int(age_s * 1e9),
+        }
+        path.write_text(json.dumps({**status, **told}))
+        agent.keeper.keep()
+        assert (agent.runtime.alive("b") == hung) is same
+    assert agent.keep_until_well("it drives again")["running"]["digest"] == robot.new
     agent.kill()
 
 
@@ -203,3 +227,50 @@ def test_what_a_start_closes_keeps_the_last_words_of_the_candidate(robot: StandI
 
 def test_staging_has_no_slot_and_so_no_log(robot: StandIn) -> None:
     assert interrupted(robot, "staged", "VERIFY:done", "of another release") == []
+
+
+def test_a_recovery_while_a_release_is_staged_ends_itself_and_not_the_staging(robot: StandIn) -> None:
+    robot.reset("new")
+    third = robot.publish("1.3.0")
+    agent = robot.boot()
+    store, fetch = agent.host.store, agent.runtime.device_tool
+    rename = store.rename_current
+
+    def with_a_record_of_the_staging(slot: str) -> None:
+        assert agent.host.active is not None
+        agent.host.active.finish(bytes=0)
+        rename(slot)
+
+    def lose_current(*words: str) -> Command:
+        agent.runtime.device_tool = fetch  # type: ignore[method-assign]
+        robot.power_off()
+        damage(robot, robot.layout.current)
+        agent.keeper.keep()
+        return fetch(*words)
+
+    store.rename_current = with_a_record_of_the_staging  # type: ignore[method-assign]
+    agent.runtime.device_tool = lose_current  # type: ignore[method-assign]
+    staged = agent.stage(third)
+    assert staged.result is not None and staged.result["stage"] == "READY", staged
+    recovery = [each for each in robot.journal() if each["deployment"].startswith("recovery-")]
+    assert [f"{each['stage']}:{each['phase']}" for each in recovery] == ["ROLLBACK:intent", "FAILED:done"]
+    assert agent.stage(f"sha256:{'0' * 64}").error, "another failure, which is newer"
+    status = agent.keep_until_well("previous drives")
+    assert status["running"]["digest"] == robot.old
+    assert any(f"previous {robot.old[7:19]} runs instead" in each for each in status["problems"])
+    agent.kill()
+
+
+@pytest.mark.parametrize("name", ["floor", "quarantine"])
+def test_a_document_of_the_store_that_is_damaged_is_told_with_what_to_do(robot: StandIn, name: str) -> None:
+    robot.reset("new")
+    path: Path = getattr(robot.layout, name)
+    path.write_bytes(b'{"releases": [')
+    agent = robot.boot()
+    status = agent.keep_until_well("new drives")
+    assert any(f"{path}: damaged" in each and "move it away" in each for each in status["problems"])
+    answer = agent.rollback()
+    assert answer.result is None and "move it away" in (answer.error or "")
+    path.unlink()
+    assert agent.keep_until_well("new drives")["healthy"]
+    agent.kill()

@@ -126,6 +126,19 @@ def test_a_rollback_during_the_trial_is_hot_and_quarantines_nothing(rig: Rig) ->
     assert status["healthy"] and status["quarantined"] == [] and status["failure"] is None
 
 
+def test_a_rollback_during_the_trial_goes_to_where_it_was_asked_to(rig: Rig) -> None:
+    one, two, three = (rig.publish(f"1.{number}.0") for number in range(3))
+    for release in (one, two):
+        rig.deploy(release)
+    rig.deploy(three, "--commit", "wait", "--deadline", "60")
+    assert rig.run("rollback", "--to", three).code == 5, "it was never committed"
+    assert rig.status()["running"]["digest"] == three, "and nothing stopped for that"
+    answer = rig.run("rollback", "--to", "fallback")
+    assert answer.code == 0 and answer.result["release"] == one, answer.document
+    status = rig.status()
+    assert status["running"]["digest"] == status["current"]["digest"] == one and status["stage"] == "IDLE"
+
+
 def test_rollback_works_with_the_source_moved_away_and_is_reversible(rig: Rig) -> None:
     one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
     rig.deploy(one)
