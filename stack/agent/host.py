@@ -92,6 +92,7 @@ class Host:
         self.claim.take(owner, verb, lasts_s, self.journal.fence)
         fence = self.claim.fence
         try:
+            self.store.prepare()  # somebody may have deleted them
             with self.busy:
                 close_open(self)
                 if verb != "stage":
