@@ -95,6 +95,7 @@ def test_a_rollback_that_comes_as_the_trial_begins_ends_the_trial(robot: StandIn
     assert rolled_back.result is not None and rolled_back.result["release"] == robot.old
     status = agent.keep_until_well("the old release drives")
     assert status["running"]["digest"] == robot.old and status["stage"] == "IDLE"
+    assert robot.journal()[-1]["detail"]["failure"] is None, "asked for, and not because its time was over"
     agent.kill()
 
 
