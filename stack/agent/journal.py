@@ -52,6 +52,8 @@ _MOST_RECORDS = 40
 """Of one deployment: more means that it goes round in circles."""
 MOST_BYTES = 1 << 20
 KEPT_DEPLOYMENTS = 20
+RECOVERY = "recovery-"
+"""What the keeper does by itself begins with it."""
 
 
 class CalledOff(HomeportError):
@@ -114,7 +116,7 @@ def readable(line: bytes) -> Record | None:
 
 
 def kept(lines: list[bytes], most_bytes: int) -> list[bytes]:
-    """The lines that a rotation leaves: those of the last deployments, of the last one that decided anything, and the damaged ones, of which the status tells."""
+    """The lines that a rotation leaves: those of the last deployments, of the last one that decided anything, and what the status tells of: damage and damaged lines."""
     records = [readable(line) for line in lines]
     sizes: dict[str, int] = {}
     for record, line in zip(reversed(records), reversed(lines), strict=True):
@@ -122,7 +124,8 @@ def kept(lines: list[bytes], most_bytes: int) -> list[bytes]:
             sizes[record.deployment] = sizes.get(record.deployment, 0) + len(line) + 1
     room = accumulate(sizes.values())
     names = {name for name, size in list(zip(sizes, room, strict=True))[:KEPT_DEPLOYMENTS] if size <= most_bytes}
-    names |= set([each.deployment for each in records if each is not None and each.decides][-1:])
+    ends = [each.deployment for each in records if each is not None and each.decides]
+    names |= {*ends[-1:], *[name for name in ends if name.startswith(RECOVERY)][-1:]}
     return [line for line, each in zip(lines, records, strict=True) if each is None or each.deployment in names]
 
 
@@ -215,8 +218,11 @@ class Journal:
 
         Where nothing would be gained, or the disk does not take it (OSError), the next try is made when the journal has doubled.
         """
-        if self._whole < self.most_bytes or self.open_record() is not None or self._torn:
-            return
+        with self._lock:
+            if self._whole >= self.most_bytes and self.open_record() is None and not self._torn:
+                self._rotate()
+
+    def _rotate(self) -> None:
         limit, self.most_bytes = self.most_bytes, 2 * self._whole
         lines = self._path.read_bytes().split(b"\n")[:-1]
         stay = kept(lines, limit // 4)

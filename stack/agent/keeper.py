@@ -20,7 +20,7 @@ from stack.agent.evidence import Expected
 from stack.agent.fit import verify_folder
 from stack.agent.gates import Patience, Watch, expect
 from stack.agent.host import Host
-from stack.agent.journal import STAGING
+from stack.agent.journal import RECOVERY, STAGING
 from stack.agent.recovery import close, close_open, sweep
 from stack.agent.reports import Failure
 from stack.agent.revocations import revoked_here
@@ -176,7 +176,7 @@ class Keeper:
         text = f"{text}; {chosen} {target.short} runs instead; stage and switch again"
         log.error("%s", text)
         failure = Failure(current or target, "ROLLBACK", text, DAMAGE).document()
-        name = f"recovery-{host.journal.next_seq}"
+        name = f"{RECOVERY}{host.journal.next_seq}"
         record = None
         with suppress(OSError):
             record = host.journal.append(name, "ROLLBACK", "intent", current, {"failure": failure, "quarantine": False})

@@ -11,7 +11,7 @@ import pytest
 
 from model_registry.core.digest import Digest
 from model_registry.core.files import Files
-from stack.agent.journal import KEPT_DEPLOYMENTS, MOST_BYTES, Journal, kept
+from stack.agent.journal import KEPT_DEPLOYMENTS, MOST_BYTES, RECOVERY, Journal, kept
 from stack.agent.status import last_failure
 from tests.fakes.disk import write_image
 from tests.fakes.schemas import check
@@ -64,6 +64,22 @@ def test_what_is_asked_of_a_journal_is_the_same_after_it_was_shortened(tmp_path:
     assert names == {"bad", *(f"d-{CHANGES - back}" for back in range(1, KEPT_DEPLOYMENTS + 1))}
     for line in lines(path):
         check(json.loads(line), "journal")
+
+
+def test_the_last_damage_of_the_store_stays_however_many_changes_came_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, Files())
+    change(journal, f"{RECOVERY}1", "FAILED")
+    change(journal, f"{RECOVERY}4", "FAILED")
+    change(journal, "late", "FAILED")
+    for number in range(CHANGES):
+        change(journal, f"d-{number}")
+    journal.most_bytes = LIMIT
+
+    journal.rotate()
+
+    assert {f"{RECOVERY}4", "late"} < (names := {record.deployment for record in journal.records})
+    assert f"{RECOVERY}1" not in names
 
 
 def test_the_next_rotation_replaces_what_was_taken_out_and_numbers_go_on(tmp_path: Path) -> None:
