@@ -226,7 +226,7 @@ class Change:
         host, slot, old = self.host, self.old_slot, self.old
         assert slot is not None and old is not None
         expected = expect(host, "restore", slot, host.store.load(old))
-        watch = Watch(expected, Patience(0.3, deadline_s), Baseline(), observe(host, slot))
+        watch = Watch(expected, Patience(host.config.gate.restore_s, deadline_s), Baseline(), observe(host, slot))
         result = watch.poll(lambda: observe(host, slot), host.stopping)
         if result is None:
             raise HomeportError("the agent stops")

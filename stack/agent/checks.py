@@ -17,7 +17,7 @@ from stack.agent.archives import Archives
 from stack.agent.child import ask
 from stack.agent.doctor import Check, Doubt, Patient
 from stack.agent.fit import verify_folder
-from stack.agent.memory import available, measured_peak
+from stack.agent.memory import available, measured_peak, room
 from stack.agent.os_slots import read_os_slots
 from stack.agent.revocations import Revocations, revoked_here
 from stack.agent.runtime import image_of, recall
@@ -210,10 +210,11 @@ def _memory(patient: Patient) -> str:
     layout = patient.layout
     if (current := linked_release(layout.current)) is None:
         return "not known before a release was proved here and committed"
-    peak, free = measured_peak(layout, current), available(patient.proc)
+    alive = sum(recall(layout.slot_process(slot)) is not None for slot in SLOTS)
+    peak = measured_peak(layout, current)
+    free = room(available(patient.proc), patient.config.memory_mib, alive * (peak or 0))
     if peak is None or free is None:
         raise Doubt("not known: the proof of the committed release has no measured peak; stage it again with --retry")
-    alive = sum(recall(layout.slot_process(slot)) is not None for slot in SLOTS)
     needed = max(2 - alive, 0) * peak
     text = (
         f"{needed >> 20} MiB needed so that two slots run (measured peak {peak >> 20} MiB each), {free >> 20} available"

@@ -8,6 +8,7 @@ device_python = "/opt/homeport/bin/python"  # runtime process: fetches releases 
 device_path = []                            # runtime process: PYTHONPATH entries for it
 device_image = "registry.example.org/homeport/stack@sha256:…"  # runtime docker: the same, as an image that is on the robot
 gpu = "none"                                # runtime docker, optional: "runtime" and "cdi" give the slots an NVIDIA GPU
+memory_mib = 6144                           # optional: what the slots may take together, where it is less than what is available
 [environment]                               # added to every slot
 [gate]                                      # all optional
 battery_min = 0.2
@@ -15,6 +16,7 @@ shadow_s = 2.0
 probation_s = 30.0
 ready_s = 60.0
 lease_s = 60.0
+restore_s = 0.4
 [hook]                                      # optional: the site's program that says whether the robot may be touched (hook.py)
 command = ["/opt/site/may-change"]
 [[windows]]                                 # optional: when it may be switched (windows.py)
@@ -46,7 +48,8 @@ _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 class GateSettings:
     """`battery_min` is a fraction; a candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for `probation_s` before COMMIT.
 
-    The robot's permission to be changed holds for `lease_s`, unless its hook names another time.
+    The robot's permission to be changed holds for `lease_s`, unless its hook names another time. What is brought back counts as back when it was
+    healthy for `restore_s` in a row.
     """
 
     battery_min: float = 0.2
@@ -54,6 +57,7 @@ class GateSettings:
     probation_s: float = 30.0
     ready_s: float = 60.0
     lease_s: float = 60.0
+    restore_s: float = 0.4
 
     @classmethod
     def read(cls, reader: Reader) -> GateSettings:
@@ -73,6 +77,7 @@ class Config:
     device_path: tuple[str, ...]
     device_image: str | None
     gpu: str
+    memory_mib: int | None
     environment: dict[str, str]
     gate: GateSettings
     hook: Hook | None
@@ -91,6 +96,7 @@ class Config:
             device_path=reader.texts("device_path") if reader.has("device_path") else (),
             device_image=reader.text("device_image") if runtime == "docker" else None,
             gpu=reader.text("gpu", GPU) if reader.has("gpu") else "none",
+            memory_mib=reader.integer("memory_mib", 1) if reader.has("memory_mib") else None,
             environment=reader.table("environment", as_text) if reader.has("environment") else {},
             gate=GateSettings.read(reader.child("gate")) if reader.has("gate") else GateSettings(),
             hook=Hook.read(reader.child("hook")) if reader.has("hook") else None,

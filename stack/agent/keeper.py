@@ -155,7 +155,8 @@ class Keeper:
         return self._verdict
 
     def _gate(self, expected: Expected) -> Watch:
-        patience = Patience(0.3, self._host.config.gate.ready_s)
+        settings = self._host.config.gate
+        patience = Patience(settings.restore_s, settings.ready_s)
         return Watch(expected, patience, Baseline(), observe(self._host, expected.slot))
 
     def _move_on(self, current: Digest | None) -> str | None:

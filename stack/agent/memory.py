@@ -1,7 +1,7 @@
 """Whether two policies fit into this robot's memory. Where they do not, one has to end before the other starts: `stop-first`, under hold.
 
 A policy needs the peak that was measured when its engine was proved here. What runs already is not in what is available, and gives back what its own
-status says. Memory of its own that a GPU has is not looked at: on a Jetson there is none.
+status says. `memory_mib` in agent.toml is for what the kernel cannot know: what other programs will need, or memory of its own that a GPU has.
 """
 
 from __future__ import annotations
@@ -37,17 +37,24 @@ def available(proc: Path = Path("/proc")) -> int | None:
     return None if found is None else int(found[1]) << 10
 
 
+def room(free: int | None, memory_mib: int | None, taken: int) -> int | None:
+    """Bytes for one more policy, by what is available and by what policies may take together, of which `taken` is gone."""
+    limits = (free, None if memory_mib is None else (memory_mib << 20) - taken)
+    return min((each for each in limits if each is not None), default=None)
+
+
 def cutover(host: Host, release: Release, gate: str) -> str | None:
     """How `release` can take over; None when nothing runs that it would take over from. Raises RefusedError when it cannot."""
     slot = host.store.current_slot()
     driver = None if slot is None else observe(host, slot)
     if driver is None or driver.process is None or host.store.current() == release.digest:
         return None
-    needed, free = measured_peak(host.layout, release.digest), available()
+    taken = driver.status.memory_bytes if driver.status else 0
+    needed, free = measured_peak(host.layout, release.digest), room(available(), host.config.memory_mib, taken)
     if needed is None or free is None or needed <= free:
         return TWO_SLOT
     text = f"release {release.version}: needs {needed >> 20} MiB beside what drives, and {free >> 20} are available"
-    if needed > (freed := free + (driver.status.memory_bytes if driver.status else 0)):
+    if needed > (freed := free + taken):
         raise RefusedError(f"{text}, {freed >> 20} without it; end other programs, or deploy a smaller model")
     if gate == "moving":
         raise RefusedError(f"{text}, so the robot has to stand while they change; leave out --gate moving")

@@ -94,12 +94,13 @@ def check_target(host: Host, target: Digest) -> None:
 
 def _bring_up(change: Change, permission: Permission) -> None:
     """A rollback does not wait for the robot to be idle: it commands zero and then changes. The commit gives the hold back."""
+    settings = change.host.config.gate
     with change.deployment.step("WAIT", gate=permission.gate, cutover=change.cutover):
         change.start()
-        change.pass_gate("restore", Patience(0.3, change.host.config.gate.ready_s))
+        change.pass_gate("restore", Patience(settings.restore_s, settings.ready_s))
         if permission.gate == "idle":
             change.come_to_rest("rolling back")
         permission.wait(time.monotonic())
     change.select(RESTORE_S, permission)
     with change.deployment.step("VERIFY_ROLLBACK"):
-        change.pass_gate("restore", Patience(0.5, RESTORE_S))
+        change.pass_gate("restore", Patience(settings.restore_s, RESTORE_S))

@@ -112,6 +112,12 @@ ILL: dict[str, tuple[str, str, str, Callable[[Rig, Path], object]]] = {
     "no-buffers": ("buffers", "warn", "cannot be seen", lambda _, proc: (proc / "sys/net/core/rmem_max").unlink()),
     "scan": ("topics", "fail", "/scan (stale)", lambda rig, _: rig.supervisor.faults.update(scan="stale")),
     "keys": ("keys", "fail", "no public key", lambda rig, _: shutil.rmtree(rig.layout.keys)),
+    "budget": (
+        "memory",
+        "warn",
+        "stops the old release first",
+        write("etc/agent.toml", "domain_id", "memory_mib = 100\ndomain_id"),
+    ),
     "memory": ("memory", "warn", "32 available", lambda _, proc: proc_folder(proc, available_mib=32)),
     "no-peak": (
         "memory",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stack.agent.memory import room
 from tests.fakes.rig import Answer, Rig
 
 HUGE = 1 << 46
@@ -35,6 +36,22 @@ def back_on(rig: Rig, release: str, answer: Answer) -> None:
     assert answer.code == 1 and answer.result["cutover"] == "stop-first"
     assert rig.run("status").code == 0 and rig.status()["running"]["digest"] == release
     assert rig.status()["restore_failure"] is None and rig.supervisor.holders == {}
+
+
+@pytest.mark.parametrize(
+    ("free", "memory_mib", "taken", "left"),
+    [
+        (900 << 20, None, 300 << 20, 900 << 20),
+        (900 << 20, 500, 300 << 20, 200 << 20),
+        (100 << 20, 500, 300 << 20, 100 << 20),
+        (None, 500, 0, 500 << 20),
+        (None, None, 0, None),
+    ],
+)
+def test_room_is_the_smaller_of_what_is_available_and_what_the_robot_allows(
+    free: int | None, memory_mib: int | None, taken: int, left: int | None
+) -> None:
+    assert room(free, memory_mib, taken) == left
 
 
 def test_with_room_for_two_nobody_is_held(rig: Rig) -> None:

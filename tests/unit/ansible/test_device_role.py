@@ -85,6 +85,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
             homeport_hook={"command": ["/opt/site/may-change", "--docked"], "timeout_s": 5, "user": "site"},
             homeport_windows=[WINDOW, {**WINDOW, "tz": "UTC"}],
             homeport_device_path=["/opt/site"],
+            homeport_memory_mib=6144,
         )
     )
 
