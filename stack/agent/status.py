@@ -127,7 +127,9 @@ def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
     if view is None:
         problems.append("the supervisor does not answer")
     if slot is None or current is None:
-        return [*problems, host.keeping or "no release was committed yet"]
+        problems += [host.keeping] if host.keeping is not None else []
+        damaged = any(path.is_symlink() for path in (host.layout.current, host.layout.previous, host.layout.fallback))
+        return problems if damaged and host.keeping else [*problems, "no release was committed yet"]
     if missing := store.missing(current):
         problems.append(f"current release is not complete: {', '.join(missing)} missing")
     active = host.active

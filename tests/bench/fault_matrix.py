@@ -72,12 +72,17 @@ def main(words: list[str]) -> int:
         outcomes = play(words)
         seconds_of_boots = [] if SABOTAGE else boots()
     seconds = [outcome.seconds for outcome in outcomes]
+    played = {
+        outcome.point.scenario: [each.seconds for each in outcomes if each.point.scenario == outcome.point.scenario]
+        for outcome in outcomes
+    }
     figures = {
         "points": len(outcomes),
         "fired": sum(outcome.fired for outcome in outcomes),
         "ok": sum(outcome.ok for outcome in outcomes),
         "boots": sum(outcome.states for outcome in outcomes),
         "median_s": round(statistics.median(seconds), 2),
+        "median_s_by_scenario": {name: round(statistics.median(each), 2) for name, each in played.items()},
         "longest_s": round(max(seconds), 2),
     }
     histogram = Counter(outcome.point.fault for outcome in outcomes if outcome.ok)

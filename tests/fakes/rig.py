@@ -143,7 +143,7 @@ class Rig:
             "device_path": [str(SITE)],
         }
         text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
-        gate = "[gate]\nshadow_s = 0.3\nprobation_s = 0.5\nready_s = 5.0\n"
+        gate = "[gate]\nshadow_s = 0.3\nprobation_s = 0.5\nready_s = 5.0\nrestore_s = 0.1\n"
         self.layout.agent_toml.write_text(f"{text}\n{gate}")
         python = self.layout.environment(LOCK) / "bin" / "python"
         python.parent.mkdir(parents=True)

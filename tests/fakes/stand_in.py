@@ -203,10 +203,20 @@ class Agent:
     def stage(self, release: str) -> Answer:
         return self.ask("stage", release=release, source=None, repository="releases/pilot", dry_run=False, retry=False)
 
-    def switch(self, release: str, commit: str = "auto") -> Answer:
+    def switch(self, release: str, commit: str = "auto", deadline_s: float = 20.0, gate: str = "moving") -> Answer:
         return self.ask(
-            "switch", release=release, commit=commit, deadline_s=20.0, probation_s=0.0, gate="moving", now=False
+            "switch", release=release, commit=commit, deadline_s=deadline_s, probation_s=0.0, gate=gate, now=False
         )
+
+    def outlast_trial(self) -> None:
+        """Wait until a trial has decided, or died with the agent."""
+        deadline = time.monotonic() + RUN_S
+        while self.host.trial is not None and not self.power.dead:
+            assert time.monotonic() < deadline, "the trial goes on"
+            time.sleep(0.002)
+        for thread in threading.enumerate():
+            if thread.name == "trial":
+                thread.join(RUN_S)
 
     def rollback(self) -> Answer:
         return self.ask("rollback", to="previous", gate="moving", now=False)
@@ -224,14 +234,19 @@ class Agent:
             time.sleep(0.001)
 
     def keep_until_well(self, what: str) -> dict[str, Any]:
-        """The status once it is healthy."""
+        """The status once nothing is left to do."""
         deadline = time.monotonic() + RUN_S
         while True:
             self.keeper.keep()
-            if self.drives():
+            if self.drives() or self.waits():
                 return status_document(self.host)
             assert time.monotonic() < deadline, f"{what}: {status_document(self.host)['problems']}"
             time.sleep(0.005)
+
+    def waits(self) -> bool:
+        """Whether nothing was ever committed, and nothing runs."""
+        host = self.host
+        return host.store.current() is None and all(host.runtime.alive(slot) is None for slot in SLOTS)
 
     def drives(self) -> bool:
         """Whether a live process says that it runs what `current` names, alone, and the supervisor listens to it."""
@@ -249,19 +264,24 @@ class StandIn(Rig):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.images: dict[str, Image] = {}
-        self.old = self.new = ""
+        self.old = self.new = self.spare = ""
         self.forgetful = False
         argv = [sys.executable, "-S", "-m", "tests.fakes.spawner"]
         self._spawner = subprocess.Popen(argv, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._lock = threading.Lock()
         text = self.layout.agent_toml.read_text()
-        self.layout.agent_toml.write_text(text.replace("shadow_s = 0.3", "shadow_s = 0.0"))
+        self.layout.agent_toml.write_text(
+            text.replace("shadow_s = 0.3", "shadow_s = 0.0").replace("restore_s = 0.1", "restore_s = 0.0")
+        )
 
     def start_agent(self) -> None:
-        """Agents are made by `boot`."""
+        """Agents are made by `boot`; their threads die with them, silently."""
+        self._hook = threading.excepthook
+        threading.excepthook = lambda args: None if args.exc_type is Killed else self._hook(args)
 
     def __exit__(self, *_: object) -> None:
         self.power_off()
+        threading.excepthook = self._hook
         super().__exit__()
         self._spawner.communicate()
 
@@ -304,13 +324,15 @@ class StandIn(Rig):
 
     def prepare(self) -> None:
         """Bring the robot through a good life once, and keep an image of each moment that faults begin at."""
-        self.old, self.new = self.publish("1.0.0"), self.publish("1.1.0")
+        self.old, self.new, self.spare = (self.publish(version) for version in ("1.0.0", "1.1.0", "1.2.0"))
         agent = self.boot()
         for name, step in {
             "empty": lambda: None,
-            "old": lambda: (agent.stage(self.old), agent.switch(self.old)),
+            "first": lambda: agent.stage(self.old),
+            "old": lambda: agent.switch(self.old),
             "staged": lambda: agent.stage(self.new),
             "new": lambda: agent.switch(self.new),
+            "crowded": lambda: agent.stage(self.spare),
         }.items():
             step()
             self.images[name] = read_image(self.root)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,21 +17,29 @@ from typing import Any
 
 from stack.agent import gates, journal
 from stack.agent.journal import STAGING, Record, utc_now
+from stack.agent.store import Store
 from tests.fakes.disk import Image, write_image
-from tests.fakes.stand_in import Agent, Answer, StandIn
+from tests.fakes.stand_in import RUN_S, Agent, Answer, StandIn
 
 SABOTAGE = os.environ.get("SABOTAGE")
 
 
+KILLS = ("kill_before", "kill_after")
+HARD = (*KILLS, "power_cut", "no_space", "io_error")
+USUAL = (*HARD, "runtime_down", "source_cut", "clock_jump", "torn_journal")
+FAULTS = (*USUAL, "rollback", "lease_over")
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """A change that starts at an image of the robot; `start` drives before it, `target` after it went well."""
+    """A change that starts at an image of the robot; `start` drives before it, `target` after it went well. A verb without records has the edge `start`."""
 
     image: str
     start: str
     target: str
     edges: tuple[str, ...]
     act: Callable[[Agent], Answer]
+    faults: tuple[str, ...] = USUAL
 
 
 def _edges(*stages: str) -> tuple[str, ...]:
@@ -38,25 +47,65 @@ def _edges(*stages: str) -> tuple[str, ...]:
 
 
 def _bad(agent: Agent) -> Answer:
-    agent.robot.supervisor.revert_after_s[agent.robot.new] = 0.0
+    return _switch_bad(agent, agent.robot.new)
+
+
+def _switch_bad(agent: Agent, release: str) -> Answer:
+    agent.robot.supervisor.revert_after_s[release] = 0.0
+    return agent.switch(release)
+
+
+def _uncommitted(agent: Agent) -> Answer:
+    """`--commit wait`, and nobody commits."""
+    answer = agent.switch(agent.robot.new, "wait", 0.1)
+    agent.outlast_trial()
+    return answer
+
+
+def _called_off(agent: Agent) -> Answer:
+    """A rollback that is asked for in SWITCH waits for it, and takes the wheel back."""
+    heard = agent.disk.before
+
+    def before(edge: str) -> None:
+        if edge == "SWITCH:intent":
+            agent.host.abort.set()
+        heard(edge)
+
+    agent.disk.before = before
     return agent.switch(agent.robot.new)
 
 
+BACK = (*_edges("ROLLBACK", "VERIFY_ROLLBACK"), "FAILED:done")
+POWER = ("power_cut",)
 SCENARIOS = {
     "stage": Scenario("old", "old", "old", _edges(*STAGING), lambda agent: agent.stage(agent.robot.new)),
     "switch": Scenario(
         *("staged", "old", "new", _edges("WAIT", "SWITCH", "PROBATION", "COMMIT")),
-        lambda agent: agent.switch(agent.robot.new),
+        *(lambda agent: agent.switch(agent.robot.new), (*USUAL, "rollback")),
     ),
-    "bad": Scenario("staged", "old", "old", (*_edges("ROLLBACK", "VERIFY_ROLLBACK"), "FAILED:done"), _bad),
+    "bad": Scenario("staged", "old", "old", BACK, _bad),
     "rollback": Scenario(
         *("new", "new", "old", _edges("WAIT", "SWITCH", "VERIFY_ROLLBACK", "COMMIT")), lambda agent: agent.rollback()
     ),
+    "first_stage": Scenario(
+        *("empty", "nothing", "nothing", _edges(*STAGING)),
+        *(lambda agent: agent.stage(agent.robot.old), ("kill_after", "power_cut", "no_space")),
+    ),
+    "first": Scenario(
+        *("first", "nothing", "old", _edges("WAIT", "SWITCH", "PROBATION", "COMMIT")),
+        *(lambda agent: agent.switch(agent.robot.old), (*HARD, "clock_jump", "torn_journal")),
+    ),
+    "first_bad": Scenario("first", "nothing", "nothing", BACK, lambda agent: _switch_bad(agent, agent.robot.old), HARD),
+    "uncommitted": Scenario("staged", "old", "old", ("PROBATION:done", *BACK), _uncommitted, HARD),
+    "called_off": Scenario("staged", "old", "old", ("SWITCH:done", "PROBATION:intent", *BACK), _called_off, HARD),
+    "idle": Scenario(
+        *("staged", "old", "new", ("WAIT:done", "SWITCH:intent")),
+        lambda agent: agent.switch(agent.robot.new, gate="idle"),
+        ("kill_after", "clock_jump", "lease_over"),
+    ),
+    "pin": Scenario("new", "new", "new", ("start",), lambda agent: agent.ask("pin", release=agent.robot.new), POWER),
+    "prune": Scenario("crowded", "new", "new", ("start",), lambda agent: agent.ask("prune", dry_run=False), POWER),
 }
-FAULTS = (
-    *("kill_before", "kill_after", "power_cut", "no_space", "io_error"),
-    *("runtime_down", "source_cut", "clock_jump", "torn_journal"),
-)
 
 
 @dataclass(frozen=True)
@@ -72,7 +121,12 @@ class Point:
 def points() -> list[Point]:
     """All of them, but those where the runtime is not used any more when it dies."""
     unused = {("stage", edge) for edge in _edges("PROVE", "READY")} | {("stage", "BUILD:done"), ("bad", "FAILED:done")}
-    every = [Point(name, edge, fault) for fault in FAULTS for name in SCENARIOS for edge in SCENARIOS[name].edges]
+    every = [
+        Point(name, edge, fault)
+        for fault in FAULTS
+        for name, scenario in SCENARIOS.items()
+        for edge in (scenario.edges if fault in scenario.faults else ())
+    ]
     return [point for point in every if point.fault != "runtime_down" or (point.scenario, point.edge) not in unused]
 
 
@@ -133,7 +187,7 @@ class Range:
     def _strike(self, point: Point, outcome: Outcome) -> None:
         robot, scenario = self._robot, SCENARIOS[point.scenario]
         robot.reset(scenario.image)
-        wall = [utc_now]
+        wall, later = [utc_now], Late()
         agent = self._agent(lambda: wall[0]())
         disk, away = agent.disk, robot.source.with_name("away")
 
@@ -144,6 +198,7 @@ class Range:
                 disk.full, disk.broken_sync = point.fault == "no_space", point.fault == "io_error"
                 if point.fault == "source_cut":
                     robot.source.rename(away)
+                later.come(point.fault, agent)
                 if point.fault == "clock_jump":
                     wall[0] = lambda: "1970-01-01T00:00:00.000+00:00"
 
@@ -158,12 +213,13 @@ class Range:
         disk.before, disk.after = before, after
         try:
             answer = scenario.act(agent)
+            undone = later.undid(point.edge)
         finally:
             agent.kill()
             if away.exists():
                 away.rename(robot.source)
         outcome.fired = outcome.fired or agent.runtime.refused > 0
-        allowed = _allowed(scenario, point, answer)
+        allowed = {scenario.start} if undone else _allowed(scenario, point, answer)
         if point.fault == "torn_journal":
             self._tear(point, outcome, allowed)
         else:
@@ -175,8 +231,9 @@ class Range:
         data = path.read_bytes()
         *_, last = data.splitlines(keepends=True)
         head = data[: -len(last)]
-        digits = self._robot.new[7:].encode()
-        wrong = last.replace(digits, b"0123456789abcdef" * 4).replace(b'"intent"', b'"done"')
+        wrong = last.replace(b'"intent"', b'"done"')
+        for release in (self._robot.old, self._robot.new):
+            wrong = wrong.replace(release[7:].encode(), b"0123456789abcdef" * 4)
         for damaged in (head + last[: len(last) // 2], head + wrong, data + b'{"stage":"COMMIT"\x00\x00\n'):
             path.write_bytes(damaged)
             self._boot(point, outcome, allowed)
@@ -196,7 +253,11 @@ class Range:
             allowed = _allowed(scenario, point, Answer(error="killed"))
             over = last and image in cuts["end"]
             in_commit = point.edge == "COMMIT:intent" and scenario.start != scenario.target
-            self._boot(point, outcome, {scenario.target} if over else {"old", "new"} if in_commit else allowed)
+            self._boot(
+                point,
+                outcome,
+                {scenario.target} if over else {scenario.start, scenario.target} if in_commit else allowed,
+            )
 
     def cuts(self, scenario: Scenario) -> list[Image]:
         """Of each record of a change, what a power cut leaves at the latest before the next one."""
@@ -233,7 +294,7 @@ class Range:
         outcome = Outcome(Point(name, edge, fault), fired=agent.power.dead)
         in_commit = edge == "COMMIT:intent" and scenario.start != scenario.target
         point = Point(name, edge, fault)
-        allowed = {"old", "new"} if in_commit else _allowed(scenario, point, answer)
+        allowed = {scenario.start, scenario.target} if in_commit else _allowed(scenario, point, answer)
         if fault == "power":
             image = chance.choice(list(agent.disk.cut()))
             agent.kill()
@@ -290,6 +351,38 @@ class Range:
         outcome.wrong += wrong + [f"believed a damaged record: {key}" for key in believed]
 
 
+class Late:
+    """What comes in between: a rollback that somebody asks for while a change goes on, or the end of the robot's permission."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._answers: list[Answer] = []
+
+    def come(self, fault: str, agent: Agent) -> None:
+        """Other faults are not its matter. Returns once a rollback is queued, or refused."""
+        if fault == "lease_over":
+            assert agent.host.wait is not None
+            agent.host.wait._until_s = 0.0
+        if fault != "rollback":
+            return
+        self._thread = threading.Thread(target=lambda: self._answers.append(agent.rollback()))
+        self._thread.start()
+        deadline = time.monotonic() + RUN_S
+        while not self._answers and not agent.host.abort.is_set():
+            assert time.monotonic() < deadline, "the rollback is neither queued nor refused"
+            time.sleep(0.001)
+
+    def undid(self, edge: str) -> bool:
+        """Whether a rollback was asked for and carried out. Only what is being committed is not called off."""
+        if self._thread is None:
+            return False
+        self._thread.join(RUN_S)
+        assert self._answers, "the rollback does not end"
+        answer = self._answers[0]
+        assert answer.result or edge.startswith("COMMIT"), f"not rolled back: {answer.error}"
+        return answer.result is not None
+
+
 class _Right(str):
     """A checksum that agrees with every other."""
 
@@ -337,17 +430,35 @@ def _faults(robot: StandIn, point: Point, agent: Agent, status: dict[str, Any], 
         yield "current names another release than the one that drives"
     if "arm" in robot.supervisor.verbs():
         yield "the agent armed the robot"
-    store, records = agent.host.store, agent.host.journal.records
-    if store.current() not in store.floor().committed:
-        yield "what drives is not among what was committed"
-    last = records[-1]
-    failure = last.detail.get("failure")
-    if last.stage == "FAILED" and not (isinstance(failure, dict) and failure.get("message")):
-        yield "a failure without a word why"
-    known = any(record.stage == "ROLLBACK" and record.detail.get("quarantine") for record in records)
-    if point.scenario == "bad" and known and robot.new not in map(str, store.quarantined()):
-        yield "the release that failed is not in quarantine"
+    if running == "nothing" and "no release was committed yet" not in status["problems"]:
+        yield f"it does not say that nothing was committed: {status['problems']}"
+    yield from _unsafe(agent.host.store)
+    yield from _unsaid(robot, point, agent)
     with suppress(OSError):
         left = [path.name for path in robot.layout.ingest.glob("release-*")]
         if left:
             yield f"leftovers: {left}"
+
+
+def _unsafe(store: Store) -> Iterator[str]:
+    """Links that lead to what may not run, or is not whole."""
+    committed = store.floor().committed
+    if store.current() is not None and store.current() not in committed:
+        yield "what drives is not among what was committed"
+    for name in ("previous", "fallback"):
+        digest = getattr(store, name)()
+        if digest is not None and (digest not in committed or store.missing(digest)):
+            yield f"{name} is no way back"
+
+
+def _unsaid(robot: StandIn, point: Point, agent: Agent) -> Iterator[str]:
+    """Failures without a word, or without what has to follow from them. Who asked for a rollback needs none."""
+    records = agent.host.journal.records
+    last = records[-1] if records else None
+    failure = last.detail.get("failure") if last else None
+    asked = point.fault == "rollback" or point.scenario == "called_off"
+    if last and last.stage == "FAILED" and not asked and not (isinstance(failure, dict) and failure.get("message")):
+        yield "a failure without a word why"
+    known = any(record.stage == "ROLLBACK" and record.detail.get("quarantine") for record in records)
+    if known and not set(map(str, agent.host.store.quarantined())) & {robot.new, robot.old}:
+        yield "the release that failed is not in quarantine"
