@@ -15,7 +15,7 @@ from tests.fakes.robot import remove_run_folder
 from tests.fakes.ros import REPOSITORY, wait_until
 from tests.testbed import ticks
 from tests.testbed.fleet import Robot
-from tests.testbed.registry import LOCK, Published, build_agent, publish
+from tests.testbed.registry import LOCK, Published, build_agent
 
 
 def install(robot: Robot, published: Published) -> None:
@@ -41,12 +41,6 @@ def install(robot: Robot, published: Published) -> None:
     environment.symlink_to(Path(sys.executable).parents[1])
     robot.agent_file.parent.mkdir(parents=True)
     build_agent(robot.agent_file)
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    folder = tmp_path_factory.mktemp("registry")
-    return publish(folder, folder / "keys")
 
 
 @pytest.fixture
@@ -87,8 +81,10 @@ def test_a_release_changes_while_the_robot_drives_and_comes_back_without_a_sourc
 
     away = published.folder.with_name("registry-away")
     published.folder.rename(away)
-    back = robot.agent("rollback")
-    away.rename(published.folder)
+    try:
+        back = robot.agent("rollback")
+    finally:
+        away.rename(published.folder)
     assert (back["release"], back["bytes_fetched"], back["engines_built"]) == (one, 0, 0)
     status = robot.agent("status")
     assert status["healthy"] and status["running"]["digest"] == status["current"]["digest"] == one

@@ -16,17 +16,11 @@ from tests.fakes.robot import remove_run_folder
 from tests.fakes.ros import wait_until
 from tests.integration.test_agent import install
 from tests.testbed.fleet import Robot
-from tests.testbed.registry import Published, publish
+from tests.testbed.registry import Published
 
 STAGED = ("FETCH:intent", "STAGE:intent", "BUILD:intent", "PROVE:done")
 SWITCHED = ("WAIT:intent", "SWITCH:done", "PROBATION:intent", "COMMIT:intent", "COMMIT:done")
 BACK = ("WAIT:intent", "SWITCH:done", "VERIFY_ROLLBACK:done", "COMMIT:intent")
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    folder = tmp_path_factory.mktemp("registry")
-    return publish(folder, folder / "keys", ("1.0.0", "1.1.0"))
 
 
 @pytest.fixture

@@ -13,13 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.fleet import Fleet, Robot
-from tests.testbed.registry import REFERENCE, Published, build_agent, homeport, publish, release
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    folder = tmp_path_factory.mktemp("published")
-    return publish(folder, folder / "keys", ("1.0.0", "1.1.0"))
+from tests.testbed.registry import REFERENCE, Published, build_agent, homeport, release
 
 
 @pytest.fixture(scope="module")
