@@ -1,10 +1,10 @@
 #!/bin/sh
-# Bring an earlier release back without the agent. Usage: homeport-rescue [--root DIR] [previous|fallback]
+# Bring an earlier release back without the agent. Usage: homeport-rescue [--root DIR] [--wait SECONDS] [previous|fallback]
 # It reads no document: `current` is pointed at what the link names, through the slot that does not drive, and what runs is restarted.
 # Exit codes: 0 the release runs, 1 something did not work, 2 usage, 5 refused and nothing was touched. docs/rollback.md says when to use it.
 set -eu
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-root=/var/lib/homeport etc=/etc/homeport run=/run/homeport agent=/usr/local/bin/homeport-agent name=previous
+root=/var/lib/homeport etc=/etc/homeport run=/run/homeport agent=/usr/local/bin/homeport-agent name=previous run_s=35
 other="try the other one of previous and fallback"
 
 end() { # code, sentence
@@ -13,7 +13,7 @@ end() { # code, sentence
     printf '%s\n' "$2"
     exit "$1"
 }
-usage() { end 2 "error: $1; usage: homeport-rescue [--root DIR] [previous|fallback]"; }
+usage() { end 2 "error: $1; usage: homeport-rescue [--root DIR] [--wait SECONDS] [previous|fallback]"; }
 refuse() { end 5 "error: $1"; }
 
 link() { # path, target: readers and the next boot see the old link or the new one
@@ -52,6 +52,10 @@ while [ $# -gt 0 ]; do
         --root)
             root=$(readlink -f -- "${2:-}") && [ -d "$root" ] || usage "--root: '${2:-}' is no folder"
             etc=$root/etc run=/tmp/homeport-$(id -u)-$(printf %s "$root" | sha256sum | cut -c -10) agent=$root/bin/homeport-agent
+            shift ;;
+        --wait)
+            [ "${2:-none}" -ge 0 ] 2>/dev/null || usage "--wait needs seconds"
+            run_s=$2
             shift ;;
         previous | fallback) name=$1 ;;
         *) usage "$1 is neither previous nor fallback" ;;
@@ -121,5 +125,5 @@ else
     advice="read journalctl -u homeport-agent -u homeport-slot@$new; apply the role device if the agent is broken"
 fi
 what="$name ($(printf %.12s "$hex")) is current, in slot $new"
-wait_for 35 runs || end 1 "error: $what, and does not run yet; $advice"
+wait_for "$run_s" runs || end 1 "error: $what, and does not run yet; $advice"
 end 0 "$what, and runs; the robot stands until somebody arms it: homeport-agent arm"

@@ -1,20 +1,66 @@
-#!/usr/bin/env python3
 """Stand-ins for `docker`, `systemctl` and `journalctl`: they note their arguments beside themselves, and images and containers are files there.
 
 `install(folder)` puts them into a folder for PATH. A container is a process of this machine that runs the code of its image.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tarfile
-import time
-from contextlib import suppress
-from pathlib import Path
+from __future__ import annotations
 
-HERE = Path(__file__).resolve().parent
+import os
+import sys
+import time
+from _json import encode_basestring_ascii
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+
+class File(str):
+    """As much of pathlib.Path as is used here. A deployment starts these programs fifty times, and they load no module that they can do without."""
+
+    def __truediv__(self, name: str) -> File:
+        return File(f"{self}/{name}")
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self)
+
+    def exists(self) -> bool:
+        return os.path.exists(self)
+
+    def iterdir(self) -> Iterator[File]:
+        return (self / name for name in os.listdir(self))
+
+    def open(self, mode: str) -> Any:
+        return open(self, mode)
+
+    def read_text(self) -> str:
+        with open(self) as file:
+            return file.read()
+
+    def resolve(self) -> File:
+        return File(os.path.realpath(self))
+
+    def symlink_to(self, target: str) -> None:
+        os.symlink(target, self)
+
+    def touch(self) -> None:
+        self.write_text("")
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        if os.path.lexists(self) or not missing_ok:
+            os.unlink(self)
+
+    def write_text(self, text: str) -> None:
+        with open(self, "w") as file:
+            file.write(text)
+
+
+STAND_IN = "stand_in"
+TERM, KILL = 15, 9
+HERE = File(os.path.dirname(os.path.realpath(__file__)))
 OVERLAY = "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/1/merged: no such file or directory"
 SOURCE = "https://registry.test:5000"
 INFO = {
@@ -27,12 +73,17 @@ INFO = {
 
 def install(folder: Path) -> Path:
     """Write the three programs and an empty store; returns the folder."""
+    import json
+    import py_compile
+
     folder.mkdir()
+    py_compile.compile(__file__, str(folder / f"{STAND_IN}.pyc"), doraise=True)
+    program = f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(folder)!r})\nimport {STAND_IN}\n{STAND_IN}.main()\n"
     for name in ("docker", "systemctl", "journalctl"):
         path = folder / name
-        path.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).read_text().partition("\n")[2])
+        path.write_text(program)
         path.chmod(0o755)
-    (folder / "info.json").write_text(json.dumps(INFO))
+    (folder / "info.json").write_text(json.dumps({**INFO, "DockerRootDir": str(folder)}))
     for name in ("registry", "images", "containers", "tags", "created", "damaged"):
         (folder / name).mkdir()
     return folder
@@ -40,11 +91,13 @@ def install(folder: Path) -> Path:
 
 def calls(folder: Path) -> list[list[str]]:
     """Every command line so far, the program's name first."""
+    import json
+
     path = folder / "calls.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def image(name: str) -> Path | None:
+def image(name: str) -> File | None:
     """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either kind, or is one of `tags/`."""
     tag = HERE / "tags" / name.replace("/", "+")
     digest = (tag.read_text() if tag.exists() else name).rpartition("sha256:")[2]
@@ -56,7 +109,7 @@ def image(name: str) -> Path | None:
 
 def lives(pid: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return File(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
@@ -68,6 +121,8 @@ def end(code: int, stdout: str = "", stderr: str = "") -> None:
 
 
 def pull(reference: str) -> None:
+    import json
+
     source = HERE / "registry" / reference.rpartition("sha256:")[2]
     if (HERE / "pull_error").exists():
         end(1, "", (HERE / "pull_error").read_text())
@@ -80,6 +135,9 @@ def pull(reference: str) -> None:
 
 def run(words: list[str]) -> None:
     """Options come in pairs but for a few; then the image, a module and its arguments."""
+    import signal
+    import subprocess
+
     environment, name = dict(os.environ), ""
     words.pop(0)
     while words[0].startswith("-"):
@@ -93,7 +151,7 @@ def run(words: list[str]) -> None:
             key, _, environment[key] = value.partition("=")
         if option == "--mount":
             path = value.split("source=")[1].split(",")[0]
-            if not Path(path).exists():
+            if not os.path.exists(path):
                 end(125, "", f"docker: invalid mount config: bind source path does not exist: {path}")
     found = image(words.pop(0))
     if found is None or (HERE / "damaged" / found.name).exists():
@@ -102,7 +160,7 @@ def run(words: list[str]) -> None:
     environment["PYTHONPATH"] = str(found / "site")
     source = (HERE / "source").read_text() if (HERE / "source").exists() else SOURCE
     words = [word.replace(SOURCE, source) for word in words]
-    child = subprocess.Popen([sys.executable, "-m", *words], env=environment, cwd="/")
+    child = subprocess.Popen([sys.executable, "-S", "-m", *words], env=environment, cwd="/")
     note = HERE / "containers" / name
     note.write_text(f"sha256:{found.name} {os.getpid()} {child.pid}")
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,13 +178,18 @@ def remove(name: str) -> None:
     if not note.exists():
         end(1, "", f"Error: No such container: {name}")
     for pid in note.read_text().split()[1:]:
-        with suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
+        try:
+            os.kill(int(pid), KILL)
+        except ProcessLookupError:
+            continue
     note.unlink(missing_ok=True)
 
 
 def save(name: str) -> None:
     """As engine 20.10 does: a manifest, the configuration by its digest, the layers. What the store has lost is missing."""
+    import json
+    import tarfile
+
     found = image(name)
     if found is None:
         end(1, "", f"Error response from daemon: reference does not exist: {name}")
@@ -147,6 +210,9 @@ def save(name: str) -> None:
 
 def load(path: str) -> None:
     """The image of an archive, with its names; one that is there already is left alone."""
+    import json
+    import tarfile
+
     with tarfile.open(path) as archive:
         manifest = json.load(archive.extractfile("manifest.json"))[0]
         where = archive.extractfile("where").read().decode()
@@ -248,6 +314,9 @@ def systemctl(words: list[str]) -> None:
     if words[0] == "restart" and running:
         stop(unit)
     if words[0] in ("start", "restart"):
+        import json
+        import subprocess
+
         with (HERE / f"log-{slot or name}").open("ab") as log:
             verb = ["run-slot", slot] if slot else ["serve"]
             argv = [*json.loads((HERE / "agent.json").read_text()), *verb]
@@ -259,10 +328,10 @@ def systemctl(words: list[str]) -> None:
     elif words[0] == "show":
         end(0, "active" if running else "failed")
     elif running:
-        stop(unit, signal.SIGKILL if words[0] == "kill" else signal.SIGTERM)
+        stop(unit, KILL if words[0] == "kill" else TERM)
 
 
-def stop(unit: Path, number: int = signal.SIGTERM) -> None:
+def stop(unit: File, number: int = TERM) -> None:
     os.kill(int(unit.read_text()), number)
     deadline = time.monotonic() + 5.0
     while lives(unit.read_text()) and time.monotonic() < deadline:
@@ -270,15 +339,11 @@ def stop(unit: Path, number: int = signal.SIGTERM) -> None:
 
 
 def main() -> None:
-    name, words = Path(sys.argv[0]).name, sys.argv[1:]
+    name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
     with (HERE / "calls.jsonl").open("a") as file:
-        file.write(json.dumps([name, *words]) + "\n")
+        file.write(f"[{', '.join(map(encode_basestring_ascii, (name, *words)))}]\n")
     if name == "journalctl":
         log = HERE / f"log-{words[1].partition('@')[2].partition('.')[0]}"
         sys.stdout.buffer.write(log.read_bytes() if log.exists() else b"")
         sys.exit(0)
     (docker if name == "docker" else systemctl)(words)
-
-
-if __name__ == "__main__":
-    main()

@@ -59,6 +59,11 @@ def stepped(tmp_path: Path) -> Stepped:
     return Stepped.install(tmp_path / "steps", STEPS)
 
 
+def rescue(stepped: Stepped, root: Path, *arguments: str, **at: int) -> subprocess.CompletedProcess[str]:
+    """Run it to the end, or to the step at which it is killed; it looks twice whether something runs."""
+    return stepped.run(RESCUE, "--root", root, "--wait", "1", *arguments, **at)
+
+
 def current(root: Path) -> str:
     """The release that runs after the next start: always a whole one."""
     folder = (root / "current").resolve(strict=True)
@@ -76,7 +81,7 @@ def test_current_becomes_what_was_asked_for_and_nothing_else_moves(
 ) -> None:
     before = links(root)
 
-    done = stepped.run(RESCUE, "--root", root, name)
+    done = rescue(stepped, root, name)
 
     assert links(root) == before | {"current": "slots/a", "slots/a": f"../releases/{hex_}"}
     assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
@@ -85,17 +90,17 @@ def test_current_becomes_what_was_asked_for_and_nothing_else_moves(
 
 
 def test_the_same_call_again_changes_nothing(root: Path, stepped: Stepped) -> None:
-    stepped.run(RESCUE, "--root", root, "fallback")
+    rescue(stepped, root, "fallback")
     after = links(root)
 
-    stepped.run(RESCUE, "--root", root, "fallback")
+    rescue(stepped, root, "fallback")
 
     assert links(root) == after
     assert not [call for call in stepped.calls() if call.startswith(("ln", "mv"))]
 
 
 def test_killed_at_any_step_it_leaves_the_old_release_or_the_new_one(root: Path, stepped: Stepped) -> None:
-    stepped.run(RESCUE, "--root", root, "fallback")
+    rescue(stepped, root, "fallback")
     count = next(number for number, call in enumerate(stepped.calls()) if call.startswith("sleep"))
     pristine, seen = root.with_name("pristine"), set()
     link(root / "slots/a", f"../releases/{ONE}")
@@ -107,19 +112,19 @@ def test_killed_at_any_step_it_leaves_the_old_release_or_the_new_one(root: Path,
             shutil.rmtree(root)
             shutil.copytree(pristine, root, symlinks=True)
 
-            killed = stepped.run(RESCUE, "--root", root, "fallback", **{when: number})
+            killed = rescue(stepped, root, "fallback", **{when: number})
 
             assert killed.returncode == -9, f"{when} step {number} was not reached"
             assert current(root) in (TWO, THREE), f"killed {when} {stepped.calls()[-1]}"
             seen.add(current(root))
-            stepped.run(RESCUE, "--root", root, "fallback")
+            rescue(stepped, root, "fallback")
             assert current(root) == THREE
             assert not list(root.glob("**/*.rescue"))
     assert seen == {TWO, THREE}
 
 
 def test_the_slot_is_on_disk_before_current_leads_to_it(root: Path, stepped: Stepped) -> None:
-    stepped.run(RESCUE, "--root", root, "fallback")
+    rescue(stepped, root, "fallback")
 
     durable = [call.replace(str(root), "") for call in stepped.calls() if call.startswith(("mv", "sync"))]
 
@@ -132,7 +137,7 @@ def test_a_damaged_current_is_mended(root: Path, stepped: Stepped, broken: str) 
     if broken:
         link(root / "current", broken)
 
-    stepped.run(RESCUE, "--root", root)
+    rescue(stepped, root)
 
     assert current(root) == ONE
 
@@ -148,7 +153,7 @@ def test_a_release_that_is_not_complete_is_refused_before_anything_changes(
     path.rmdir() if part == "site" else path.unlink()
     before = links(root)
 
-    done = stepped.run(RESCUE, "--root", root, "previous")
+    done = rescue(stepped, root, "previous")
 
     assert done.returncode == 5 and part in done.stderr and done.stderr.count("\n") == 1
     assert links(root) == before
@@ -160,13 +165,15 @@ def test_a_link_that_leads_to_no_release_is_refused(root: Path, stepped: Stepped
     if target:
         link(root / "previous", target)
 
-    done = stepped.run(RESCUE, "--root", root)
+    done = rescue(stepped, root)
 
     assert done.returncode == 5 and "try the other one" in done.stderr
     assert (root / "current").readlink() == Path("slots/b")
 
 
-@pytest.mark.parametrize("arguments", [["current"], ["--root"], ["--root", "/nowhere/at/all"], ["--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["current"], ["--root"], ["--root", "/nowhere/at/all"], ["--wait", "soon"], ["--wait"], ["--help"]]
+)
 def test_a_wrong_call_is_a_usage_error(stepped: Stepped, arguments: list[str]) -> None:
     done = stepped.run(RESCUE, *arguments)
 
@@ -177,7 +184,7 @@ def test_a_full_disk_leaves_what_there_was(root: Path, stepped: Stepped) -> None
     (stepped.folder / "mv").write_text("#!/bin/sh\nexit 1\n")
     before = links(root)
 
-    done = stepped.run(RESCUE, "--root", root)
+    done = rescue(stepped, root)
 
     assert done.returncode == 1 and "keeps what it had" in done.stderr
     assert links(root) == before
@@ -209,7 +216,7 @@ def test_without_an_agent_the_bad_release_ends_and_the_next_agent_starts_the_goo
     elif rig.agent is not None:
         os.kill(rig.agent.pid, signal.SIGSTOP)
 
-    done = stepped.run(RESCUE, "--root", rig.root)
+    done = rescue(stepped, rig.root)
 
     assert done.returncode == 1 and "start it" in done.stderr
     rig.until(lambda: not Path(f"/proc/{bad}").exists(), "the bad release has ended")
