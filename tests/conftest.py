@@ -1,7 +1,8 @@
-"""What every test run leaves behind: nothing."""
+"""Where tests write, and what every test run leaves behind: nothing."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -9,6 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+RAM = Path("/dev/shm")
+ROOM = 8 << 30
+
+
+def pytest_configure() -> None:
+    """Temporary folders in memory where there is room for them, and programs may start: most of what tests write they also sync.
+
+    `--basetemp` or PYTEST_DEBUG_TEMPROOT=/tmp name another place. The programs that tests start are compiled once, into a folder of this run.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="homeport-compiled-")
+    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+    if RAM.is_dir() and os.access(RAM, os.W_OK):
+        found = os.statvfs(RAM)
+        if found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RAM))
 
 
 def run_folders() -> set[Path]:

@@ -90,6 +90,9 @@ class Robot(Console):
         self.start("agent", self.agent_argv("serve"))
         wait_until(self.answers, 30.0, f"{self.name}'s agent and supervisor")
 
+    def answers(self) -> bool:
+        return self.layout.agent_socket.exists() and super().answers()
+
     def records(self) -> list[dict[str, Any]]:
         """What the listener heard so far."""
         return read(self.heard)
