@@ -55,7 +55,8 @@ def cutover(host: Host, release: Release, gate: str) -> str | None:
         return TWO_SLOT
     text = f"release {release.version}: needs {needed >> 20} MiB beside what drives, and {free >> 20} are available"
     if needed > (freed := free + taken):
-        raise RefusedError(f"{text}, {freed >> 20} without it; end other programs, or deploy a smaller model")
+        ways = "end other programs" if host.config.memory_mib is None else "end other programs, raise memory_mib"
+        raise RefusedError(f"{text}, {freed >> 20} without it; {ways}, or deploy a smaller model")
     if gate == "moving":
         raise RefusedError(f"{text}, so the robot has to stand while they change; leave out --gate moving")
     return STOP_FIRST
