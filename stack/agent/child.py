@@ -13,7 +13,7 @@ from typing import IO
 
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError, from_exit_code
-from stack.agent.journal import CalledOff
+from stack.agent.deployment import CalledOff
 from stack.agent.runtime import Command
 
 MAX_OUTPUT_BYTES = 1 << 20

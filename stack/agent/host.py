@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.config import Config
-from stack.agent.journal import Deployment, Journal
+from stack.agent.deployment import Deployment
+from stack.agent.journal import Journal
 from stack.agent.lease import SERVING_S, Lease, own_folder, this_process
 from stack.agent.recovery import close_open
 from stack.agent.room import ReservedFiles

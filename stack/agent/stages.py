@@ -18,9 +18,9 @@ from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent import child
+from stack.agent.deployment import CalledOff, Deployment
 from stack.agent.fit import check_here, verify_folder
 from stack.agent.host import Host, Progress
-from stack.agent.journal import CalledOff, Deployment
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.revocations import Revocations

@@ -10,7 +10,7 @@ import pytest
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import Release
-from stack.agent.journal import Deployment
+from stack.agent.deployment import Deployment
 from stack.agent.runtime import Identity
 from tests.fakes.stand_in import Agent, Answer, StandIn
 from tests.testbed.edges import SCENARIOS
