@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 RAM = Path("/dev/shm")
@@ -25,7 +26,8 @@ def pytest_configure() -> None:
     atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
     if RAM.is_dir() and os.access(RAM, os.W_OK):
         found = os.statvfs(RAM)
-        if found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC:
+        room = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+        if room >= ROOM and not found.f_flag & os.ST_NOEXEC:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RAM))
 
 

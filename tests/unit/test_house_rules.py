@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("model_registry", "stack", "ansible/plugins", "images")
 SHIPPED = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
-SHIPPED_LINES_MAX, IMAGES_LINES_MAX, MODULE_MAX, FUNCTION_MAX = 14600, 1000, 300, 40
+SHIPPED_LINES_MAX, IMAGES_LINES_MAX, MODULE_MAX, FUNCTION_MAX = 15100, 1000, 300, 40
 # Thread roots and process roots where one broad except trips or reports (rule 5), and the CLIs that print.
 BROAD_EXCEPT = {
     "stack/policy/node.py",
