@@ -41,6 +41,15 @@ class Outcome:
             raise HomeportError(str(error)) from error
 
 
+def _says(line: str) -> bool:
+    """Whether it is more than the hint where to read on with which Docker ends."""
+    return bool(line.strip()) and "--help'" not in line
+
+
+def _last_words(text: str, code: int) -> str:
+    return next((line for line in reversed(text.splitlines()) if _says(line)), f"exit {code}")
+
+
 def ask(*argv: str, timeout_s: float = 30.0) -> str:
     """stdout of a short program. Raises IncompatibleError when it is not there, HomeportError with its last words."""
     what = " ".join(argv[:2])
@@ -53,8 +62,7 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
     except subprocess.TimeoutExpired:
         raise HomeportError(f"{what}: no answer within {timeout_s:.0f} s; look at the robot") from None
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-        raise HomeportError(f"{what}: {last}")
+        raise HomeportError(f"{what}: {_last_words(done.stderr, done.returncode)}")
     return done.stdout
 
 
@@ -75,10 +83,8 @@ def pieces(*argv: str) -> Iterator[bytes]:
             process.stdout.close()
         errors.seek(0)
         if code != 0:
-            last = (errors.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace").strip().splitlines() or [f"exit {code}"])[
-                -1
-            ]
-            raise HomeportError(f"{' '.join(argv[:2])}: {last}")
+            words = _last_words(errors.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace"), code)
+            raise HomeportError(f"{' '.join(argv[:2])}: {words}")
 
 
 def run(command: Command, on_line: Callable[[str], None], stop: threading.Event) -> Outcome:
@@ -137,7 +143,7 @@ def _relay(stream: IO[bytes], last: list[str], on_line: Callable[[str], None]) -
     for raw in stream:
         line = raw.decode("utf-8", "replace").rstrip()[:1000]
         is_error = line.startswith("error: ")
-        if is_error or not last[0].startswith("error: "):
+        if is_error or (_says(line) and not last[0].startswith("error: ")):
             last[0] = line
         if line and not is_error:
             on_line(line)
