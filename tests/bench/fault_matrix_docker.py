@@ -6,27 +6,26 @@ Baseline: Mender's 33 kill cases in its own unit tests.
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench.harness import FULL, ROOT, noise, report
+from tests.bench.harness import FRESH, FULL, Noise, Trials, report
 from tests.testbed.bench.fleet import Bench
 from tests.testbed.bench.points import Outcome, Range, points
 from tests.testbed.edges import Point
 from tests.testbed.engine import EngineError
 
-PLAYED = ROOT / "build" / "bench" / "fault_matrix_docker.jsonl"
+BENCH, PART = "fault_matrix_docker", "points"
+BASELINES: dict[str, object] = {"mender_kill_cases": 33}
 ROBOTS = ("alder", "birch")
 QUICK = (
     Point("switch", "WAIT:intent", "docker_killed"),
@@ -37,25 +36,14 @@ QUICK = (
 
 
 class Played:
-    """The points that are still to play, and the outcomes so far; with a file those of an earlier start on the same commit."""
+    """The points that are still to play, and the outcomes so far, with those of an earlier start that was ended."""
 
-    def __init__(self, wanted: list[Point], file: Path | None, commit: str) -> None:
-        self._file, self._commit, self._lock = file, commit, threading.Lock()
-        self.outcomes = [outcome for outcome in self._earlier() if outcome.point in wanted]
+    def __init__(self, wanted: list[Point], trials: Trials) -> None:
+        self._trials, self._lock = trials, threading.Lock()
+        earlier = (Outcome(Point(**each.pop("point")), **each) for each in map(dict, trials.kept(PART)))
+        self.outcomes = [outcome for outcome in earlier if outcome.point in wanted]
         known = {outcome.point for outcome in self.outcomes}
         self._left = [point for point in wanted if point not in known]
-
-    def _earlier(self) -> Iterator[Outcome]:
-        if self._file is not None and self._file.exists():
-            for line in self._file.read_text().splitlines():
-                fields = json.loads(line)
-                if fields.pop("commit") == self._commit:
-                    yield Outcome(Point(**fields.pop("point")), **fields)
-
-    def close(self) -> None:
-        """Once all are played the next start begins anew."""
-        if not self._left and self._file is not None:
-            self._file.unlink(missing_ok=True)
 
     def take(self, suits: Callable[[Point], bool]) -> Point | None:
         """The next one that a robot can play."""
@@ -69,10 +57,7 @@ class Played:
         with self._lock:
             self.outcomes.append(outcome)
             print(line(outcome), file=sys.stderr, flush=True)
-            if self._file is not None:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                with self._file.open("a") as file:
-                    file.write(json.dumps({"commit": self._commit, **asdict(outcome)}) + "\n")
+            self._trials.keep(PART, asdict(outcome))
 
 
 def line(outcome: Outcome) -> str:
@@ -100,12 +85,6 @@ def play(bench: Bench, names: tuple[str, ...], played: Played) -> None:
             ended.set()
 
 
-def commit_of() -> str:
-    """What is checked out."""
-    argv = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
 def figures(outcomes: list[Outcome]) -> dict[str, object]:
     seconds = [outcome.seconds for outcome in outcomes]
     return {
@@ -120,17 +99,18 @@ def figures(outcomes: list[Outcome]) -> dict[str, object]:
 def main(words: list[str]) -> int:
     everything = FULL or bool(words)
     wanted = [point for point in (points() if everything else QUICK) if all(word in str(point) for word in words)]
-    played = Played(wanted, PLAYED if FULL and not words else None, commit_of())
+    trials = Trials(BENCH, fresh=FRESH or bool(words))
+    played = Played(wanted, trials)
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
     bench = Bench(folder / "bench", "homeport-points", say=lambda text: print(text, file=sys.stderr, flush=True))
-    ran = True
-    with noise() as quiet:
+    with trials.noise():
         try:
             play(bench, ROBOTS if everything else ROBOTS[:1], played)
         except EngineError as error:
-            ran = False
             print(f"not run: {error}", file=sys.stderr)
+            report(BENCH, {}, BASELINES, Noise(), ran=False)
+            return 0
         except AssertionError:
             print(*(robot.logs(200) for robot in bench.robots.values()), sep="\n", file=sys.stderr)
             raise
@@ -138,13 +118,10 @@ def main(words: list[str]) -> int:
             if bench.state:
                 bench.down()
             shutil.rmtree(folder, ignore_errors=True)
-    played.close()
-    outcomes = played.outcomes
-    found = {**figures(outcomes), "seconds": round(time.monotonic() - began)} if outcomes else {}
-    histogram = Counter(outcome.point.fault for outcome in outcomes if outcome.ok)
-    named = {"fault_matrix_docker": found, "ok_by_fault": dict(histogram)}
-    report("fault_matrix_docker", named, {"mender_kill_cases": 33}, quiet, ran=ran)
-    return int(ran and sum(outcome.ok for outcome in outcomes) != len(wanted))
+    found = {**figures(played.outcomes), "seconds": round(time.monotonic() - began)}
+    histogram = Counter(outcome.point.fault for outcome in played.outcomes if outcome.ok)
+    trials.report({BENCH: found, "ok_by_fault": dict(histogram)}, BASELINES)
+    return int(found["ok"] != len(wanted))
 
 
 if __name__ == "__main__":

@@ -154,11 +154,19 @@ class Trials:
     def run(self, part: str, count: int, trial: Callable[[int], object]) -> list[Any]:
         """What `count` trials gave, as JSON has it; each is called with its number, unless its outcome was kept."""
         for number in range(self.done(part), count):
-            self._write({"part": part, "outcome": trial(number)})
-        return self._outcomes.get(part, [])[:count]
+            self.keep(part, trial(number))
+        return self.kept(part)[:count]
+
+    def keep(self, part: str, outcome: object) -> None:
+        """What one more trial gave: for trials that no number names."""
+        self._write({"part": part, "outcome": outcome})
+
+    def kept(self, part: str) -> list[Any]:
+        """What the trials of this run gave so far, earlier starts' first."""
+        return self._outcomes.get(part, [])
 
     def done(self, part: str) -> int:
-        return len(self._outcomes.get(part, ()))
+        return len(self.kept(part))
 
     @contextmanager
     def noise(self) -> Iterator[None]:
@@ -169,7 +177,7 @@ class Trials:
             with noise() as quiet:
                 yield
         finally:
-            self._write({"part": "noise", "outcome": quiet.late_ms})
+            self.keep("noise", quiet.late_ms)
 
     def report(self, figures: dict[str, object], baselines: dict[str, object]) -> None:
         """End the run with the closing line over all its starts; the noisiest of them has the verdict. Earlier runs of this code go to stderr."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.fault_matrix_docker import QUICK, Played
+from tests.bench.fault_matrix_docker import BENCH, QUICK, Played
+from tests.bench.harness import Trials
 from tests.testbed.bench.points import FAULTS, Change, Outcome, Seen, faults, points
 from tests.testbed.edges import SCENARIOS, Point
 
@@ -93,14 +94,14 @@ def test_nothing_but_a_durable_commit_makes_it_the_target(
     assert Change(Point(scenario, edge, fault), OLD, NEW).allowed(succeeded) == allowed
 
 
-def test_a_second_start_on_the_same_commit_goes_on_where_the_first_was_ended(tmp_path: Path) -> None:
-    file, wanted = tmp_path / "build" / "played.jsonl", list(QUICK)
-    first = Played(wanted, file, "c0ffee")
+def test_a_second_start_goes_on_where_the_first_was_ended(tmp_path: Path) -> None:
+    wanted = list(QUICK)
+    first = Played(wanted, Trials(BENCH, folder=tmp_path))
     point = first.take(lambda each: each.scenario == "bad")
     assert point is not None
     first.add(Outcome(point, fired=True, ended="old", why="FAILED", seconds=1.5))
 
-    again = Played(wanted, file, "c0ffee")
+    again = Played(wanted, Trials(BENCH, folder=tmp_path))
     assert [(each.point, each.ok) for each in again.outcomes] == [(point, True)]
     assert again.take(lambda each: each == point) is None
-    assert Played(wanted, file, "facade").take(lambda each: each == point) == point
+    assert Played(wanted, Trials(BENCH, fresh=True, folder=tmp_path)).take(lambda each: each == point) == point
