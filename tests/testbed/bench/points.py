@@ -134,14 +134,15 @@ class Change:
         named = {"edge": self.point.edge, "number": self.number, "moment": moment, "fault": fault, "verb": self.verb}
         return json.dumps(named)
 
-    def allowed(self, succeeded: bool) -> set[str]:
-        """What may drive in the end. Nothing but a durable COMMIT makes it the target."""
+    def allowed(self, succeeded: bool | None) -> set[str]:
+        """What may drive in the end. Nothing but a durable COMMIT makes it the target. None: what lasted was healed before the change had ended."""
         if self.point.scenario in ("stage", "bad"):
             return {self.start}
         if succeeded or self.point.edge == "COMMIT:done":
             return {self.target}
         ended = FAULTS[self.point.fault][0] in ("kill", "power_cut")
-        return {self.start, self.target} if self.point.edge == "COMMIT:intent" and not ended else {self.start}
+        either = not ended and (succeeded is None or self.point.edge == "COMMIT:intent")
+        return {self.start, self.target} if either else {self.start}
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class Outcome:
         return self.fired and not self.wrong
 
 
-def faults(change: Change, seen: Seen, succeeded: bool) -> Iterator[str]:
+def faults(change: Change, seen: Seen, succeeded: bool | None) -> Iterator[str]:
     """What must not be, once the robot is well again."""
     status, running = seen.status, seen.status["running"]
     drives = running["digest"] if running else None
@@ -272,7 +273,7 @@ class Range:
         outcome.fired = answer["fired"]
         self._wait_well()
         seen = self._look(change, len(before))
-        outcome.wrong += faults(change, seen, answer.get("exit_code") == 0)
+        outcome.wrong += faults(change, seen, None if (code := answer.get("exit_code")) is None else code == 0)
         if answer["fired"] == "power":
             outcome.wrong += self._boot_order()
         if seen.supervisor["held"]:

@@ -109,7 +109,7 @@ class Strike:
         self._journal = os.open(JOURNAL, os.O_RDONLY)
         self._start = self._synced = os.fstat(self._journal).st_size
         self._killed = False
-        self.fired = False
+        self.fired = self.answered = False
         self.edges: list[str] = []
         """What the verb had written when the fault came."""
         self._heal: list[Callable[[], object]] = []
@@ -121,6 +121,7 @@ class Strike:
             try:
                 self._watch(asked, client)
             finally:
+                self.answered = client.poll() is not None
                 client.kill()
                 client.wait()
                 for heal in self._heal:
@@ -132,7 +133,7 @@ class Strike:
         return {
             "fired": self.fired,
             "edges": self.edges,
-            "exit_code": client.returncode,
+            "exit_code": client.returncode if self.answered else None,
             "reply": json.loads(reply) if reply else None,
             "last_words": last,
         }

@@ -84,12 +84,16 @@ def test_what_must_not_be_is_named(bent: Seen, word: str) -> None:
         ("switch", "COMMIT:intent", "kill_after", False, {OLD}),
         ("switch", "COMMIT:intent", "docker_stopped", False, {OLD, NEW}),
         ("switch", "COMMIT:intent", "docker_stopped", True, {NEW}),
-        ("switch", "COMMIT:done", "power_cut_before", False, {NEW}),
+        ("switch", "COMMIT:done", "power_cut_before", None, {NEW}),
+        ("switch", "WAIT:intent", "docker_stopped", None, {OLD, NEW}),
+        ("switch", "WAIT:intent", "docker_stopped", False, {OLD}),
+        ("switch", "WAIT:intent", "kill_after", None, {OLD}),
+        ("bad", "ROLLBACK:intent", "docker_stopped", None, {OLD}),
         ("rollback", "SWITCH:done", "disk_full", False, {OLD}),
     ],
 )
 def test_nothing_but_a_durable_commit_makes_it_the_target(
-    scenario: str, edge: str, fault: str, succeeded: bool, allowed: set[str]
+    scenario: str, edge: str, fault: str, succeeded: bool | None, allowed: set[str]
 ) -> None:
     assert Change(Point(scenario, edge, fault), OLD, NEW).allowed(succeeded) == allowed
 
