@@ -36,6 +36,10 @@ class File(str):
     def open(self, mode: str) -> Any:
         return open(self, mode)
 
+    def read_bytes(self) -> bytes:
+        with open(self, "rb") as file:
+            return file.read()
+
     def read_text(self) -> str:
         with open(self) as file:
             return file.read()
