@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -23,8 +25,11 @@ from stack.engine.backends import Identity, Job, Tensor, check_ends
 from stack.engine.machine import available_cores
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_PROVIDER = _CUDA if _CUDA in onnxruntime.get_available_providers() else _CPU
-_GPU = importlib.import_module("stack.engine.backends.cuda") if _PROVIDER == _CUDA else None
+_GPU: ModuleType | None = None
+if _CUDA in onnxruntime.get_available_providers():
+    with suppress(ImportError):  # a library built for CUDA runs on a machine without it
+        _GPU = importlib.import_module("stack.engine.backends.cuda")
+_PROVIDER = _CUDA if _GPU else _CPU
 _NOTE = "session.json"
 _SMALL = (
     20_000_000  # multiplications in one run; below, a second thread costs more in waking than it saves in computing
