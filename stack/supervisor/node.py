@@ -41,6 +41,7 @@ from stack.supervisor import report, thresholds
 from stack.supervisor.clock import Ticker, become_real_time
 from stack.supervisor.envelope import TICK_S
 from stack.supervisor.guarded import Guarded
+from stack.supervisor.hang import Watchdog
 from stack.supervisor.hearing import Hearing
 from stack.supervisor.requests import CONTROL, OPERATOR
 from stack.supervisor.selection import committed
@@ -213,8 +214,10 @@ class Process:
         gc.freeze()
         for thread in (self._spinning, self._ticker, self._serving):
             thread.start()
+        watchdog = Watchdog()
         while self._alive and not ending.wait(0.5):
-            continue
+            watchdog.look(self._supervisor.ticks.count)
+        watchdog.end()
         code = 0 if self._alive else 1
         self._ticker.stop(2.0)  # zero first, everything else after it
         self._sockets.stop()

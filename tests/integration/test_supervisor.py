@@ -307,6 +307,25 @@ def test_t13_a_score_that_is_none_is_null_whatever_a_slot_says_and_a_record_come
     assert bench.status["state"] == "RUN" and bench.speed == pytest.approx(0.3)
 
 
+def test_a_supervisor_that_starts_again_reads_current_and_waits_to_be_armed(bench):
+    """Whatever was selected before: only `current` outlives a process."""
+    bench.drive()
+    bench.wait_selectable("b")
+    bench.select_new()
+    wait_until(lambda: bench.status["selected"]["slot"] == "b", 5.0, "the candidate to drive")
+    bench.supervisor.signal(signal.SIGKILL)
+    bench.supervisor.wait(5.0)
+    died_s = time.monotonic()
+
+    bench.start_supervisor()
+
+    status = bench.status
+    assert status["selected"]["slot"] == "a" and status["selected"]["release"] == str(OLD) and not status["armed"]
+    wait_until(lambda: len(zero_since(bench.cmd_vel, died_s)) > 60, 10.0, "more than a second of commands")
+    assert set(zero_since(bench.cmd_vel, died_s)) == {0.0} and not bench.status["armed"]
+    bench.drive()
+
+
 def test_the_base_stops_by_itself_when_the_supervisor_is_killed(tmp_path):
     """The simulator, as every base must, brakes 0.25 s after the last command."""
     with PlayedRobot(tmp_path, body=("stack.sim", "--layout", "empty")) as robot:
