@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +64,6 @@ def test_a_second_release_takes_over_and_rolls_back(rig: DockerRig) -> None:
     assert answer.code == 0, answer.document
     assert rig.status()["running"]["digest"] == one
     assert len(rig.calls("docker", "pull")) == 2
-
-
-def test_containers_outlive_the_agent_and_a_dead_one_is_started_again(rig: DockerRig) -> None:
-    rig.deploy(rig.publish("1.0.0"))
-    pid = rig.processes()["a"]
-    rig.stop_agent()
-    rig.start_agent()
-    assert pid is not None and rig.processes()["a"] == pid
-    os.kill(pid, 9)
-    rig.until(lambda: rig.run("status").code == 0 and rig.processes()["a"] != pid, "the slot runs again")
 
 
 def test_looking_at_a_slot_asks_nobody(rig: DockerRig) -> None:

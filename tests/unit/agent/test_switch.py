@@ -42,7 +42,8 @@ def test_a_second_release_takes_over_and_the_old_slot_ends(rig: Rig) -> None:
     assert again.code == 0 and not again.result["changed"]
 
 
-def test_a_release_that_fails_on_probation_is_taken_back_and_quarantined(rig: Rig) -> None:
+def test_a_release_that_fails_on_probation_is_taken_back_and_quarantined(any_rig: Rig) -> None:
+    rig = any_rig
     one, bad = rig.publish("1.0.0"), rig.publish("1.2.0")
     rig.deploy(one)
     rig.supervisor.revert_after_s[bad] = 0.2
@@ -62,7 +63,8 @@ def test_a_release_that_fails_on_probation_is_taken_back_and_quarantined(rig: Ri
     assert rig.run("stage", bad, "--retry").code == 0
 
 
-def test_a_candidate_whose_process_dies_is_caught_before_it_drives(rig: Rig) -> None:
+def test_a_candidate_whose_process_dies_is_caught_before_it_drives(any_rig: Rig) -> None:
+    rig = any_rig
     one, bad = rig.publish("1.0.0"), rig.publish("1.2.0", {"die_after_s": 0.3})
     rig.deploy(one)
     selects = rig.supervisor.verbs().count("select")
@@ -89,7 +91,8 @@ def test_non_finite_actions_on_probation_bring_the_old_release_back(rig: Rig) ->
     assert rig.status()["running"]["digest"] == one
 
 
-def test_without_a_commit_before_the_deadline_the_old_release_comes_back(rig: Rig) -> None:
+def test_without_a_commit_before_the_deadline_the_old_release_comes_back(any_rig: Rig) -> None:
+    rig = any_rig
     one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
     rig.deploy(one)
     answer = rig.deploy(two, "--commit", "wait", "--deadline", "1")
@@ -114,7 +117,8 @@ def test_a_commit_in_time_makes_it_permanent(rig: Rig) -> None:
     assert rig.run("commit", one).code == 5
 
 
-def test_a_rollback_during_the_trial_is_hot_and_quarantines_nothing(rig: Rig) -> None:
+def test_a_rollback_during_the_trial_is_hot_and_quarantines_nothing(any_rig: Rig) -> None:
+    rig = any_rig
     one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
     rig.deploy(one)
     rig.deploy(two, "--commit", "wait", "--deadline", "60")
@@ -188,7 +192,8 @@ def test_a_model_with_arms_is_staged_and_never_switched(rig: Rig) -> None:
     assert answer.code == 5 and "no output path" in answer.message
 
 
-def test_the_agent_killed_on_probation_comes_back_on_the_old_release(rig: Rig) -> None:
+def test_the_agent_killed_on_probation_comes_back_on_the_old_release(any_rig: Rig) -> None:
+    rig = any_rig
     one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
     rig.deploy(one)
     rig.deploy(two, "--commit", "wait", "--deadline", "60")
@@ -204,7 +209,8 @@ def test_the_agent_killed_on_probation_comes_back_on_the_old_release(rig: Rig) -
     assert status["quarantined"] == []
 
 
-def test_slots_outlive_the_agent_and_a_dead_slot_is_started_again(rig: Rig) -> None:
+def test_slots_outlive_the_agent_and_a_dead_slot_is_started_again(any_rig: Rig) -> None:
+    rig = any_rig
     rig.deploy(rig.publish("1.0.0"))
     pid = rig.processes()["a"]
     rig.stop_agent()
