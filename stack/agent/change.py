@@ -139,6 +139,7 @@ class Change:
             raise HomeportError(f"slot {self.slot}: the supervisor went back just before the commit")
         self._vouch()
         host.store.rename_current(self.slot)
+        host.keeping = None  # it was about what drove before
         host.store.settle(self.release, left)
         self.deployment.finish(slot=self.slot)
 
