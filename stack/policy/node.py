@@ -113,7 +113,6 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         result = super().on_activate(state)
         self._halt.clear()
         # What is loaded lives as long as the process: the collector need not walk it during a tick.
-        gc.collect()
         gc.freeze()
         self._threads = [
             threading.Thread(target=self.guard, args=(run,), daemon=True) for run in (self._infer, self._control)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -97,15 +98,18 @@ def test_an_engine_is_built_and_proved_offline(docker_engine: docker.DockerClien
     model = add_model(tmp_path, make_tiny_model(tmp_path / "tiny"))
     release = stage(tmp_path, release_fields(model), model)
     Layout.at(tmp_path).engines.mkdir(parents=True, exist_ok=True)
+    volumes = stack_image.shared(tmp_path)
 
-    built = stack_image.run(
-        docker_engine,
-        image,
-        ["stack.engine", "build", "--release", str(release), "--root", str(tmp_path), "--json"],
-        volumes=stack_image.shared(tmp_path),
-    )
+    def engine(*words: str) -> Any:
+        argv = ["stack.engine", *words, "--root", str(tmp_path)]
+        return json.loads(stack_image.run(docker_engine, image, argv, volumes=volumes))
 
-    assert json.loads(built)["gate"]["verdict"] == "healthy"
+    built = engine("build", "--release", str(release), "--json")
+
+    assert built["gate"]["verdict"] == "healthy"
+    assert [(each["key"], each["verdict"]) for each in engine("list", "--json")] == [(built["key"], "healthy")]
+    assert engine("show", built["key"][:12])["files"]["gate.json"]["verdict"] == "healthy"
+    assert engine("gc", "--json") == []
 
 
 @pytest.fixture
