@@ -209,7 +209,9 @@ def _name(requirement: str) -> str:
 def run(argv: list[str]) -> str:
     """stdout of a command. Raises HomeportError with the end of what it said."""
     with umask(0o022):  # file modes go into built wheels
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
+        # What directs a Python would direct those of a new root filesystem too, and where they keep what they compile.
+        here = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        environment = {**here, "SOURCE_DATE_EPOCH": _EPOCH}
         try:
             done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
         except FileNotFoundError:

@@ -108,3 +108,11 @@ def test_a_cached_wheel_with_other_bytes_is_refused(tmp_path: Path, monkeypatch:
 def test_a_program_that_is_not_installed_is_named_with_what_installs_it() -> None:
     with pytest.raises(HomeportError, match=r"no-such-program is not installed here; run requirements/bench\.sh"):
         resolve.run(["no-such-program"])
+
+
+def test_a_command_gets_one_date_and_nothing_that_directs_a_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sends compiled files elsewhere would keep them out of a root filesystem."""
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/elsewhere")
+    environment = resolve.run(["env"]).splitlines()
+    assert not [line for line in environment if line.startswith("PYTHON")]
+    assert len([line for line in environment if line.startswith(("SOURCE_DATE_EPOCH=", "PATH="))]) == 2
