@@ -290,9 +290,12 @@ def cold_cache(trace: Trace, chance: random.Random) -> Trace:
     """A few slow inferences, which stay in the p99 for 200 cycles."""
     begin = trace.samples[trace.ready].at_s + chance.uniform(0.0, 20.0)
     slow_ms = trace.expected.budget_ms * chance.uniform(1.05, 6.0)
+    counts = (sample.status.inferences for sample in trace.samples if sample.at_s >= begin and sample.status)
+    last = next(counts, 0) + 200
 
     def bend(sample: Sample) -> Sample:
-        return _status(sample, p99_ms=slow_ms) if begin <= sample.at_s <= begin + 200 / 15.0 else sample
+        slow = sample.at_s >= begin and sample.status is not None and sample.status.inferences <= last
+        return _status(sample, p99_ms=slow_ms) if slow else sample
 
     return each_sample(trace, bend)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,7 +12,16 @@ from model_registry.core.digest import Digest
 from stack.agent.slots import Sample
 from stack.agent.supervisor import Reverted
 from tests.fakes.gate import RECIPE, RELEASE, SHADOW, after, with_slot
-from tests.testbed.traces import LATENCY_RISE, Trace, asked_once, bent, configuration_digest, judged, never_silent
+from tests.testbed.traces import (
+    LATENCY_RISE,
+    Trace,
+    asked_once,
+    bent,
+    cold_cache,
+    configuration_digest,
+    judged,
+    never_silent,
+)
 
 READY_AT_S, SWITCHED_AT_S = 6.0, 9.0
 
@@ -62,6 +72,18 @@ def test_no_good_release_is_taken_back_for_what_the_robot_does(seed: int) -> Non
     names, trace = bent(good(), seed)
     result = judged(trace).result
     assert result.passed, (names, result.verdict, result.checks[:2])
+
+
+@pytest.mark.parametrize("hz", [4.0, 15.0, 30.0])
+def test_slow_inferences_leave_the_p99_after_200_of_them_however_often_it_infers(hz: float) -> None:
+    def infers(sample: Sample) -> Sample:
+        assert sample.status is not None
+        return replace(sample, status=replace(sample.status, inferences=int(hz * sample.at_s)))
+
+    trace = good()
+    bent = cold_cache(replace(trace, samples=tuple(map(infers, trace.samples))), random.Random(7))
+    slow = [each for each in bent.samples if each.status and each.status.p99_ms > trace.expected.budget_ms]
+    assert slow[-1].at_s - slow[0].at_s == pytest.approx(200 / hz, abs=1.5 / hz + 0.2)
 
 
 @pytest.mark.parametrize(
