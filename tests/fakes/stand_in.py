@@ -350,3 +350,13 @@ class StandIn(Rig):
             release = f"sha256:{self.layout.slot(slot).readlink().name}"
             self.supervisor.selected = {"slot": slot, "release": release, "epoch": None}
             self.supervisor.armed = True
+
+
+def commit_third(robot: StandIn) -> None:
+    """Commit a third release on a robot that `new` drives, which is off afterwards: `current`, `previous` and `fallback` are three then."""
+    third = robot.publish("1.2.0")
+    agent = robot.boot()
+    agent.keep_until_well("new drives")
+    assert agent.stage(third).result and agent.switch(third).result
+    agent.kill()
+    robot.power_off()

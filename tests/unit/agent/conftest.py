@@ -1,4 +1,4 @@
-"""One rig a test: of the process runtime, of the docker runtime, or each in turn."""
+"""One rig a test: of the process runtime, of the docker runtime, or each in turn; or one stand-in robot a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig
+from tests.fakes.stand_in import StandIn
 
 
 @pytest.fixture
@@ -30,3 +31,11 @@ def any_rig(request: pytest.FixtureRequest) -> Rig:
     """The same test for both runtimes."""
     rig: Rig = request.getfixturevalue(request.param)
     return rig
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """A stand-in whose images are made once; a test takes the one that it starts from with `reset`."""
+    with StandIn(tmp_path_factory.mktemp("robot")) as robot:
+        robot.prepare()
+        yield robot

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from stack.agent.deployment import Deployment
 from stack.agent.runtime import Identity
 from tests.fakes.stand_in import Agent, Answer, StandIn
 from tests.testbed.edges import SCENARIOS
-
-
-@pytest.fixture(scope="module")
-def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with StandIn(tmp_path_factory.mktemp("calling-off")) as robot:
-        robot.prepare()
-        yield robot
 
 
 def called_off(robot: StandIn, scenario: str, edge: str) -> tuple[Answer, str, list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,9 @@ from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choos
 from stack.agent.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
 from stack.agent.runtime import Command, remember
 from tests.fakes.rig import TOP
-from tests.fakes.stand_in import StandIn
+from tests.fakes.stand_in import StandIn, commit_third
 
 LAST = ("none", "ended", *STAGES)
-
-
-@pytest.fixture(scope="module")
-def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with StandIn(tmp_path_factory.mktemp("recovery")) as robot:
-        robot.prepare()
-        yield robot
 
 
 def wanted(last: str, current: str) -> str:
@@ -90,12 +82,7 @@ def test_a_damaged_current_gives_way_to_previous_and_the_status_says_so(robot: S
 def test_a_damaged_current_and_previous_give_way_to_the_fallback(robot: StandIn) -> None:
     robot.reset("new")
     robot.power_off()
-    third = robot.publish("1.2.0")
-    agent = robot.boot()
-    agent.keep_until_well("new drives")
-    assert agent.stage(third).result and agent.switch(third).result
-    agent.kill()
-    robot.power_off()
+    commit_third(robot)
     for link in (robot.layout.current, robot.layout.previous):
         damage(robot, link)
     agent = robot.boot()

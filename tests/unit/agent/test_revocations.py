@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from stack.agent.checks import CHECKS
 from stack.agent.doctor import Finding, Patient, examine
 from tests.fakes.rig import Answer, Rig
 from tests.fakes.schemas import check
-from tests.fakes.stand_in import StandIn
+from tests.fakes.stand_in import StandIn, commit_third
 
 OTHER = f"sha256:{'5' * 64}"
 
@@ -162,13 +161,6 @@ def test_what_was_known_and_cannot_be_read_refuses_changes_and_stops_nothing(rig
     assert rig.run("rollback").code == 0
 
 
-@pytest.fixture(scope="module")
-def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with StandIn(tmp_path_factory.mktemp("revocations")) as robot:
-        robot.prepare()
-        yield robot
-
-
 def test_what_was_told_is_on_disk_before_the_robot_answers(robot: StandIn) -> None:
     robot.reset("staged")
     agent = robot.boot()
@@ -189,12 +181,7 @@ def test_a_boot_prefers_what_is_not_revoked_and_takes_it_where_nothing_else_is_l
     robot: StandIn, also_fallback: bool
 ) -> None:
     robot.reset("new")
-    third = robot.publish("1.2.0")
-    agent = robot.boot()
-    agent.keep_until_well("new drives")
-    assert agent.stage(third).result and agent.switch(third).result
-    agent.kill()
-    robot.power_off()
+    commit_third(robot)
     told = {robot.new: "channel record pilot:stable 1", **({robot.old: "the same"} if also_fallback else {})}
     robot.layout.revoked.write_text(json.dumps({"seen": {"pilot:stable": 1}, "releases": told}))
     envelope = robot.layout.current / "release.dsse.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -195,13 +195,6 @@ def test_a_disk_that_does_not_take_it_costs_no_record(tmp_path: Path, fault: str
     change(journal, "later")
     assert told(journal) == told(Journal(path, Files())) and not list(tmp_path.glob(".*"))
     assert files.synced[0] == tmp_path, "a rename that was not synced is, before the first record in the new file"
-
-
-@pytest.fixture(scope="module")
-def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with StandIn(tmp_path_factory.mktemp("rotation")) as robot:
-        robot.prepare()
-        yield robot
 
 
 def grown(robot: StandIn) -> Agent:

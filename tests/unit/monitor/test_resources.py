@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,36 +85,32 @@ def fail(*arguments: object) -> None:
     raise GpuError
 
 
-@pytest.mark.parametrize(("reasons", "throttled"), [(0x1, 0.0), (0x4, 0.0), (0x8, 1.0), (0x61, 1.0), (0x80, 1.0)])
-def test_a_gpu_is_read_through_nvml_where_it_is(tmp_path: Path, module: Any, reasons: int, throttled: float) -> None:
-    """An idle clock (1) and a set power limit (4) are no trouble."""
-    memory = types.SimpleNamespace(used=3, total=4)
+def nvml(module: Any, memory: Callable[..., object], reasons: Callable[..., object]) -> None:
+    """A GPU of 66 degrees, with these answers about its memory and its clocks."""
     module(
         "pynvml",
         NVMLError=GpuError,
         NVML_TEMPERATURE_GPU=0,
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetMemoryInfo=lambda gpu: memory,
+        nvmlDeviceGetMemoryInfo=memory,
         nvmlDeviceGetTemperature=lambda gpu, kind: 66,
-        nvmlDeviceGetCurrentClocksThrottleReasons=lambda gpu: reasons,
+        nvmlDeviceGetCurrentClocksThrottleReasons=reasons,
     )
+
+
+@pytest.mark.parametrize(("reasons", "throttled"), [(0x1, 0.0), (0x4, 0.0), (0x8, 1.0), (0x61, 1.0), (0x80, 1.0)])
+def test_a_gpu_is_read_through_nvml_where_it_is(tmp_path: Path, module: Any, reasons: int, throttled: float) -> None:
+    """An idle clock (1) and a set power limit (4) are no trouble."""
+    memory = types.SimpleNamespace(used=3, total=4)
+    nvml(module, lambda gpu: memory, lambda gpu: reasons)
     sample = Resources(tmp_path).sample()
     assert (sample.gpu_memory_percent, sample.gpu_temperature_c, sample.throttled) == (75.0, 66.0, throttled)
 
 
 def test_what_a_gpu_does_not_tell_is_no_data_and_hides_nothing_else(tmp_path: Path, module: Any) -> None:
     """A GPU that shares the machine's memory has none of its own to tell of."""
-    module(
-        "pynvml",
-        NVMLError=GpuError,
-        NVML_TEMPERATURE_GPU=0,
-        nvmlInit=lambda: None,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetMemoryInfo=fail,
-        nvmlDeviceGetTemperature=lambda gpu, kind: 66,
-        nvmlDeviceGetCurrentClocksThrottleReasons=fail,
-    )
+    nvml(module, fail, fail)
     sample = Resources(tmp_path).sample()
     assert (sample.gpu_memory_percent, sample.gpu_temperature_c, sample.throttled) == (None, 66.0, None)
 
