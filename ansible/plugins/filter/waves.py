@@ -171,7 +171,7 @@ def restored(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], re
 
 def pruned(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], register: str) -> dict[str, Any]:
     """The outcome of prune.yml, with the bytes of the whole fleet in its `summary`."""
-    found = outcome(hosts, hostvars, register, lambda result: failure_of(result, ""))
+    found = restored(hosts, hostvars, register)
     total = sum(((hostvars[host].get(register) or {}).get("result") or {}).get("bytes_freed", 0) for host in hosts)
     return found | {"bytes_freed": total, "summary": f"{total >> 20} MiB on all robots. {found['summary']}"}
 
