@@ -6,15 +6,12 @@ an archive and a registry nothing comes back.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from tests.bench.harness import FULL, noise, report
 from tests.fakes.ros import wait_until
-from tests.testbed.bench.fleet import Bench
+from tests.testbed.bench.fleet import Bench, passing
 from tests.testbed.bench.robot import Robot
 from tests.testbed.engine import EngineError
 
@@ -51,21 +48,13 @@ def measured(bench: Bench) -> dict[str, object]:
 
 
 def main() -> int:
-    folder = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
-    bench = Bench(folder / "bench", "homeport-restore", say=lambda text: print(text, file=sys.stderr, flush=True))
     with noise() as quiet:
         try:
-            figures = measured(bench)
+            with passing("homeport-restore") as bench:
+                figures = measured(bench)
         except EngineError as error:
             figures = {}
             print(f"not run: {error}", file=sys.stderr)
-        except AssertionError:
-            print(*(robot.logs(200) for robot in bench.robots.values()), sep="\n", file=sys.stderr)
-            raise
-        finally:
-            if bench.state:
-                bench.down()
-            shutil.rmtree(folder, ignore_errors=True)
     report("golden_restore", {"golden_restore": figures}, {}, quiet, ran=bool(figures))
     return 0
 

@@ -17,8 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,19 @@ class Bench:
         self.state |= facts
         self.folder.mkdir(parents=True, exist_ok=True)
         Files().write(self._file, f"{json.dumps(self.state, indent=2)}\n".encode())
+
+
+@contextmanager
+def passing(name: str) -> Iterator[Bench]:
+    """A bench for one measurement: tells on stderr what it does, prints its robots' logs when something is not as it should be, and leaves nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
+    bench = Bench(folder / "bench", name, say=lambda text: print(text, file=sys.stderr, flush=True))
+    try:
+        yield bench
+    except AssertionError:
+        print(*(robot.logs(200) for robot in bench.robots.values()), sep="\n", file=sys.stderr)
+        raise
+    finally:
+        if bench.state:
+            bench.down()
+        shutil.rmtree(folder, ignore_errors=True)
