@@ -118,6 +118,22 @@ def lives(pid: str) -> bool:
         return False
 
 
+def container(name: str, folder: File | Path = HERE) -> list[str]:
+    """The ID of a container's image, the process of `docker run`, and the container's own; empty when no such container runs."""
+    try:
+        return (folder / "containers" / name).read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def kill(pids: list[str]) -> None:
+    for pid in pids:
+        try:
+            os.kill(int(pid), KILL)
+        except ProcessLookupError:
+            continue
+
+
 def end(code: int, stdout: str = "", stderr: str = "") -> None:
     print(stdout, end="\n" if stdout else "")
     print(stderr, end="\n" if stderr else "", file=sys.stderr)
@@ -165,8 +181,9 @@ def run(words: list[str]) -> None:
     source = (HERE / "source").read_text() if (HERE / "source").exists() else SOURCE
     words = [word.replace(SOURCE, source) for word in words]
     child = subprocess.Popen([sys.executable, "-S", "-m", *words], env=environment, cwd="/")
-    note = HERE / "containers" / name
-    note.write_text(f"sha256:{found.name} {os.getpid()} {child.pid}")
+    note, written = HERE / "containers" / name, HERE / f"container-{os.getpid()}"
+    written.write_text(f"sha256:{found.name} {os.getpid()} {child.pid}")
+    os.rename(written, note)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: child.terminate())
     code = child.wait()
@@ -178,15 +195,11 @@ def remove(name: str) -> None:
     if (HERE / "created" / name).exists():
         (HERE / "created" / name).unlink()
         return
-    note = HERE / "containers" / name
-    if not note.exists():
+    found = container(name)
+    if not found:
         end(1, "", f"Error: No such container: {name}")
-    for pid in note.read_text().split()[1:]:
-        try:
-            os.kill(int(pid), KILL)
-        except ProcessLookupError:
-            continue
-    note.unlink(missing_ok=True)
+    kill(found[1:])
+    (HERE / "containers" / name).unlink(missing_ok=True)
 
 
 def save(name: str) -> None:
@@ -236,7 +249,7 @@ def untag(name: str) -> None:
     if not name.startswith("sha256:"):
         (HERE / "tags" / name.replace("/", "+")).unlink()
         return
-    if any(path.read_text().startswith(f"sha256:{found.name} ") for path in (HERE / "containers").iterdir()):
+    if any(container(path.name)[:1] == [f"sha256:{found.name}"] for path in (HERE / "containers").iterdir()):
         end(1, "", "Error response from daemon: conflict: image is being used by running container")
     for path in tags:
         if path.read_text() == f"sha256:{found.name}":
@@ -280,8 +293,8 @@ def list_containers(wanted: str) -> None:
 
 
 def inspect_container(name: str) -> None:
-    note = HERE / "containers" / name
-    end(0, " ".join(note.read_text().split()[:2])) if note.exists() else end(1, "", "Error: No such container")
+    found = container(name)
+    end(0, " ".join(found[:2])) if found else end(1, "", "Error: No such container")
 
 
 def docker(words: list[str]) -> None:

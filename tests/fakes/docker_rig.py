@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +128,4 @@ class DockerRig(Rig):
     def __exit__(self, *_: object) -> None:
         super().__exit__()
         for slot in ("a", "b"):
-            note = self.bin / "containers" / f"homeport-slot-{slot}"
-            if note.exists():
-                for pid in note.read_text().split()[1:]:
-                    with suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
+            docker.kill(docker.container(f"homeport-slot-{slot}", self.bin)[1:])
