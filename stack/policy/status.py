@@ -14,6 +14,7 @@ from model_registry.core.files import write_volatile
 from stack.policy.inference import percentiles
 from stack.policy.load import Found
 from stack.policy.slot import Slot
+from stack.policy.ticks import LATE_BOUNDS_MS
 
 _ERROR_LENGTH = 500
 
@@ -95,6 +96,7 @@ def _figures(running: Slot) -> dict[str, object]:
         "missed": ticks.missed,
         "late": ticks.late,
         "late_p99_ms": ticks.late_p99_ms,
+        "late_counts": [list(each) for each in zip((*LATE_BOUNDS_MS, None), ticks.late_counts, strict=True)],
         "empty": ticks.empty,
         "struggling": ticks.struggling,
         "slow": running.slow,
@@ -111,6 +113,7 @@ _UNKNOWN = (
 _NOTHING: dict[str, object] = {
     **dict.fromkeys(_UNKNOWN),
     **dict.fromkeys(_COUNTS, 0),
+    "late_counts": [],
     "control_hz": 0.0,
     "struggling": False,
 }

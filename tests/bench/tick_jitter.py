@@ -1,13 +1,15 @@
 """How late the control thread of a slot wakes at 20 Hz, with a VGA camera at 30 Hz, and how many ticks it misses: 5 minutes with FULL=1.
 
-`p99_ms` is the worst of the windows of 10 s that the slot itself tells of: what 99 % of all ticks stay below is less.
+`p99_ms` is over all ticks: the first bound of the slot's own counts that 99 % of them keep. `worst_window_p99_ms` is the worst that the slot told of 10 s.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from stack.models.package import Form
 from tests.bench.harness import FULL, noise, percentile, report
@@ -17,6 +19,17 @@ from tests.testbed.slot_bed import SlotBed
 
 WINDOWS = 30 if FULL else 2
 WINDOW_TICKS = 200  # what the slot's own p99 is over: 10 s
+
+
+def bound_ms(before: dict[str, Any], after: dict[str, Any], share: float) -> float | None:
+    """The bound that `share` of the ticks between two statuses keep; None where they keep none."""
+    counts = [
+        (late[0], late[1] - early[1]) for early, late in zip(before["late_counts"], after["late_counts"], strict=True)
+    ]
+    wanted = share * sum(count for _, count in counts)
+    return next(
+        bound for (bound, _), kept in zip(counts, accumulate(c for _, c in counts), strict=True) if kept >= wanted
+    )
 
 
 def main() -> int:
@@ -32,8 +45,10 @@ def main() -> int:
                 after = bed.status()
                 late_p99_ms.append(after["late_p99_ms"])
     figures = {
-        "p99_ms": round(max(late_p99_ms), 3),
-        "median_p99_ms": round(percentile(late_p99_ms, 0.5), 3),
+        "p99_ms": bound_ms(before, after, 0.99),
+        "p50_ms": bound_ms(before, after, 0.5),
+        "worst_window_p99_ms": round(max(late_p99_ms), 3),
+        "median_window_p99_ms": round(percentile(late_p99_ms, 0.5), 3),
         "later_than_10_ms": after["late"] - before["late"],
         "missed": after["missed"] - before["missed"],
         "empty": after["empty"] - before["empty"],

@@ -93,6 +93,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "missed": int(lived * behaviour.get("missed_per_s", 0)),
         "late": 0,
         "late_p99_ms": 0.2,
+        "late_counts": [],
         "empty": 0,
         "struggling": False,
         "slow": 0,
