@@ -17,6 +17,7 @@ from stack.engine.backends import Runner, Tensor
 from stack.engine.normalization import Normalization
 from stack.engine.split import Split
 from stack.policy.cdr import Frame, Scan
+from stack.policy.counts import Counts
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.tokenizer import CommandTokenizer
 
@@ -68,6 +69,7 @@ class Inference:
         self._nothing: NDArray[np.int64] = np.zeros((1, contract.token_length), np.int64)
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._overheads: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self.overhead_counts = Counts()
         self.prepared: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._backend_s = 0.0
         self.identity = backend.identity
@@ -120,7 +122,9 @@ class Inference:
         """Keep how long the cycle around the last call took, with everything in it."""
         self.cycle_s = cycle_s
         self._times.append(cycle_s * 1e3)
-        self._overheads.append((cycle_s - self._backend_s) * 1e3)
+        overhead_ms = (cycle_s - self._backend_s) * 1e3
+        self._overheads.append(overhead_ms)
+        self.overhead_counts.add(overhead_ms)
 
     def warm_up(self) -> float:
         """Run on an empty scene until first-run costs are paid, or for a few seconds. Returns the p99 in milliseconds."""
@@ -139,6 +143,7 @@ class Inference:
         self._times.clear()
         self._times.extend(kept)
         self._overheads.clear()
+        self.overhead_counts = Counts()
         return float(np.percentile(kept, 99))
 
     def percentiles(self) -> tuple[float | None, float | None]:

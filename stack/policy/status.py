@@ -14,7 +14,6 @@ from model_registry.core.files import write_volatile
 from stack.policy.inference import percentiles
 from stack.policy.load import Found
 from stack.policy.slot import Slot
-from stack.policy.ticks import LATE_BOUNDS_MS
 
 _ERROR_LENGTH = 500
 
@@ -88,6 +87,7 @@ def _figures(running: Slot) -> dict[str, object]:
         "inference_p99_ms": p99_ms,
         "overhead_p50_ms": overhead_p50_ms,
         "overhead_p99_ms": overhead_p99_ms,
+        "overhead_counts": inference.overhead_counts.pairs(),
         "prepared_p50_ms": percentiles(inference.prepared)[0],
         "delay_steps": chunks.delay_steps,
         "gap_free": running.gap_free,
@@ -96,7 +96,7 @@ def _figures(running: Slot) -> dict[str, object]:
         "missed": ticks.missed,
         "late": ticks.late,
         "late_p99_ms": ticks.late_p99_ms,
-        "late_counts": [list(each) for each in zip((*LATE_BOUNDS_MS, None), ticks.late_counts, strict=True)],
+        "late_counts": ticks.late_counts.pairs(),
         "empty": ticks.empty,
         "struggling": ticks.struggling,
         "slow": running.slow,
@@ -114,6 +114,7 @@ _NOTHING: dict[str, object] = {
     **dict.fromkeys(_UNKNOWN),
     **dict.fromkeys(_COUNTS, 0),
     "late_counts": [],
+    "overhead_counts": [],
     "control_hz": 0.0,
     "struggling": False,
 }

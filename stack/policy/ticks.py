@@ -6,27 +6,27 @@ import contextlib
 import os
 import threading
 import time
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+
+from stack.policy.counts import Counts
 
 _LATE_S = 0.01
 _REMEMBERED = 200
 _PRIORITY = 50
-LATE_BOUNDS_MS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
 
 
 class Ticks:
     """Calls something at a rate. `late` ticks came more than 10 ms after their deadline, `missed` ones not at all.
 
-    `late_counts` has all ticks since the start by their lateness: those up to each of `LATE_BOUNDS_MS` and above the one before, and the rest. A tick that had nothing to say although it should have is reported with `empty`; too many of both is trouble.
+    `late_counts` has all of them by their lateness. A tick that had nothing to say although it should have is reported with `empty`; too many of both is trouble.
     """
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
         self._late_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._bad: deque[bool] = deque(maxlen=_REMEMBERED)
-        self.late_counts = [0] * (len(LATE_BOUNDS_MS) + 1)
+        self.late_counts = Counts()
         self.late = 0
         self.missed = 0
         self.empty = 0
@@ -48,7 +48,7 @@ class Ticks:
         """Count how late the tick of `deadline` woke, and return the next deadline that is still ahead."""
         delay = woke - deadline
         self._late_s.append(max(0.0, delay))
-        self.late_counts[bisect_left(LATE_BOUNDS_MS, delay * 1e3)] += 1
+        self.late_counts.add(delay * 1e3)
         self.late += int(delay > _LATE_S)
         skipped = max(0, int(delay // self._period_s))
         self.missed += skipped

@@ -43,6 +43,17 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def kept_ms(before: list[list[Any]], after: list[list[Any]], share: float) -> float:
+    """The first bound that `share` of what a slot counted between two statuses keeps (`Counts`); infinite where they keep none."""
+    counts = [(late[0], late[1] - early[1]) for early, late in zip(before, after, strict=True)]
+    wanted, kept = share * sum(count for _, count in counts), 0
+    for bound, count in counts:
+        kept += count
+        if bound is not None and kept >= wanted:
+            return float(bound)
+    return float("inf")
+
+
 @dataclass
 class Noise:
     """Lateness of an empty 20 Hz thread, in milliseconds: what the machine itself does to a deadline."""

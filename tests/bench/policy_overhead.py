@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from stack.models.package import Form
-from tests.bench.harness import FULL, noise, percentile, report
+from tests.bench.harness import FULL, kept_ms, noise, percentile, report
 from tests.fakes.ros import REPOSITORY, ros_env
 from tests.fakes.tiny import make_null_model
 from tests.testbed.slot_bed import SlotBed
@@ -23,14 +23,15 @@ BACKEND_MS = 5.0
 CYCLES = 3000 if FULL else 400
 
 
-def cycles(model: Path) -> tuple[float, float, float]:
-    """p50 and p99 of our own part of a cycle, and p50 of preparing its frame: the median of windows of 200 cycles, and the worst of them."""
+def cycles(model: Path) -> tuple[float, float, float, float]:
+    """p50 of our own part of a cycle, p99 of all cycles and of the worst 200, and p50 of preparing a frame; a p50 is the median of windows of 200."""
     with SlotBed(model, "resource_optimized", backends=["null"], overrides={"null_ms": BACKEND_MS}) as bed:
         bed.wait_driving()
-        bed.wait_cycles(200)
+        before = bed.wait_cycles(200)
         seen = [bed.wait_cycles(200) for _ in range(CYCLES // 200)]
     p50_ms, prepared_ms = (percentile([s[key] for s in seen], 0.5) for key in ("overhead_p50_ms", "prepared_p50_ms"))
-    return p50_ms, percentile([s["overhead_p99_ms"] for s in seen], 1.0), prepared_ms
+    p99_ms = kept_ms(before["overhead_counts"], seen[-1]["overhead_counts"], 0.99)
+    return p50_ms, p99_ms, max(s["overhead_p99_ms"] for s in seen), prepared_ms
 
 
 def seed(model: Path) -> list[float]:
@@ -48,12 +49,13 @@ def seed(model: Path) -> list[float]:
 def main() -> int:
     with tempfile.TemporaryDirectory() as name, noise() as quiet:
         model = make_null_model(Path(name) / "model", form=FORM)
-        p50_ms, p99_ms, prepared_ms = cycles(model)
+        p50_ms, p99_ms, worst_ms, prepared_ms = cycles(model)
         theirs = seed(model)
     seed_p50_ms = percentile(theirs, 0.5)
     figures: dict[str, object] = {
         "p50_ms": round(p50_ms, 3),
-        "p99_ms": round(p99_ms, 3),
+        "p99_ms": p99_ms,
+        "worst_window_p99_ms": round(worst_ms, 3),
         "cycles": CYCLES,
         "prepared_at_arrival_p50_ms": round(prepared_ms, 3),
         "with_arrival_p50_ms": round(p50_ms + prepared_ms, 3),

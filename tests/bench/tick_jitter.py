@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from stack.models.package import Form
-from tests.bench.harness import FULL, noise, percentile, report
+from tests.bench.harness import FULL, kept_ms, noise, percentile, report
 from tests.fakes.ros import wait_until
 from tests.fakes.tiny import make_null_model
 from tests.testbed.slot_bed import SlotBed
 
 WINDOWS = 30 if FULL else 2
 WINDOW_TICKS = 200  # what the slot's own p99 is over: 10 s
-
-
-def bound_ms(before: dict[str, Any], after: dict[str, Any], share: float) -> float | None:
-    """The bound that `share` of the ticks between two statuses keep; None where they keep none."""
-    counts = [
-        (late[0], late[1] - early[1]) for early, late in zip(before["late_counts"], after["late_counts"], strict=True)
-    ]
-    wanted = share * sum(count for _, count in counts)
-    return next(
-        bound for (bound, _), kept in zip(counts, accumulate(c for _, c in counts), strict=True) if kept >= wanted
-    )
 
 
 def main() -> int:
@@ -45,8 +32,8 @@ def main() -> int:
                 after = bed.status()
                 late_p99_ms.append(after["late_p99_ms"])
     figures = {
-        "p99_ms": bound_ms(before, after, 0.99),
-        "p50_ms": bound_ms(before, after, 0.5),
+        "p99_ms": kept_ms(before["late_counts"], after["late_counts"], 0.99),
+        "p50_ms": kept_ms(before["late_counts"], after["late_counts"], 0.5),
         "worst_window_p99_ms": round(max(late_p99_ms), 3),
         "median_window_p99_ms": round(percentile(late_p99_ms, 0.5), 3),
         "later_than_10_ms": after["late"] - before["late"],

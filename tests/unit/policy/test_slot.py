@@ -129,6 +129,12 @@ def test_a_wild_network_is_clamped_to_1(slot: Slot, backend: Constant) -> None:
     assert slot.chunks.clamped == 1
 
 
+def test_every_cycle_since_the_warm_up_is_counted_by_what_it_took_beside_the_backend(slot: Slot) -> None:
+    slot.inference.warm_up()
+    drive(slot)
+    assert sum(count for _, count in slot.inference.overhead_counts.pairs() if count) == slot.inferences == 1
+
+
 def test_the_status_follows_its_schema_before_and_after_loading(slot: Slot, tmp_path: Path) -> None:
     fields = release_fields(Digest.of(b"model"))
     found = Found(tmp_path, Release.parse(payload(fields)), None)

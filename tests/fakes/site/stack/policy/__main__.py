@@ -85,6 +85,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "inference_p99_ms": behaviour.get("p99_ms", 2.0),
         "overhead_p50_ms": 0.2,
         "overhead_p99_ms": 0.4,
+        "overhead_counts": [],
         "prepared_p50_ms": None,
         "delay_steps": 1,
         "gap_free": True,
