@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench dist lock lock-check image images push size scan fleet-up fleet-down deploy rollback status clean
+.PHONY: help demo test lint bench dist lock lock-check image images push size scan fleet-up fleet-down bootstrap deploy rollback status clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,6 +12,7 @@ BENCH ?=
 BAKE := $(PY) -m images.bake
 PLATFORM_OPTION = $(if $(PLATFORM),--platform $(PLATFORM))
 ARCH_OPTION = $(if $(ARCH),--arch $(ARCH))
+LIMIT_OPTION = $(if $(LIMIT),--limit $(LIMIT))
 TESTS ?= tests/unit tests/integration tests/e2e
 
 # A world-writable checkout makes Ansible ignore ansible.cfg, so its settings travel in the environment.
@@ -87,14 +88,17 @@ fleet-up: $(READY) ## N=2 bench robots (containers with systemd, sshd, Docker) a
 fleet-down: $(READY) ## remove the bench and all that it made
 	@$(PY) -m tests.testbed.bench down
 
-deploy: $(READY) ## roll RELEASE=sha256:… over INVENTORY=…
-	@$(ANSIBLE) ansible/playbooks/deploy.yml -e homeport_release=$(RELEASE)
+bootstrap: $(READY) ## prepare the robots of INVENTORY=… (LIMIT=… for some), or bring their settings up to date; one robot first
+	@$(ANSIBLE) ansible/playbooks/bootstrap.yml $(LIMIT_OPTION)
 
-rollback: $(READY) ## bring every robot of INVENTORY=… back to its previous release, without the network
-	@$(ANSIBLE) ansible/playbooks/rollback.yml
+deploy: $(READY) ## roll RELEASE=sha256:… over INVENTORY=… (LIMIT=… for some)
+	@$(ANSIBLE) ansible/playbooks/deploy.yml -e homeport_release=$(RELEASE) $(LIMIT_OPTION)
 
-status: $(READY) ## what runs on every robot of INVENTORY=…
-	@$(ANSIBLE) ansible/playbooks/status.yml
+rollback: $(READY) ## bring every robot of INVENTORY=… (LIMIT=… for some) back to its previous release, or TO=sha256:…, without the network
+	@$(ANSIBLE) ansible/playbooks/rollback.yml $(if $(TO),-e homeport_to=$(TO)) $(LIMIT_OPTION)
+
+status: $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some)
+	@$(ANSIBLE) ansible/playbooks/status.yml $(LIMIT_OPTION)
 
 clean: ## remove what was built here (the environment stays)
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

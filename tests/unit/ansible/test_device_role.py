@@ -16,6 +16,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from model_registry.core.errors import UsageError
 from model_registry.core.robot import Footprint, Robot
 from model_registry.core.toml import read_toml
 from stack.agent.config import Config, GateSettings
@@ -329,3 +330,36 @@ def test_the_rescue_is_the_one_of_this_checkout_and_stands_outside_of_the_slots(
 
     assert (ROLE / "files/homeport-rescue").read_bytes() == script.read_bytes()
     assert templar(homeport_root=root).template(trust_as_template("{{ device_rescue }}")) == path
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
+        ({"homeport_limits": {"linear": 0.0, "angular_jerk": 4.0}, "homeport_base_timeout_s": 0.25}, True),
+        ({"homeport_sources": {"scan": {"present": False}, "estop": {"present": True, "max_age_ms": 500}}}, True),
+        ({"homeport_base_timeout_s": 0.3}, False),
+        ({"homeport_base_timeout_s": 0}, False),
+        ({"homeport_limits": {"lineer": 0.4}}, False),
+        ({"homeport_limits": {"angular": -1.0}}, False),
+        ({"homeport_sources": {"scan": {"present": True}}}, False),
+        ({"homeport_sources": {"odom": {"max_age_ms": 100}}}, False),
+        ({"homeport_sources": {"lidar": {"present": False}}}, False),
+    ],
+)
+def test_settings_that_the_supervisor_would_refuse_are_refused_before_anything_changes(
+    change: dict[str, object], accepted: bool, tmp_path: Path
+) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
+    check = next(task for task in tasks if task["name"] == "Check limits, sources and the base's timeout")
+    conditions = check["ansible.builtin.assert"]["that"]
+    settings = templar(homeport_footprint={"radius": 0.2}, **change)
+    robot = tmp_path / "robot.toml"
+    robot.write_text(settings.template(trust_as_template((ROLE / "templates/robot.toml.j2").read_text())))
+
+    assert all(settings.evaluate_conditional(trust_as_template(each)) for each in conditions) is accepted
+    if accepted:
+        Robot.load(robot)
+    else:
+        with pytest.raises(UsageError, match=r"robot\.toml"):
+            Robot.load(robot)
