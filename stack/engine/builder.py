@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.files import Files, held
-from model_registry.core.gate import Check, GateResult
+from model_registry.core.gate import PASSING, Check, GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.engine import gates, split, worker
@@ -31,6 +31,7 @@ KEY_FILE = "key.json"
 GATE_FILE = "gate.json"
 READY_FILE = "ready"
 TIMING = ".timing"
+LOADS = "loads"  # the check that fails when an engine cannot be opened
 _YOUNG_S = 3600.0  # an engine is linked from its release only after it was proved
 
 
@@ -115,6 +116,30 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
             say(f"Putting a damaged engine aside: {error}.")
             put_aside(folder, files)
     start = time.monotonic()
+    with _made(what, engines, files, say) as made:
+        files.rename(made, folder)
+    return replace(check(folder, what.key), built=True, seconds=time.monotonic() - start)
+
+
+def rebuild(
+    what: Plan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None
+) -> tuple[Built, GateResult]:
+    """Build and prove an engine that is there and cannot be loaded once more; hold `lock` around it. Raises as `build` does.
+
+    It is replaced when the new one was proved, and stays otherwise: the release that drives may be using it.
+    """
+    start, folder = time.monotonic(), engines / what.key
+    with _made(what, engines, files, say) as made:
+        result = prove(what, made, files)
+        if result.passed:
+            put_aside(folder, files)
+            files.rename(made, folder)
+    return replace(check(folder, what.key), built=result.passed, seconds=time.monotonic() - start), result
+
+
+@contextmanager
+def _made(what: Plan, engines: Path, files: Files, say: Callable[[str], None]) -> Iterator[Path]:
+    """A new engine, with every byte on the disk, in a folder that is gone afterwards unless it was renamed."""
     what.contract.check_files(what.model)
     _sweep(engines)
     temporary, scratch = (engines / f".{what.key}{suffix}.tmp" for suffix in ("", ".scratch"))
@@ -130,10 +155,9 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
         record = {"schema": 1, "key": what.fields, "files": digests, "bytes": size, "precision": precision}
         files.write(temporary / KEY_FILE, dump(record))
         files.sync_tree(temporary)
-        files.rename(temporary, folder)
+        yield temporary
     finally:
         _sweep(engines)
-    return replace(check(folder, what.key), built=True, seconds=time.monotonic() - start)
 
 
 def put_aside(folder: Path, files: Files) -> None:
@@ -209,19 +233,29 @@ def prove(what: Plan, folder: Path, files: Files) -> GateResult:
 
 
 def _run(what: Plan, folder: Path) -> GateResult:
-    recipe = what.release.recipe
+    recipe, metric = what.release.recipe, "inputs"
     try:
         what.contract.check_files(what.model)
         samples = read_goldens(what.model, what.contract, recipe.precision)
-        units = Normalization.load(what.model, what.contract)
+        units, metric = Normalization.load(what.model, what.contract), LOADS
         # Nothing is kept: the time that is judged is that of the first frame of a command.
         backend = split.load(what.choice.kind, recipe.precision, folder, what.contract, kept=0)
+        metric = "runs"
         return gates.prove(backend, samples, what.contract, units, recipe, degraded=what.choice.degraded)
     except HomeportError as error:  # an engine that cannot even be tried
-        return GateResult.of("prove", [Check("loads", None, None, False, str(error))])
+        return GateResult.of("prove", [Check(metric, None, None, False, str(error))])
 
 
 def link(folder: Path, built: Built, result: GateResult, files: Files) -> None:
-    """Point the release folder at its engine, and leave the verdict there."""
+    """Point the release folder at its engine, and leave the verdict there. What failed replaces nothing that was proved."""
+    if not result.passed and _proved(folder / "prove.json"):
+        return
     files.link(folder / "engine", f"../../engines/{built.key}")
     files.write(folder / "prove.json", dump(result.document()))
+
+
+def _proved(verdict: Path) -> bool:
+    try:
+        return Reader(parse(verdict.read_bytes(), verdict.name), verdict.name).text("verdict") in PASSING
+    except (OSError, HomeportError):
+        return False

@@ -56,9 +56,7 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
         result = builder.prove(what, built.folder, files)
         if build_it and not built.built and _cannot_load(result):  # intact, and foreign to what this machine is now
             _progress("It cannot be loaded any more; building it once more.")
-            builder.put_aside(built.folder, files)
-            built = builder.build(what, engines, files, _progress)
-            result = builder.prove(what, built.folder, files)
+            built, result = builder.rebuild(what, engines, files, _progress)
         for name, passed in variants.build(what, built.folder, files) if build_it else ():
             _progress(f"Variant {name} {'is ready' if passed else 'failed its gate and will not run'}.")
         if os.access(release, os.W_OK):  # in a container only the agent may write there; it does the same
@@ -69,7 +67,7 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
 
 
 def _cannot_load(result: GateResult) -> bool:
-    return any(check.metric == "loads" and not check.ok for check in result.checks)
+    return any(check.metric == builder.LOADS and not check.ok for check in result.checks)
 
 
 def _report(built: builder.Built, result: GateResult, as_json: bool) -> None:

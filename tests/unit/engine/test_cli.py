@@ -48,8 +48,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "robot"
 
 
-def staged(root: Path, backend: str = "onnxruntime", wrong_by: float = 0.0) -> Path:
-    name = add_model(root, make_tiny_model(root.parent / "model", wrong_by=wrong_by))
+def staged(root: Path, backend: str = "onnxruntime", wrong_by: float = 0.0, version: str = "1.0.0") -> Path:
+    name = add_model(root, make_tiny_model(root.parent / f"model {version}", version, wrong_by))
     fields = release_fields(name)
     fields["engine"]["backends"] = [backend]
     return stage(root, fields, name)
@@ -128,11 +128,7 @@ def test_an_intact_engine_that_cannot_be_loaded_is_built_once_more(root: Path) -
     folder = staged(root)
     body = json.loads(engine("build", "--release", folder, "--root", root, "--json").stdout)
     kept = root / "engines" / body["key"]
-    (kept / "engine.onnx").write_bytes(b"made by another runtime")
-    record = json.loads((kept / "key.json").read_bytes())
-    record["files"]["engine.onnx"] = str(Digest.of_file(kept / "engine.onnx"))
-    record["bytes"] = sum((kept / name).stat().st_size for name in record["files"])
-    (kept / "key.json").write_text(json.dumps(record))
+    make_foreign(kept)
     done = engine("build", "--release", folder, "--root", root, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["built"] and "building it once more" in done.stderr
@@ -142,6 +138,48 @@ def test_an_intact_engine_that_cannot_be_loaded_is_built_once_more(root: Path) -
     (kept / "gate.json").write_bytes(b'{"schema":1,"ver')
     rows = json.loads(engine("list", "--root", root, "--json").stdout)
     assert [row["verdict"] for row in rows] == ["damaged", "damaged"], "one bad file hides no other engine"
+
+
+def make_foreign(folder: Path) -> None:
+    """Intact, and not to be loaded."""
+    (folder / "engine.onnx").write_bytes(b"made by another runtime")
+    record = json.loads((folder / "key.json").read_bytes())
+    record["files"]["engine.onnx"] = str(Digest.of_file(folder / "engine.onnx"))
+    record["bytes"] = sum((folder / name).stat().st_size for name in record["files"])
+    (folder / "key.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_candidate_that_fails_leaves_the_engine_that_it_shares_as_it_was_proved(root: Path, foreign: bool) -> None:
+    """The release that drives may be using it, and would refuse to start again without the proof."""
+    drives = staged(root)
+    key = json.loads(engine("build", "--release", drives, "--root", root, "--json").stdout)["key"]
+    if foreign:
+        make_foreign(root / "engines" / key)
+    before = {path.name: path.read_bytes() for path in (root / "engines" / key).iterdir() if path.is_file()}
+    candidate = staged(root, wrong_by=1.0, version="1.0.1")
+    if not foreign:
+        golden = next((candidate / "model").resolve().rglob("*.npz"))
+        golden.chmod(0o644)
+        golden.write_bytes(b"damaged")
+    done = engine("build", "--release", candidate, "--root", root, "--json")
+    body = json.loads(done.stdout)
+    assert (done.returncode, body["key"]) == (1, key), done.stderr
+    assert ("building it once more" in done.stderr) is foreign
+    failed = [check["metric"] for check in body["gate"]["checks"] if not check["ok"]]
+    assert failed == (["parity_linear_x", "parity_angular_z"] if foreign else ["inputs"])
+    assert {path.name: path.read_bytes() for path in (root / "engines" / key).iterdir() if path.is_file()} == before
+    assert "ready" in before and not (root / "engines" / f"{key}.bad").exists()
+
+
+def test_a_proof_that_fails_later_does_not_stop_the_release_that_drives(root: Path) -> None:
+    drives = staged(root)
+    assert engine("build", "--release", drives, "--root", root).returncode == 0
+    golden = next((drives / "model").resolve().rglob("*.npz"))
+    golden.chmod(0o644)
+    golden.write_bytes(b"damaged")
+    assert engine("prove", "--release", drives, "--root", root).returncode == 1
+    assert json.loads((drives / "prove.json").read_bytes())["verdict"] == "healthy"
 
 
 def test_gc_removes_what_no_release_links_to_and_keeps_what_is_young(root: Path) -> None:

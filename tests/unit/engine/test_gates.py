@@ -137,7 +137,7 @@ def test_a_precision_without_a_tolerance_fails(tmp_path: Path) -> None:
         del golden["tolerance"]["bf16"]
     (model / "vla.json").write_text(json.dumps(document))
     result, _ = gate(tmp_path, model, precision="bf16", backends=["null"])
-    assert failed(result) == ["loads"]
+    assert failed(result) == ["inputs"]
     assert "no tolerance for precision bf16" in result.checks[0].text
 
 
