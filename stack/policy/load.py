@@ -69,7 +69,9 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
             f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops what took more than {most_ms:.0f} ms;"
             " choose a smaller model, another profile or a longer max_cycle_s"
         )
-    return what, Slot(what.contract, settings, full, _small(what, engine, yaw) if settings.ladder else None)
+    small = _small(what, engine, yaw) if settings.ladder else None
+    stamps = found.robot is None or found.robot.sources["scan"].stamps
+    return what, Slot(what.contract, settings, full, small, scan_stamps=stamps)
 
 
 def _open(what: builder.Plan, engine: Path, yaw: float) -> Inference:

@@ -54,16 +54,26 @@ class Shown(NamedTuple):
 
 
 class Slot:
-    """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one."""
+    """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one.
+
+    Without `scan_stamps` a scan is as old as its arrival says: its driver's stamps are not looked at.
+    """
 
     def __init__(
-        self, contract: Contract, profile: Profile, inference: Inference, small: Inference | None = None
+        self,
+        contract: Contract,
+        profile: Profile,
+        inference: Inference,
+        small: Inference | None = None,
+        *,
+        scan_stamps: bool = True,
     ) -> None:
         most = [profile.limits.get(dim.name, np.inf) for dim in contract.dims]
         low = np.maximum([dim.min for dim in contract.dims], np.negative(most)).astype(np.float32)
         high = np.minimum([dim.max for dim in contract.dims], most).astype(np.float32)
         self.contract, self.profile = contract, profile
         self._full, self._small = inference, small
+        self._scan_stamps, self._slow = scan_stamps, True
         self._convert = cv_bridge()
         self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames)
         self.scan: Latest[Scan] = Latest(profile.scan_max_age_s)
@@ -108,7 +118,7 @@ class Slot:
         """Take the bytes of a sensor_msgs/LaserScan."""
         try:
             scan = parse_scan(data)
-            self.scan.put(scan, now, scan.stamp_ns, valid=scan.valid)
+            self.scan.put(scan, now, scan.stamp_ns if self._scan_stamps else time.time_ns(), valid=scan.valid)
         except HomeportError as error:
             self.scan.reject(error)
 
@@ -138,8 +148,12 @@ class Slot:
         return self._small if self._small is not None and self.rung.small else self._full
 
     def adjust(self, load: Mapping[str, float | None], now: float) -> None:
-        """Go up or down the ladder; `load` is what the machine says. Only rungs that leave an action for every tick are there."""
-        slower = (SLOW,) if self._lasts(SLOW) else ()
+        """Go up or down the ladder; `load` is what the machine says. Only rungs that leave an action for every tick are there.
+
+        Half the rate, once it has not been, is not there before the full rate was again: a camera at its border would else change the model each second.
+        """
+        self._slow = (self._slow or self.rung is FULL) and self._lasts(SLOW)
+        slower = (SLOW,) if self._slow else ()
         rungs = (FULL, *slower, SMALL) if self._small else (FULL, *slower)
         own = {"late_p99_ms": self.ticks.late_p99_ms, "struggling": float(self.ticks.struggling)}
         period_s = max(self._period_s(self.rung), self.camera.interval_s, self.inference.cycle_s)

@@ -40,12 +40,18 @@ class Constant(Null):
 
 
 def make_slot(
-    folder: Path, backend: Null, profile: str = "resource_optimized", small: Path | None = None, **settings: Any
+    folder: Path,
+    backend: Null,
+    profile: str = "resource_optimized",
+    small: Path | None = None,
+    scan_stamps: bool = True,
+    **settings: Any,
 ) -> Slot:
     """A slot of a model folder that runs on `backend`; `settings` replace those of the profile."""
     contract = Contract.load(folder)
     smaller = Inference(small, Contract.load(small), Constant()) if small else None
-    return Slot(contract, replace(PROFILES[profile], **settings), Inference(folder, contract, backend), smaller)
+    wanted, full = replace(PROFILES[profile], **settings), Inference(folder, contract, backend)
+    return Slot(contract, wanted, full, smaller, scan_stamps=scan_stamps)
 
 
 def frame(stamp_s: float, encoding: str = "rgb8", noise: int | None = None, size: tuple[int, int] = (32, 24)) -> bytes:

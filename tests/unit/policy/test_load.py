@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from model_registry.core.layout import Layout
 from stack.engine import builder
 from stack.engine.variants import variants
 from stack.policy.load import find, load
+from tests.fakes.observations import beams
 from tests.fakes.robot import add_model, make_release, put_in_slot, release_fields, stage, take_as_proved
+from tests.fakes.ros import REPOSITORY
 from tests.fakes.schemas import check
 from tests.fakes.tiny import add_variant, make_null_model, make_tiny_model
 
@@ -36,6 +40,21 @@ def test_a_variant_is_built_proved_and_loaded_beside_its_model(tmp_path: Path, m
     assert slot._small is not None and slot._small is not slot.inference
     [(variant, folder)] = variants(plan, (find(Layout.at(tmp_path / "robot"), "a").folder / "engine").resolve())
     assert (folder / "gate.json").exists() and folder.name == variant.key and folder.parents[1].name == plan.key
+
+
+@pytest.mark.parametrize(("stamps", "fault"), [("true", "stale_stamp"), ("false", None)])
+def test_the_robot_says_whether_its_lasers_stamps_are_looked_at(
+    tmp_path: Path, model: Path, stamps: str, fault: str | None
+) -> None:
+    root = tmp_path / "robot"
+    make_release(root, model)
+    example = (REPOSITORY / "docs/examples/robot.toml").read_text()
+    layout = Layout.at(root)
+    layout.robot_toml.parent.mkdir(parents=True, exist_ok=True)
+    layout.robot_toml.write_text(re.sub("^stamps = true", f"stamps = {stamps}", example, count=1, flags=re.M))
+    _, slot = load(find(layout, "a"))
+    slot.on_scan(beams(0.0), time.monotonic())
+    assert slot.scan.fault(time.monotonic(), time.time_ns()) == fault
 
 
 def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -> None:

@@ -171,6 +171,21 @@ def test_r09_a_loaded_machine_gets_the_smaller_model_and_the_larger_one_back(tmp
     assert [name for name, each in PROFILES.items() if each.ladder] == ["resource_optimized"]
 
 
+def test_r09_d32_a_camera_at_the_border_of_a_rung_changes_no_model_each_second(tmp_path: Path) -> None:
+    """Half the rate is there while the camera is fast enough for it, and not there when it is not."""
+    slot = make_slot(make_tiny_model(tmp_path / "big"), Constant(), small=make_tiny_model(tmp_path / "small"))
+    drive(slot)
+    seen = []
+    for second in range(40):
+        slot.inference.cycle_s = 0.05
+        slot.camera.interval_s = 0.2 if second % 2 else 0.03
+        slot.adjust({"cpu_percent": 90.0 if second < 20 else 10.0}, float(second))
+        seen.append(slot.rung.name)
+    changes = [second for second in range(1, 40) if seen[second] != seen[second - 1]]
+    assert "small" in seen and seen[-1] == "full"
+    assert len(changes) <= 3 and changes[-1] - changes[-2] >= 10, seen
+
+
 def test_r10_the_language_of_a_command_is_prepared_once(tmp_path: Path) -> None:
     slot = slot_of(tmp_path, "resource_optimized")
     drive(slot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,23 @@ def test_a_wild_network_is_clamped_to_1(slot: Slot, backend: Constant) -> None:
     action = slot.action(10.0, ros(10.0))
     assert action.steps is not None and action.steps.max() == 1.0
     assert slot.chunks.clamped == 1
+
+
+@pytest.mark.parametrize(("stamps", "reason"), [(True, "scan_stale_stamp"), (False, None)])
+def test_a_laser_without_usable_stamps_is_as_old_as_its_arrival_says(
+    tmp_path: Path, stamps: bool, reason: str | None
+) -> None:
+    slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), scan_stamps=stamps)
+    now, ros_ns = time.monotonic(), time.time_ns()
+    slot.on_command(command("go to the red pillar"), now)
+    slot.on_camera(frame(ros_ns / 1e9), now)
+    slot.on_scan(beams(0.0), now)
+    assert slot.infer(now, ros_ns) is (reason is None)
+    action = slot.action(now, ros_ns)
+    assert action.void_reason == reason
+    assert reason or abs(action.stamp_ns - ros_ns) < 1_000_000_000, (
+        "the supervisor looks at how old the action's inputs are"
+    )
 
 
 def test_every_cycle_since_the_warm_up_is_counted_by_what_it_took_beside_the_backend(slot: Slot) -> None:
