@@ -105,7 +105,11 @@ def lateness() -> list[float]:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout
+    """What git says of this checkout; nothing in an image, which has no git."""
+    try:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        return ""
 
 
 def report(

@@ -16,7 +16,7 @@ import pytest
 from images import build
 from model_registry.core.layout import Layout
 from tests.fakes.robot import add_model, release_fields, stage
-from tests.fakes.ros import wait_until
+from tests.fakes.ros import REPOSITORY, wait_until
 from tests.fakes.tiny import make_tiny_model
 from tests.testbed import stack_image
 from tests.testbed.stack_image import CONFINED, STATUS
@@ -92,6 +92,15 @@ def test_the_bill_of_materials_and_openssl_are_inside(docker_engine: docker.Dock
     names = {package["name"] for package in json.loads(text)["packages"]}
 
     assert {"homeport", "numpy", "openssl", "ros-rclpy", "tini"} <= names
+
+
+def test_the_bench_for_a_gpu_runs_in_it_from_a_checkout(docker_engine: docker.DockerClient, image: str) -> None:
+    """As docs/hardware-checklist.md has it for a Jetson; without a GPU it says so of each case."""
+    where = {"volumes": [f"{REPOSITORY}:/checkout:ro"], "working_dir": "/checkout", "entrypoint": stack_image.PYTHON[0]}
+    line = json.loads(stack_image.run(docker_engine, image, ["-m", "tests.bench", "gpu"], **where).splitlines()[-1])
+
+    assert (line["bench"], line["verdict"]) == ("gpu", "not run")
+    assert all(line["baselines"]["not_run"].values())
 
 
 def test_an_engine_is_built_and_proved_offline(docker_engine: docker.DockerClient, image: str, tmp_path: Path) -> None:
