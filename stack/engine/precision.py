@@ -41,9 +41,20 @@ def of_graph(model: onnx.ModelProto) -> str:
     return verdict(sizes)
 
 
+def of_engines(*informations: str) -> str:
+    """From the inspector of each engine that was built. Raises IncompatibleError when none tells: nobody knows what it would compute in."""
+    found = verdict(Counter(of_inspection(text) for text in informations))
+    if found == "unknown":
+        said = " ".join("".join(informations).split())[:300] or "nothing"
+        raise IncompatibleError(
+            f"the precision of what was built cannot be read, its inspector tells {said}; send this line, or choose another backend"
+        )
+    return found
+
+
 def of_inspection(information: str) -> str:
     """From the engine inspector's JSON: the type of the weights, or of what layers give where none tells of weights."""
-    layers = [layer for layer in json.loads(information).get("Layers", []) if isinstance(layer, dict)]
+    layers = [layer for layer in json.loads(information or "{}").get("Layers", []) if isinstance(layer, dict)]
     weights, outputs = Counter[str](), Counter[str]()
     for layer in layers:
         held = layer.get("Weights") or {}
@@ -58,11 +69,11 @@ def _word(text: str) -> str:
 
 
 def verdict(sizes: Counter[str]) -> str:
-    """One precision when enough of all elements have it, or how they divide."""
+    """One precision when enough of all elements have it, or how they divide; `unknown` of nothing."""
     total = sum(sizes.values())
     shares = {name: size / total for name, size in sizes.most_common()}
     whole = next((name for name, share in shares.items() if share >= _SHARES.get(name, 0.9)), None)
-    return whole or ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())
+    return whole or ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items()) or "unknown"
 
 
 def multiplications(model: onnx.ModelProto) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.fakes import torch_tensorrt_run
 from tests.fakes.cudart import Runtime
 from tests.fakes.jobs import make_job
 from tests.fakes.surface import Module, Surface
@@ -127,6 +128,8 @@ def failures(gpu: Gpu, job: Any, backend: Any, given: dict[str, Any]) -> dict[st
     expect("foreign", lambda: other.load(job.target, job.contract), Runtime__deserialize_cuda_engine=None)
     wrong = replace(job.contract, output_shape=(1, 8, 3))
     expect("contract", lambda: other.load(job.target, wrong))
+    silent = json.dumps({"Layers": ["a layer by its name alone"]})
+    expect("unread", lambda: kind.build(job), EngineInspector__get_engine_information=silent)
     expect("run", lambda: backend.infer(given), IExecutionContext__execute_async_v3=False)
     return errors
 
@@ -179,6 +182,9 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         "leaked": len(runtime._memory) + runtime.live,
         "timing": job.timing.read_bytes().decode(),
         "identity": [backend.identity.versions, backend.identity.device],
+        "torch": torch_tensorrt_run.run(
+            Path(real.__file__).parents[1], sys.modules["tensorrt"], gpu.log, model, folder / "torch", INSPECTED
+        ),
         "checked": sorted(gpu.surface.used | runtime.used),
     }
 

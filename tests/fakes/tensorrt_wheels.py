@@ -5,6 +5,7 @@ The bindings export nothing that runs: they link to nine functions of three libr
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -79,6 +80,13 @@ def run(version: str, model: Path, folder: Path) -> subprocess.CompletedProcess[
     return subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=110, check=False
     )
+
+
+def parameters(wheel: Path, file: str, function: str) -> set[str]:
+    """The named parameters of a function of Torch-TensorRT, from its source alone."""
+    tree = ast.parse((wheel / "torch_tensorrt" / file).read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    return {each.arg for each in (*found.args.posonlyargs, *found.args.args, *found.args.kwonlyargs)}
 
 
 def undefined(bindings: Path) -> set[str]:

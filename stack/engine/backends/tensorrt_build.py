@@ -85,7 +85,7 @@ def build(job: Job, graph: Path, target: Path) -> str:
     if engine is None:
         raise HomeportError(f"{target}: TensorRT cannot read what it built ({log.reason}); build it again")
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return precision.of_inspection(text)
+    return precision.of_engines(text)
 
 
 def _serialize(job: Job, graph: Path, workspace: int, log: Log) -> bytes:

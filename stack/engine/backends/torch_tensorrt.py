@@ -6,12 +6,13 @@ Its file is opened only after its digest matched the one that was noted when thi
 from __future__ import annotations
 
 import inspect
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import tensorrt as trt
 import torch
 import torch_tensorrt
 from numpy.typing import NDArray
@@ -43,6 +44,24 @@ def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[st
     return options
 
 
+@contextmanager
+def telling() -> Iterator[None]:
+    """Engines that are built meanwhile tell their layers' types. The library has them keep names alone, but for its debugger, which does more."""
+    kind = torch_tensorrt.dynamo.conversion.TRTInterpreter
+    configure = kind._populate_trt_builder_config
+
+    def detailed(*given: object, **named: object) -> object:
+        config = configure(*given, **named)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        return config
+
+    kind._populate_trt_builder_config = detailed
+    try:
+        yield
+    finally:
+        kind._populate_trt_builder_config = configure
+
+
 class TorchTensorRT:
     """A compiled module on the first CUDA device."""
 
@@ -66,12 +85,14 @@ class TorchTensorRT:
         known = inspect.signature(torch_tensorrt.dynamo.compile).parameters
         options = compile_options(job, cuda.free_bytes() // 2, known)
         try:
-            compiled = torch_tensorrt.dynamo.compile(program, inputs=list(examples), **options)
-        except (RuntimeError, AssertionError, ValueError) as error:
+            with telling():
+                compiled = torch_tensorrt.dynamo.compile(program, inputs=list(examples), **options)
+        except (RuntimeError, AssertionError, AttributeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise HomeportError(f"torch_tensorrt cannot build it ({reason}); choose another backend") from error
         torch_tensorrt.save(compiled, str(job.target / TorchTensorRT.FILE), arg_inputs=list(examples))
-        return _built(compiled)
+        engines = [part for part in compiled.modules() if hasattr(part, "get_layer_info")]
+        return precision.of_engines(*(part.get_layer_info() for part in engines))
 
     def load(self, engine: Path, contract: Contract) -> None:
         free, path = cuda.free_bytes(), engine / self.FILE
@@ -96,9 +117,3 @@ class TorchTensorRT:
 
     def close(self) -> None:
         del self._module
-
-
-def _built(compiled: torch.nn.Module) -> str:
-    """What the inspectors of its engines tell."""
-    parts = [part.get_layer_info() for part in compiled.modules() if hasattr(part, "get_layer_info")]
-    return precision.verdict(Counter(precision.of_inspection(text) for text in parts)) if parts else "unknown"

@@ -9,19 +9,24 @@ import ast
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from model_registry.core.errors import HomeportError, IncompatibleError
 from stack.engine import precision
+from stack.engine.backends.onnxruntime import OnnxRuntime
 from tests.fakes import tensorrt_wheels
 from tests.fakes.surface import Module, Surface, SurfaceError
-from tests.fakes.tensorrt_wheels import LIBRARIES, VERSIONS, Offline, undefined, wheels
+from tests.fakes.tensorrt_wheels import LIBRARIES, VERSIONS, Offline, parameters, undefined, wheels
 from tests.fakes.tiny import make_tiny_model
 
 ROOT = Path(__file__).parents[3]
@@ -164,18 +169,12 @@ def test_precision_is_read_from_the_inspector_and_progress_and_timings_are_kept(
         ("foreign", "cannot be loaded"),
         ("contract", "vla.json says"),
         ("run", "the engine did not run"),
+        ("unread", 'its inspector tells {"Layers": ["a layer by its name alone"]}; send this line'),
     ],
 )
 def test_what_tensorrt_refuses_is_one_line_that_says_why(version: str, case: str, words: str, ran: Any) -> None:
     text = ran(version)["errors"][case]
     assert words in text and "\n" not in text
-
-
-def parameters(wheel: Path, file: str, function: str) -> set[str]:
-    """The named parameters of a function, from the source alone."""
-    tree = ast.parse((wheel / "torch_tensorrt" / file).read_text())
-    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return {each.arg for each in (*found.args.posonlyargs, *found.args.args, *found.args.kwonlyargs)}
 
 
 def calls(name: str) -> list[ast.Call]:
@@ -210,6 +209,26 @@ def test_d14_r04_torch_tensorrt_takes_what_we_give_it(version: str) -> None:
         assert {each.arg for each in call.keywords} <= parameters(wheel, file, name)
     runtime = (wheel / "torch_tensorrt/dynamo/runtime/_TorchTensorRTModule.py").read_text()
     assert "def get_layer_info(self) -> str" in runtime
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_r04_torch_tensorrt_has_its_engines_tell_the_precision_that_is_read_from_them(version: str, ran: Any) -> None:
+    """Else they tell names, no build is ever in the precision that was asked for, and each ends so after minutes.
+
+    The one method that we wrap sets it and nothing else does, and `run` calls that method by its name.
+    """
+    done = ran(version)["torch"]
+    assert done["precision"] == "fp16" and done["restored"]
+    assert "cannot be read" in done["unread"] and "send this line" in done["unread"]
+    sources = {path: path.read_text() for path in (bindings(version) / "torch_tensorrt/dynamo").rglob("*.py")}
+    (builds,) = (path for path, text in sources.items() if re.search("profiling_verbosity *=", text))
+    assert builds.name == "_TRTInterpreter.py"
+    (kind,) = (n for n in ast.parse(sources[builds]).body if isinstance(n, ast.ClassDef) and n.name == "TRTInterpreter")
+    methods = {node.name: ast.unparse(node) for node in kind.body if isinstance(node, ast.FunctionDef)}
+    assert [name for name, text in methods.items() if "profiling_verbosity" in text] == ["_populate_trt_builder_config"]
+    assert "builder_config = self._populate_trt_builder_config(" in methods["run"]
+    assert "from ._TRTInterpreter import *" in (builds.parent / "__init__.py").read_text()
+    assert not [path for path, text in sources.items() if "_populate_trt_builder_config" in text and path != builds]
 
 
 class Config:
@@ -257,6 +276,26 @@ def test_a_wrong_call_is_noticed() -> None:
         config.set_workspace(4)
     with pytest.raises(AttributeError):
         Module(surface()).Builder  # noqa: B018
+
+
+def test_the_bench_for_the_first_gpu_counts_no_case_that_was_built_in_another_precision(tmp_path: Path) -> None:
+    from tests.bench import gpu
+
+    class Seeming(OnnxRuntime):
+        def __init__(self, precision: str) -> None:
+            super().__init__(precision)
+            self.identity = replace(self.identity, device={"name": "none"})
+
+    assert gpu.case(Seeming, "onnxruntime", "fp32", tmp_path)["precision"] == "fp32"
+    with pytest.raises(HomeportError, match="it built fp32, not fp16"):
+        gpu.case(Seeming, "onnxruntime", "fp16", tmp_path, lambda order, say: "fp32")
+
+
+def test_nothing_known_is_unknown() -> None:
+    assert precision.verdict(Counter()) == precision.of_inspection('{"Layers": ["names", "only"]}') == "unknown"
+    for told in ((), ("",), ('{"Layers": ["names", "only"]}',)):
+        with pytest.raises(IncompatibleError, match="cannot be read"):
+            precision.of_engines(*told)
 
 
 @pytest.mark.parametrize(
