@@ -68,7 +68,8 @@ class TorchTensorRT:
     FILE: ClassVar[str] = "engine.ep"
 
     def __init__(self, precision: str) -> None:
-        versions = {"torch_tensorrt": torch_tensorrt.__version__, "torch": torch.__version__, "cuda": cuda.version()}
+        parts = {"torch_tensorrt": torch_tensorrt, "torch": torch, "tensorrt": trt}
+        versions = {**{name: part.__version__ for name, part in parts.items()}, "cuda": cuda.version()}
         self.identity = Identity("torch_tensorrt", versions, precision, cuda.DEVICE)
         self.device_bytes = 0
 

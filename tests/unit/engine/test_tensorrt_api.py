@@ -177,6 +177,14 @@ def test_what_tensorrt_refuses_is_one_line_that_says_why(version: str, case: str
     assert words in text and "\n" not in text
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_engine_is_foreign_to_another_tensorrt_whichever_backend_built_it(version: str, ran: Any) -> None:
+    result = ran(version)
+    native, compiled = result["identity"][0], result["torch"]["identity"]
+    assert native["tensorrt"] == compiled["tensorrt"] == result["version"]
+    assert set(compiled) == {"torch_tensorrt", "torch", "tensorrt", "cuda"}
+
+
 def calls(name: str) -> list[ast.Call]:
     tree = ast.parse((ROOT / "stack/engine/backends/torch_tensorrt.py").read_text())
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
@@ -212,7 +220,7 @@ def test_d14_r04_torch_tensorrt_takes_what_we_give_it(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_r04_torch_tensorrt_has_its_engines_tell_the_precision_that_is_read_from_them(version: str, ran: Any) -> None:
+def test_torch_tensorrt_has_its_engines_tell_the_precision_that_is_read_from_them(version: str, ran: Any) -> None:
     """Else they tell names, no build is ever in the precision that was asked for, and each ends so after minutes.
 
     The one method that we wrap sets it and nothing else does, and `run` calls that method by its name.
