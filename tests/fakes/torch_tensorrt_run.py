@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from inspect import Parameter, Signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +20,7 @@ from tests.fakes.jobs import make_job
 from tests.fakes.tensorrt_wheels import parameters
 
 METHODS = ("_populate_trt_builder_config", "_create_timing_cache", "_save_timing_cache")
+DAMAGED = b"half of some timings"
 NAMES_ONLY = {"Layers": ["a layer by its name alone", "another one"]}
 
 
@@ -28,7 +31,7 @@ class Settings(SimpleNamespace):
         return None
 
 
-def interpreter(wheel: Path, trt: Any) -> Any:
+def interpreter(wheel: Path, trt: Any, write: Callable[[Any], bytes]) -> Any:
     """The library's class that builds engines, with those of its methods that need neither torch nor a GPU."""
     source = wheel / "torch_tensorrt/dynamo/conversion/_TRTInterpreter.py"
     future, *_ = ast.parse("from __future__ import annotations").body
@@ -43,7 +46,7 @@ def interpreter(wheel: Path, trt: Any) -> Any:
         "trt": trt,
         "os": os,
         "version": version,
-        "memoryview": bytes,  # of a recording object
+        "memoryview": write,
         "dtype": SimpleNamespace(float16=16, bfloat16=17, int8=8, fp8=9),
         "ENABLED_FEATURES": SimpleNamespace(native_trt_collectives=False, tensorrt_rtx=False),
         "is_tensorrt_version_supported": lambda text: version.parse(trt.__version__) >= version.parse(text),
@@ -58,7 +61,8 @@ class Library(ModuleType):
 
     def __init__(self, wheel: Path, trt: Any, log: Any, tells: dict[str, Any]) -> None:
         super().__init__("torch_tensorrt")
-        self._trt, self._log, self.tells, self.works = trt, log, tells, interpreter(wheel, trt)
+        self._trt, self._log, self.tells, self.dies = trt, log, tells, False
+        self.works = interpreter(wheel, trt, self.written)
         self.__version__ = (wheel / "torch_tensorrt/_version.py").read_text().split('"')[1]
         self.dynamo = SimpleNamespace(
             conversion=SimpleNamespace(TRTInterpreter=self.works), compile=lambda *given, **named: self.make(**named)
@@ -67,6 +71,12 @@ class Library(ModuleType):
         self.dynamo.compile.__signature__ = Signature(
             [Parameter(name, Parameter.KEYWORD_ONLY) for name in sorted(takes)]
         )
+
+    def written(self, timings: Any) -> bytes:
+        """What is written into the timing cache, whose file is open and empty."""
+        if self.dies:
+            raise SystemExit("killed")
+        return bytes(timings)
 
     def make(self, timing_cache_path: str, **options: Any) -> Any:
         """As `TRTInterpreter.run` does, without a network."""
@@ -118,7 +128,14 @@ def run(wheel: Path, trt: Any, log: Any, model: Path, folder: Path, tells: dict[
     job, before = make_job(model, folder, "fp16"), library.works._populate_trt_builder_config
     result: dict[str, Any] = {"precision": TorchTensorRT.build(job)}
     result["restored"] = library.works._populate_trt_builder_config is before
-    library.tells = NAMES_ONLY
+    result["timing"] = [job.timing.read_text()]
+    job.timing.write_bytes(DAMAGED)
+    result["timing"] += [TorchTensorRT.build(job), job.timing.read_text()]
+    library.dies = True
+    with suppress(SystemExit):
+        TorchTensorRT.build(job)
+    result["timing"].append(job.timing.read_text())
+    library.dies, library.tells = False, NAMES_ONLY
     try:
         result["unread"] = TorchTensorRT.build(job)
     except HomeportError as error:

@@ -104,7 +104,8 @@ def _serialize(job: Job, graph: Path, workspace: int, log: Log) -> bytes:
     if hasattr(trt.BuilderFlag, "EDITABLE_TIMING_CACHE"):  # after 10.3
         config.set_flag(trt.BuilderFlag.EDITABLE_TIMING_CACHE)
     kept = job.timing.read_bytes() if job.timing.exists() else b""
-    if not config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False):
+    timings = config.create_timing_cache(kept)  # None where they are damaged
+    if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     progress = Progress(job.say)
     config.progress_monitor = progress

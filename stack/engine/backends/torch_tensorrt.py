@@ -6,6 +6,7 @@ Its file is opened only after its digest matched the one that was noted when thi
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.files import Files
 from stack.engine import precision
 from stack.engine.backends import Identity, Job, Tensor, cuda
 from stack.engine.backends.graphs import bake, read
 from stack.engine.onnx_torch import Graph
+
+_TIMINGS = "timing.cache"  # a copy, because the library writes it in place
 
 
 def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[str, object]:
@@ -34,7 +38,7 @@ def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[st
         "disable_tf32": True,
         "workspace_size": workspace,
         "optimization_level": int(job.options.get("torch_tensorrt_optimization_level", 3)),
-        "timing_cache_path": str(job.timing),
+        "timing_cache_path": str(job.scratch / _TIMINGS),
         "engine_cache_dir": str(job.scratch / "engines"),
         "cache_built_engines": False,
         "reuse_cached_engines": False,
@@ -45,14 +49,19 @@ def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[st
 
 
 @contextmanager
-def telling() -> Iterator[None]:
-    """Engines that are built meanwhile tell their layers' types. The library has them keep names alone, but for its debugger, which does more."""
+def configured(timings: Path) -> Iterator[None]:
+    """Engines that are built meanwhile tell their layers' types, where the library has them keep names unless its debugger is on, which does more.
+
+    Damaged `timings` are taken away, which the library would fail on.
+    """
     kind = torch_tensorrt.dynamo.conversion.TRTInterpreter
     configure = kind._populate_trt_builder_config
 
     def detailed(*given: object, **named: object) -> object:
         config = configure(*given, **named)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if timings.exists() and config.create_timing_cache(timings.read_bytes()) is None:
+            timings.unlink()
         return config
 
     kind._populate_trt_builder_config = detailed
@@ -85,12 +94,17 @@ class TorchTensorRT:
         program = torch.export.export(module, examples)
         known = inspect.signature(torch_tensorrt.dynamo.compile).parameters
         options = compile_options(job, cuda.free_bytes() // 2, known)
+        timings = job.scratch / _TIMINGS
+        if job.timing.exists():
+            shutil.copyfile(job.timing, timings)
         try:
-            with telling():
+            with configured(timings):
                 compiled = torch_tensorrt.dynamo.compile(program, inputs=list(examples), **options)
         except (RuntimeError, AssertionError, AttributeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise HomeportError(f"torch_tensorrt cannot build it ({reason}); choose another backend") from error
+        if timings.exists():
+            Files().write(job.timing, timings.read_bytes())
         torch_tensorrt.save(compiled, str(job.target / TorchTensorRT.FILE), arg_inputs=list(examples))
         engines = [part for part in compiled.modules() if hasattr(part, "get_layer_info")]
         return precision.of_engines(*(part.get_layer_info() for part in engines))
