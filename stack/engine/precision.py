@@ -23,6 +23,7 @@ _FLOAT = TensorProto.FLOAT
 _COMPUTES = re.compile(r"Conv|MatMul|Gemm|LSTM|GRU|RNN|Attention|EmbedLayer")
 _WORDS = {"bf16": r"bf16|bfloat16", "fp16": r"half|fp16|float16", "int8": r"int8", "fp32": r"float|fp32"}
 _PASSES = ("Cast", "DequantizeLinear", "Transpose", "Reshape", "Identity", "Unsqueeze", "Slice", "Concat")
+_SMALL = 1024  # elements: what may be a shape, and not a weight
 _SHARES = {"int8": 0.5}  # recurrent layers stay float32 when a graph is quantised
 
 
@@ -78,18 +79,39 @@ def verdict(sizes: Counter[str]) -> str:
 
 def multiplications(model: onnx.ModelProto) -> int:
     """How many numbers one run multiplies with weights: what decides whether more threads are worth their waking."""
-    known = onnx.shape_inference.infer_shapes(model).graph
-    infos = {item.name: item.type.tensor_type.shape.dim for item in (*known.value_info, *known.output)}
-    weights = {item.name: item for item in known.initializer}
-    makers = {name: node for node in known.node for name in node.output}
+    infos = {item.name: item.type.tensor_type.shape.dim for item in _infos(model)}
+    weights = {item.name: item for item in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
     total = 0
-    for node in known.node:
+    for node in model.graph.node:
         shape = [item.dim_value for item in infos.get(node.output[0], ())] if _COMPUTES.search(node.op_type) else []
         if shape:
             channels = shape[1] if "Conv" in node.op_type else shape[-1]
             sizes = sum(_weight(name, weights, makers)[2] for name in node.input)
             total += sizes * (int(np.prod(shape, dtype=np.int64)) // max(channels, 1))
     return total
+
+
+def _infos(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Types and shapes of what its nodes give."""
+    known = onnx.shape_inference.infer_shapes(skeleton(model)).graph
+    return [*known.value_info, *known.output]
+
+
+def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with inputs for its weights, on whose values no shape depends: what serializes a model whole ends at 2 GiB."""
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph, names = light.graph, {item.name for item in model.graph.input}
+    graph.name = model.graph.name
+    light.functions.extend(model.functions)
+    for field in ("node", "input", "output", "value_info"):
+        getattr(graph, field).extend(getattr(model.graph, field))
+    for item in model.graph.initializer:
+        if _elements(item) <= _SMALL:
+            graph.initializer.append(item)
+        elif item.name not in names:
+            graph.input.append(helper.make_tensor_value_info(item.name, item.data_type, item.dims))
+    return light
 
 
 def _weight(
@@ -117,7 +139,8 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     for node in model.graph.node:
         _schema(node, model)
     result = onnx.ModelProto()
-    result.CopyFrom(onnx.shape_inference.infer_shapes(model))
+    result.CopyFrom(model)
+    result.graph.value_info.extend(_infos(model))
     _Converter(result, TYPES[precision]).run()
     return result
 
@@ -207,7 +230,7 @@ class _Converter:
 
     def _narrow(self, tensor: TensorProto) -> None:
         """Round a float32 tensor; what is too large for fp16 becomes its largest number, for the parity gate to judge."""
-        if tensor.data_type == _FLOAT and tensor.ByteSize():
+        if tensor.data_type == _FLOAT:
             kind = helper.tensor_dtype_to_np_dtype(self._target)
             values = numpy_helper.to_array(tensor)
             if self._target == TensorProto.FLOAT16:

@@ -20,8 +20,13 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]
         return None if sample is None else dict(sample)
 
 
-def quantize(graph: Path, samples: Iterable[Mapping[str, Tensor]], target: Path, *, symmetric: bool) -> onnx.ModelProto:
-    """The same bytes for the same graph and samples. `symmetric`: zero points of zero and float biases, as TensorRT requires."""
+def quantize(
+    graph: Path, samples: Iterable[Mapping[str, Tensor]], target: Path, *, symmetric: bool, apart: bool = False
+) -> onnx.ModelProto:
+    """The same bytes for the same graph and samples. `symmetric`: zero points of zero and float biases, as TensorRT requires.
+
+    `apart`: the weights are in a file beside it, and beside what is written on the way.
+    """
     activations = QuantType.QInt8 if symmetric else QuantType.QUInt8
     quantize_static(
         graph,
@@ -31,6 +36,7 @@ def quantize(graph: Path, samples: Iterable[Mapping[str, Tensor]], target: Path,
         per_channel=True,
         activation_type=activations,
         weight_type=QuantType.QInt8,
+        use_external_data_format=apart,
         extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
     )
     return onnx.load(target)

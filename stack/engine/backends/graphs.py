@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnx
@@ -45,7 +46,8 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
     if job.precision == "int8":
         from stack.engine.quantize import quantize
 
-        quantize(original, read_calibration(job.model, job.contract), target, symmetric=symmetric)
+        samples = read_calibration(job.model, job.contract)
+        quantize(original, samples, target, symmetric=symmetric, apart=large(model))
     else:
         write(precision.convert(model, job.precision), target)
     return target
@@ -62,5 +64,10 @@ def read(path: Path) -> onnx.ModelProto:
 
 def write(model: onnx.ModelProto, path: Path) -> None:
     """Save a graph, its weights in a file beside it where one file cannot hold them."""
-    large = model.ByteSize() > _MAX_BYTES
-    onnx.save(model, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)
+    apart = large(model)
+    onnx.save(model, path, save_as_external_data=apart, location=f"{path.name}.data" if apart else None)
+
+
+def large(model: onnx.ModelProto) -> bool:
+    """Whether one file may not hold its weights, in whatever precision: where a runtime has no kernel for another, it writes float32."""
+    return bool(4 * sum(math.prod(item.dims) for item in model.graph.initializer) > _MAX_BYTES)

@@ -31,6 +31,7 @@ if _CUDA in onnxruntime.get_available_providers():
         _GPU = importlib.import_module("stack.engine.backends.cuda")
 _PROVIDER = _CUDA if _GPU else _CPU
 _NOTE = "session.json"
+_APART = "session.optimized_model_external_initializers_file_name"
 _SMALL = (
     20_000_000  # multiplications in one run; below, a second thread costs more in waking than it saves in computing
 )
@@ -53,14 +54,14 @@ class OnnxRuntime:
     def build(job: Job) -> str:
         """Raises IncompatibleError when there is not exactly one graph."""
         from stack.engine import precision
-        from stack.engine.backends.graphs import bake, read, source
+        from stack.engine.backends.graphs import bake, large, read, source
 
-        note = {"multiplications": precision.multiplications(read(source(job)))}
+        model = read(source(job))
+        note = {"multiplications": precision.multiplications(model)}
         (job.target / _NOTE).write_bytes(dump(note))
-        options, engine = _options(1), job.target / OnnxRuntime.FILE
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.optimized_model_filepath = str(engine)
-        _open(bake(job), options, "ONNX Runtime cannot build it", "export the model again or choose another precision")
+        engine, apart = job.target / OnnxRuntime.FILE, large(model)
+        del model  # there may not be room for two
+        optimize(bake(job), engine, apart=apart)
         return precision.of_graph(read(engine))
 
     def load(self, engine: Path, contract: Contract) -> None:
@@ -96,6 +97,16 @@ class OnnxRuntime:
 
     def close(self) -> None:
         del self._binding, self._session
+
+
+def optimize(graph: Path, engine: Path, *, apart: bool) -> None:
+    """Write what ONNX Runtime makes of a graph; `apart`: its weights in a file beside it. Raises HomeportError."""
+    options = _options(1)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(engine)
+    if apart:
+        options.add_session_config_entry(_APART, f"{engine.name}.data")
+    _open(graph, options, "ONNX Runtime cannot build it", "export the model again or choose another precision")
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -13,12 +13,15 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError
 from stack.engine import precision
-from stack.engine.backends.graphs import bake, read
-from stack.engine.backends.onnxruntime import OnnxRuntime
+from stack.engine.backends.graphs import bake, large, read
+from stack.engine.backends.onnxruntime import OnnxRuntime, optimize
+from stack.engine.goldens import read_calibration
+from stack.engine.quantize import quantize
 from tests.fakes.jobs import build_and_load, make_job
 from tests.fakes.tiny import GRAPH, add_calibration, make_tiny_model
 
-REFERENCE = Path(__file__).parents[3] / "stack/models/reference/pilot-1.0.0/policy.onnx"
+ROOT = Path(__file__).parents[3]
+REFERENCE = ROOT / "stack/models/reference/pilot-1.0.0/policy.onnx"
 
 
 def run(model: onnx.ModelProto) -> np.ndarray:
@@ -93,6 +96,48 @@ def test_what_is_too_large_for_fp16_becomes_its_largest_number() -> None:
     nodes = [helper.make_node("Mul", ["x", "w"], ["y"])]
     narrow = precision.convert(make(nodes, [1, 2, 4, 4], {"w": np.full((1,), 1e6, np.float32)}), "fp16")
     assert numpy_helper.to_array(narrow.graph.initializer[0])[0] == np.float16(65504)
+
+
+def of_two_gibibytes() -> onnx.ModelProto:
+    """By what it says of its weights, which are not here."""
+    weight = TensorProto(name="w", dims=[1 << 20, 512], data_type=TensorProto.FLOAT)
+    model = make([helper.make_node("MatMul", ["x", "w"], ["y"])], [1, 2, 4, 512], {})
+    model.graph.initializer.append(weight)
+    return model
+
+
+@pytest.mark.parametrize("path", [GRAPH, REFERENCE], ids=lambda path: path.stem)
+def test_shapes_are_inferred_without_the_weights_because_inference_ends_at_2_gib(path: Path) -> None:
+    model = onnx.load(path)
+    light = precision.skeleton(model)
+    assert [item.name for item in light.graph.initializer if np.prod(item.dims) > 1024] == []
+    whole, known = (onnx.shape_inference.infer_shapes(each).graph for each in (model, light))
+    assert list(known.value_info) == list(whole.value_info) and list(known.output) == list(whole.output)
+    sources = {path: path.read_text() for path in (ROOT / "stack").rglob("*.py")}
+    assert [text.count("infer_shapes(") for text in sources.values() if "infer_shapes(" in text] == [1]
+
+
+def test_what_one_file_may_not_hold_in_any_precision_has_its_weights_apart(tmp_path: Path) -> None:
+    assert large(of_two_gibibytes()) and not large(onnx.load(REFERENCE))
+    job = make_job(REFERENCE.parent, tmp_path)
+    runner = build_and_load(OnnxRuntime, job)
+    given = {item.name: np.ones(item.shape, np.dtype(item.dtype)) for item in job.contract.inputs}
+    before = runner.infer(given)
+    runner.close()
+    optimize(REFERENCE, job.target / "engine.onnx", apart=True)
+    assert (job.target / "engine.onnx.data").stat().st_size > (job.target / "engine.onnx").stat().st_size
+    runner.load(job.target, job.contract)
+    assert np.array_equal(runner.infer(given), before)
+    assert precision.of_graph(read(job.target / "engine.onnx")) == "fp32"
+
+
+def test_a_quantized_graph_may_have_its_weights_apart(tmp_path: Path) -> None:
+    job = make_job(REFERENCE.parent, tmp_path)
+    samples = list(read_calibration(job.model, job.contract))[:2]
+    quantize(REFERENCE, samples, tmp_path / "one.onnx", symmetric=False)
+    quantize(REFERENCE, samples, tmp_path / "two.onnx", symmetric=False, apart=True)
+    assert (tmp_path / "two.onnx.data").exists() and not (tmp_path / "one.onnx.data").exists()
+    assert np.array_equal(*(run(read(tmp_path / f"{name}.onnx")) for name in ("one", "two")))
 
 
 def test_an_operator_outside_of_the_standard_is_named() -> None:
