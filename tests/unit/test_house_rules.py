@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("model_registry", "stack", "ansible/plugins", "images")
 SHIPPED = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
-SHIPPED_LINES_MAX, IMAGES_LINES_MAX, MODULE_MAX, FUNCTION_MAX = 15100, 1000, 300, 40
+SHIPPED_LINES_MAX, IMAGES_LINES_MAX, MODULE_MAX, FUNCTION_MAX = 15300, 1000, 300, 40
 # Thread roots and process roots where one broad except trips or reports (rule 5), and the CLIs that print.
 BROAD_EXCEPT = {
     "stack/policy/node.py",
@@ -124,7 +124,7 @@ def lines_of_code(path: Path) -> int:
 
 
 def test_python_stays_in_its_budgets() -> None:
-    """What robots and operators run, and what only builds images (docs/adr/0007 to 0009, 0012, 0013)."""
+    """What robots and operators run, and what only builds images (docs/adr/0007 to 0009, 0012 to 0014)."""
     images = sum(lines_of_code(path) for path in SHIPPED if below(path, "images"))
 
     assert images <= IMAGES_LINES_MAX
