@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model_registry.core.digest import Digest
-from model_registry.core.errors import HomeportError
+from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.layout import linked_release
 from stack.agent.baseline import Baseline
 from stack.agent.evidence import Expected
@@ -109,6 +109,8 @@ class Keeper:
             return f"slot {slot}: ended again; next start in {wait_s:.0f} s"
         self._next_start_s = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        if slot is not None:
+            host.runtime.stop(slot)
         why = self._move_on(current)
         slot, current = store.current_slot(), store.current()
         if why is None and slot is not None and current is not None:
@@ -160,20 +162,29 @@ class Keeper:
         return Watch(expected, patience, Baseline(), observe(self._host, expected.slot))
 
     def _move_on(self, current: Digest | None) -> str | None:
-        """Point `current` at the first of previous and fallback that verifies, when it does not itself."""
+        """Point `current` at the first of previous and fallback that verifies, when it does not itself.
+
+        A container engine that is down moves no robot off its release: this raises what a start would. Nor does one that fails for a moment: it is asked twice.
+        """
         host, links = self._host, self._links
-        if (why := self._why(links["current"])) is None and _there(links["current"]):
+        on_disk = self._why(links["current"])
+        why = on_disk or self._lost(links["current"])
+        if why is None and _there(links["current"]):
             return None
         whys = {"current": why, **{name: self._why(links[name]) for name in ("previous", "fallback")}}
         revoked: Collection[str] = ()
         with suppress(HomeportError):  # the status tells it
             revoked = revoked_here(host.layout)
         good = {name: REVOKED if name in revoked else INTACT if _there(links[name]) else ABSENT for name in links}
-        states = (DAMAGED if why else good[name] for name, why in whys.items())
-        chosen = choose(*states)
+        while chosen := choose(*(DAMAGED if why else good[name] for name, why in whys.items())):
+            if (lost := self._lost(links[chosen])) is None:
+                break
+            whys[chosen] = lost
         text = "; ".join(f"{name}: {why}" for name, why in whys.items() if why)
         if chosen is None or (target := linked_release(links[chosen])) is None:
             return f"nothing that was committed here can be run: {text}; stage a release"
+        if why != on_disk and self._lost(links["current"]) is None:
+            return None
         text = f"{text}; {chosen} {target.short} runs instead; stage and switch again"
         log.error("%s", text)
         failure = Failure(current or target, "ROLLBACK", text, DAMAGE).document()
@@ -194,6 +205,18 @@ class Keeper:
         if digest is None:
             return "leads to no release" if _there(path) else None
         return damage(self._host, digest)
+
+    def _lost(self, path: Path) -> str | None:
+        """Why the image of a link's release is not whole and does not come back from its copy."""
+        digest = linked_release(path)
+        try:
+            if digest is not None:
+                self._host.runtime.ensure(self._host.store.load(digest))
+        except IncompatibleError:
+            raise
+        except RefusedError as error:
+            return str(error)
+        return None
 
     def _start(self, slot: str, current: Digest) -> None:
         release = self._host.store.load(current)

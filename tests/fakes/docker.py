@@ -262,8 +262,12 @@ def create(words: list[str]) -> None:
     found, label = image(words[-1]), words[words.index("--label") + 1]
     if found is None or (HERE / "damaged" / found.name).exists():
         end(1, "", "Error: No such image" if found is None else OVERLAY)
-    if (HERE / "full").exists():
-        end(1, "", "Error response from daemon: mkdir /var/lib/docker/overlay2/2: no space left on device")
+    if (HERE / "create_error").exists():
+        end(1, "", (HERE / "create_error").read_text())
+    if (once := HERE / "create_error_once").exists():
+        words = once.read_text()
+        once.unlink()
+        end(1, "", words)
     name = f"{os.getpid()}"
     (HERE / "created" / name).write_text(label)
     end(0, name)

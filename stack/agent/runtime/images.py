@@ -19,7 +19,7 @@ from stack.agent.room import check_room
 from stack.agent.runtime.containers import PIN_LABEL, PINS, pin
 
 _LOAD_S = 600.0
-_NO_FAULT = ("no space left", "cannot connect", "no answer within", "not installed")
+_NO_FAULT = ("no space left", "cannot connect", "error during connect", "no answer within", "not installed")
 """What Docker says when it could not look, which says nothing of the image."""
 Ask = Callable[..., str]
 

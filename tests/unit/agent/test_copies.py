@@ -45,9 +45,7 @@ def test_an_agent_that_starts_brings_it_back_for_the_current_release(any_rig: Ri
     rig.deploy(one)
     rig.wait_copied(one)
     rig.cut_off()
-    rig.stop_agent(kill=True)
-    if (pid := _pid(rig)) is not None:
-        os.kill(pid, 9)
+    end_all(rig, "a")
     getattr(rig, harm)(one)
 
     rig.start_agent()
@@ -56,8 +54,71 @@ def test_an_agent_that_starts_brings_it_back_for_the_current_release(any_rig: Ri
     assert rig.status()["running"]["digest"] == one
 
 
-def _pid(rig: Rig) -> int | None:
-    return int(json.loads(rig.layout.slot_process("a").read_bytes())["host_pid"])
+def end_all(rig: Rig, slot: str) -> None:
+    """The agent and what it keeps running."""
+    rig.stop_agent(kill=True)
+    os.kill(int(json.loads(rig.layout.slot_process(slot).read_bytes())["host_pid"]), 9)
+
+
+def wait_device_copied(rig: DockerRig) -> None:
+    """After this the agent makes containers for nobody but what it starts."""
+    rig.until((rig.layout.images / f"{manifest_of('device').hex}.json").exists, "the device's image was copied")
+
+
+def until_runs(rig: Rig, release: str) -> str:
+    """Wait until it drives; what the status says is wrong then."""
+    rig.until(lambda: (rig.status()["running"] or {}).get("digest") == release, f"{release} drives")
+    return "; ".join(rig.status()["problems"])
+
+
+def test_a_current_that_docker_damaged_gives_way_to_previous_when_docker_makes_others(docker_rig: DockerRig) -> None:
+    rig = docker_rig
+    one, two = two_releases(rig)
+    rig.cut_off()
+    wait_device_copied(rig)
+    end_all(rig, "b")
+    (rig.bin / "create_error").write_text("Error response from daemon: cgroups: no container can be made now")
+    before = len(rig.calls("docker", "container", "create"))
+
+    rig.start_agent()
+
+    rig.until(lambda: len(rig.calls("docker", "container", "create")) > before + 2, "previous was tried too")
+    assert rig.status()["current"]["digest"] == two
+    rig.damage_image(two)
+    (rig.bin / "create_error").unlink()
+    said = until_runs(rig, one)
+    assert "current: release 1.1.0: its image: damaged" in said and f"{one[7:19]} runs instead" in said
+    assert rig.status()["failure"]["metric"] == "damaged" and rig.status()["quarantined"] == []
+
+
+def test_a_docker_that_fails_for_a_moment_moves_no_robot_off_its_release(docker_rig: DockerRig) -> None:
+    rig = docker_rig
+    _, two = two_releases(rig)
+    wait_device_copied(rig)
+    end_all(rig, "b")
+    (rig.bin / "create_error_once").write_text("Error response from daemon: cgroups: busy")
+
+    rig.start_agent()
+
+    until_runs(rig, two)
+    assert not (rig.bin / "create_error_once").exists()
+
+
+def test_a_previous_that_does_not_come_back_either_gives_way_to_the_fallback(docker_rig: DockerRig) -> None:
+    rig = docker_rig
+    one, two = two_releases(rig)
+    rig.deploy(three := rig.publish("1.2.0"))
+    rig.wait_copied(two)
+    end_all(rig, "a")
+    for release in (two, three):
+        rig.damage_image(release)
+    rig.copy_of(two).write_bytes(rig.copy_of(two).read_bytes()[::-1])
+
+    rig.start_agent()
+
+    said = until_runs(rig, one)
+    assert "current: release 1.2.0: its image: damaged" in said and f"previous: {rig.copy_of(two)}" in said
+    assert f"fallback {one[7:19]} runs instead" in said
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -116,10 +177,9 @@ def test_copies_are_of_what_the_robot_goes_back_to_and_of_its_own_image(docker_r
     rig = docker_rig
     one, two = two_releases(rig)
     rig.run("stage", rig.publish("1.2.0"))
-    own = rig.layout.images / f"{manifest_of('device').hex}.json"
-    rig.until(own.exists, "the device's image was copied")
+    wait_device_copied(rig)
 
-    assert {path.stem for path in rig.layout.images.glob("*.tar")} == {rig.copy_of(one).stem, own.stem}
+    assert {path.stem for path in rig.layout.images.glob("*.tar")} == {rig.copy_of(one).stem, manifest_of("device").hex}
     for path in rig.layout.images.glob("*.json"):
         check(json.loads(path.read_bytes()), "archive")
     assert not rig.copy_of(two).exists()
@@ -128,7 +188,7 @@ def test_copies_are_of_what_the_robot_goes_back_to_and_of_its_own_image(docker_r
 def test_the_device_s_own_image_comes_back_with_the_release(docker_rig: DockerRig) -> None:
     rig = docker_rig
     two_releases(rig)
-    rig.until((rig.layout.images / f"{manifest_of('device').hex}.json").exists, "the device's image was copied")
+    wait_device_copied(rig)
     rig.forget_image("device")
 
     assert rig.run("rollback").code == 0
@@ -162,17 +222,18 @@ def test_every_staged_image_is_pinned_against_prune(docker_rig: DockerRig) -> No
     assert [path.read_text() for path in (rig.bin / "created").iterdir()] == [f"dev.homeport.pin={image}"]
 
 
-def test_a_full_disk_is_not_taken_for_a_damaged_image(docker_rig: DockerRig) -> None:
+def test_a_docker_that_could_not_look_found_no_damaged_image(docker_rig: DockerRig) -> None:
     rig = docker_rig
     one, two = two_releases(rig)
-    (rig.bin / "full").touch()
+    for words in ("mkdir /var/lib/docker/overlay2/2: no space left on device", "error during connect: Post x: EOF"):
+        (rig.bin / "create_error").write_text(words)
 
-    answer = rig.run("rollback")
+        answer = rig.run("rollback")
 
-    assert answer.code == 1 and "no space left" in answer.message
-    assert rig.calls("docker", "image", "rm") == [] and rig.calls("docker", "load") == []
-    assert rig.status()["running"]["digest"] == two
-    (rig.bin / "full").unlink()
+        assert answer.code == 1 and words in answer.message
+        assert rig.calls("docker", "image", "rm") == [] and rig.calls("docker", "load") == []
+        assert rig.status()["running"]["digest"] == two
+    (rig.bin / "create_error").unlink()
     assert rig.run("rollback").code == 0 and rig.status()["running"]["digest"] == one
 
 
