@@ -59,8 +59,9 @@ class DockerRuntime:
         self._info()
         if self._device_found() is None:
             raise IncompatibleError(f"{self._device}: not on this robot; apply the role `device`")
-        for folder in (self._layout.models, self._layout.engines, self._layout.ingest):
-            self._give(folder, USER)
+        engines = self._layout.engines
+        for path in (self._layout.models, engines, self._layout.ingest, *engines.glob(".lock")):  # prune makes it too
+            self._give(path, USER)
 
     def check(self, release: Release) -> None:
         """Also whether its image fits, when it is here already."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from model_registry.core.documents import dump
+from model_registry.core.files import Files
+from stack.agent.config import Config
+from stack.agent.runtime.containers import USER
+from stack.agent.runtime.docker import DockerRuntime
 from tests.fakes.docker_rig import DockerRig, image_id
 from tests.fakes.rig import Rig
 
@@ -93,6 +99,21 @@ def test_an_image_that_somebody_runs_is_left_to_docker(docker_rig: DockerRig) ->
 
     assert kinds(rig)["image"] == 1
     assert (rig.bin / "images" / image_id("1.1.0").hex).exists()
+
+
+def test_a_lock_that_prune_made_is_given_to_whoever_builds_engines(
+    docker_rig: DockerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first build, by an agent that is root: the tool is not, and has no right over files that are not its own."""
+    layout, given = docker_rig.layout, {}
+    assert kinds(docker_rig, "--dry-run") == {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: given.update({path: (uid, gid)}))
+
+    DockerRuntime(layout, Config.load(layout.agent_toml), Files()).preflight()
+
+    present = (layout.models, layout.engines, layout.ingest, layout.engines / ".lock")
+    assert given == dict.fromkeys(present, (USER, USER))
 
 
 def test_a_pinned_release_is_the_fallback_and_outlives_the_first(any_rig: Rig) -> None:
