@@ -209,8 +209,8 @@ class _Staging:
         self._result.gates = (gate,)
         if not (ended_well and gate.passed):
             raise GateFailed(self._request.release, "PROVE", gate)
-        files = self._host.store.files
-        if not (self._home / "engine").is_symlink():
-            files.link(self._home / "engine", f"../../engines/{key}")
+        files, link, target = self._host.store.files, self._home / "engine", f"../../engines/{key}"
+        if not link.is_symlink() or str(link.readlink()) != target:
+            files.link(link, target)
         files.write(self._home / PROVED, dump(gate.document()))
         self._deployment.finish(gate=gate.document())

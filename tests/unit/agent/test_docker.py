@@ -66,6 +66,21 @@ def test_a_second_release_takes_over_and_rolls_back(rig: DockerRig) -> None:
     assert len(rig.calls("docker", "pull")) == 2
 
 
+def test_staged_again_after_the_machine_changed_it_runs_the_engine_that_was_proved_then(rig: DockerRig) -> None:
+    rig.deploy(one := rig.publish("1.0.0"))
+    link = rig.layout.release(Digest.parse(one)) / "engine"
+    before = link.readlink().name
+    behaviour = rig.bin / "images" / image_id("1.0.0").hex / "site/stack/policy/behaviour.json"
+    behaviour.write_text(json.dumps({"key": "2" * 64}))
+
+    answer = rig.run("stage", one, "--retry")
+
+    assert answer.code == 0 and answer.result["engines_built"] == 1, answer.document
+    assert link.readlink().name == "2" * 64
+    removed = rig.run("prune").result["removed"]
+    assert [each["name"] for each in removed if each["kind"] == "engine"] == [before]
+
+
 def test_looking_at_a_slot_asks_nobody(rig: DockerRig) -> None:
     rig.deploy(rig.publish("1.0.0"))
     before = len(rig.calls())

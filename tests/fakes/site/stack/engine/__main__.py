@@ -19,7 +19,7 @@ def main() -> int:
     if "build_error" in behaviour:
         print(f"error: {behaviour['build_error']}", file=sys.stderr)
         return 1
-    key = (arguments.release / "model").readlink().name
+    key = behaviour.get("key", (arguments.release / "model").readlink().name)
     folder = arguments.root / "engines" / key
     built = not (folder / "ready").exists()
     folder.mkdir(exist_ok=True)
