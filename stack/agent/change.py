@@ -44,6 +44,8 @@ class Change:
         self.gates: list[GateResult] = []
         self.switched_ns: int | None = None
         self.held = False
+        self.renaming = False
+        """Whether the commit has come to its durable part: a `current` that names the release may do so from before."""
 
     def result(self, stage: str, failure: Failure | None = None) -> Result:
         """Where this change has come to."""
@@ -117,7 +119,7 @@ class Change:
         try:
             self._commit()
         except (HomeportError, OSError) as error:
-            if self.host.store.current() == self.release.digest:
+            if self.renaming and self.host.store.current_slot() == self.slot:
                 raise
             failure = self.failure(error)
             self.go_back(failure)
@@ -138,6 +140,7 @@ class Change:
         if not host.supervisor.view().drives(self.slot, self.release.digest):
             raise HomeportError(f"slot {self.slot}: the supervisor went back just before the commit")
         self._vouch()
+        self.renaming = True
         host.store.rename_current(self.slot)
         host.keeping = None  # it was about what drove before
         host.store.settle(self.release, left)

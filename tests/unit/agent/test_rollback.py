@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from model_registry.core.errors import HomeportError
+from stack.agent.change import Change
 from tests.fakes.docker_rig import DockerRig, image_id
 from tests.fakes.rig import Answer, Rig
+from tests.fakes.stand_in import StandIn
 
 
 def two_releases(rig: Rig, **behaviour: object) -> tuple[str, str]:
@@ -130,3 +133,38 @@ def test_below_the_floor_of_the_counter_there_is_no_way(rig: Rig) -> None:
 
     still_drives(rig, two, pids, answer, 5)
     assert "below this robot's floor" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("image", "verb", "moved"),
+    [("old", "rollback", False), ("new", "rollback", True), ("staged", "switch", False)],
+    ids=["to the only release", "to what the keeper went to", "a switch to it"],
+)
+def test_what_is_committed_already_is_no_proof_that_its_change_went_well(
+    robot: StandIn, monkeypatch: pytest.MonkeyPatch, image: str, verb: str, moved: bool
+) -> None:
+    """`current` names the release before anything was renamed, so that it cannot tell a commit from a failure."""
+    robot.reset(image)
+    robot.power_off()
+    agent = robot.boot()
+    if moved:
+        (robot.site(robot.new).parent / "release.dsse.json").unlink()
+        assert agent.keep_until_well("the keeper moves on")["current"]["digest"] == robot.old
+        robot.power_off()
+    store = agent.host.store
+    before = (store.current_slot(), store.current(), store.previous(), store.fallback())
+
+    def silent(_: Change) -> None:
+        raise HomeportError("its process says nothing")
+
+    monkeypatch.setattr(Change, "_vouch", silent)
+    where = {"to": "previous" if moved else "fallback", "gate": "idle", "now": False}
+    answer = agent.ask("rollback", **where) if verb == "rollback" else agent.switch(robot.old, gate="idle")
+
+    assert answer.result is None and answer.error == "its process says nothing"
+    assert robot.journal()[-1]["stage"] == "FAILED" and robot.supervisor.holders == {}
+    status = agent.keep_until_well("it is started again")
+    assert (status["running"]["digest"], status["stage"]) == (robot.old, "IDLE")
+    assert (store.current_slot(), store.current(), store.previous(), store.fallback()) == before
+    assert robot.journal()[-1]["stage"] == "FAILED"
+    agent.kill()
