@@ -63,18 +63,19 @@ def plan(host: Host, request: StageRequest) -> Result:
     """What `stage` would do; changes nothing. Bytes are 0 where only fetching would tell."""
     check_request(host, request)
     missing = host.store.missing(request.release)
-    steps = _STEPS if missing else ()
+    changes = bool(missing) or not _signed(host, request.release)
+    steps = _STEPS if changes else ()
     build = any(part.startswith("engine") for part in missing) and host.store.engine_key(request.release) is None
     release = host.store.find(request.release)
     version = None if release is None else release.version
-    return Result("stage", bool(missing), request.release, version, plan=Plan(0, build, steps, window_document(host)))
+    return Result("stage", changes, request.release, version, plan=Plan(0, build, steps, window_document(host)))
 
 
 def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
     """Make a release ready to switch. Raises FailedError with the exit code of what stopped it."""
     check_request(host, request)
-    if not (request.retry or host.store.missing(request.release)) and host.store.restored(request.release):
-        release = verify_folder(host.layout, host.layout.release(request.release), request.release)
+    if not (request.retry or host.store.missing(request.release)) and _whole(host, request.release):
+        release = host.store.load(request.release)
         check_here(host, release)
         progress("READY", f"{release.name} {release.version} is ready; nothing to do.")
         return Result("stage", False, request.release, release.version, "READY")
@@ -83,6 +84,20 @@ def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
         return work.run()
     except (HomeportError, OSError) as error:
         raise work.failed(error) from error
+
+
+def _signed(host: Host, digest: Digest) -> bool:
+    """Whether the signed document of a release is here, and says what it said when it was staged."""
+    try:
+        verify_folder(host.layout, host.layout.release(digest), digest)
+    except HomeportError:
+        return False
+    return True
+
+
+def _whole(host: Host, digest: Digest) -> bool:
+    """Whether documents and code of a release are here, after what was lost came back from its copy."""
+    return _signed(host, digest) and host.store.restored(digest)
 
 
 class _Staging:
@@ -104,7 +119,7 @@ class _Staging:
             pass
         with step("PREFLIGHT"):
             self._preflight()
-        self._installed = self._host.store.restored(self._request.release)
+        self._installed = _whole(self._host, self._request.release)
         with step("FETCH", source=self._request.source) as done:
             done["bytes"] = 0 if self._installed else self._fetch()
         with step("VERIFY") as done:
@@ -177,7 +192,9 @@ class _Staging:
             payload, _ = dsse.read_payload(envelope, PAYLOAD_TYPE, "release.dsse.json")
             files.write(self._fetched / "release.json", payload)
             files.sync_tree(self._fetched)
-            if self._home.exists():  # only its image had gone
+            if self._home.exists():  # its image had gone, or a document
+                files.write(self._home / "release.json", payload)
+                files.write(self._home / "release.dsse.json", envelope)
                 shutil.rmtree(self._fetched)
                 self._host.runtime.ensure(release)
             else:
