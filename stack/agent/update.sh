@@ -91,6 +91,7 @@ start
 if proves_itself && { fit "$agent" || ! fit "$agent.previous"; }; then
     copy "$agent" "$agent.good"
     rm "$agent.previous"
+    flush "${agent%/*}"
     end 0 "the candidate became the agent"
 fi
 words=$(journalctl -u "$unit" -n 1 -o cat --no-pager 2>/dev/null || :)

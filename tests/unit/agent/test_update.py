@@ -87,6 +87,13 @@ def test_a_candidate_that_answers_becomes_the_agent_and_the_kept_copy(device: De
     assert device.restarts == 1 and device.leftovers() == {"homeport-agent.good"}
 
 
+def test_when_it_says_so_no_power_cut_brings_the_one_before_back(device: Device) -> None:
+    assert device.update().returncode == 0
+
+    calls = device.stepped.calls()
+    assert calls[calls.index(f"rm {device.agent}.previous") + 1] == f"sync {device.agent.parent}"
+
+
 def test_the_same_candidate_again_changes_nothing(device: Device) -> None:
     device.update()
 
