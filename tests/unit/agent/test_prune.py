@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -101,19 +101,28 @@ def test_an_image_that_somebody_runs_is_left_to_docker(docker_rig: DockerRig) ->
     assert (rig.bin / "images" / image_id("1.1.0").hex).exists()
 
 
-def test_a_lock_that_prune_made_is_given_to_whoever_builds_engines(
-    docker_rig: DockerRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Giving(DockerRuntime):
+    """Notes what an agent that is root gives to whom."""
+
+    given: dict[Path, int]
+
+    def _give(self, path: Path, uid: int) -> None:
+        assert path.exists()
+        self.given[path] = uid
+
+
+def test_a_lock_that_prune_made_is_given_to_whoever_builds_engines(docker_rig: DockerRig) -> None:
     """Before the first build, by an agent that is root: the tool is not, and has no right over files that are not its own."""
-    layout, given = docker_rig.layout, {}
+    layout = docker_rig.layout
     assert kinds(docker_rig, "--dry-run") == {}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: given.update({path: (uid, gid)}))
+    runtime = Giving(layout, Config.load(layout.agent_toml), Files())
+    runtime.given = {}
 
-    DockerRuntime(layout, Config.load(layout.agent_toml), Files()).preflight()
+    runtime.preflight()
 
-    present = (layout.models, layout.engines, layout.ingest, layout.engines / ".lock")
-    assert given == dict.fromkeys(present, (USER, USER))
+    assert runtime.given == dict.fromkeys(
+        (layout.models, layout.engines, layout.ingest, layout.engines / ".lock"), USER
+    )
 
 
 def test_a_pinned_release_is_the_fallback_and_outlives_the_first(any_rig: Rig) -> None:
