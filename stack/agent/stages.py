@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from model_registry.core import dsse
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump
-from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent import child
@@ -141,7 +141,12 @@ class _Staging:
         stage = self._deployment.stage
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
         full = isinstance(error, OSError) or os.strerror(errno.ENOSPC).lower() in str(error).lower()
-        if self._answered and stage in ("BUILD", "PROVE") and not full and not isinstance(error, CalledOff):
+        if (
+            self._answered
+            and stage in ("BUILD", "PROVE")
+            and not full
+            and not isinstance(error, (CalledOff, LockedError))
+        ):
             if (lacking := shortage(self._host.layout.root)) is not None:  # which libraries tell in words of their own
                 failure = replace(failure, message=f"{failure.message} ({lacking})")
             else:

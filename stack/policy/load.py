@@ -98,7 +98,7 @@ def proved_engine(folder: Path, key: str) -> Path:
         raise IncompatibleError(f"{folder}: no engine was built; run `engine build` for this release")
     if engine.name != key:
         raise IncompatibleError(
-            f"{folder}: engine {engine.name[:12]} was built for another model, recipe or device (this one needs {key[:12]}); build it again"
+            f"{folder}: engine {engine.name[:12]} was built for another model, recipe or device (this one needs {key[:12]}); build it again, with `homeport-agent stage --retry` of its release"
         )
     builder.check(engine, key)
     if not (engine / builder.READY_FILE).exists():

@@ -150,6 +150,13 @@ def test_a_full_disk_is_not_the_release_s_fault(rig: Rig) -> None:
     assert rig.status()["quarantined"] == []
 
 
+def test_engines_that_somebody_else_builds_are_not_the_release_s_fault(rig: Rig) -> None:
+    busy = {"build_error": "/var/lib/homeport/engines: another build is running", "build_code": 6}
+    answer = rig.run("stage", rig.publish("1.2.0", busy))
+    assert answer.code == 6 and "another build is running" in answer.message
+    assert rig.status()["quarantined"] == []
+
+
 def test_a_second_change_is_locked_out_and_told_by_whom(rig: Rig) -> None:
     one = rig.publish("1.0.0")
     (rig.source / "slow").touch()

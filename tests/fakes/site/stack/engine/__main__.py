@@ -18,7 +18,7 @@ def main() -> int:
     behaviour = json.loads(BEHAVIOUR.read_text()) if BEHAVIOUR.exists() else {}
     if "build_error" in behaviour:
         print(f"error: {behaviour['build_error']}", file=sys.stderr)
-        return 1
+        return int(behaviour.get("build_code", 1))
     key = behaviour.get("key", (arguments.release / "model").readlink().name)
     folder = arguments.root / "engines" / key
     built = not (folder / "ready").exists()
