@@ -107,6 +107,7 @@ class Trial:
     def __init__(self, change: Change, deadline_s: float) -> None:
         self.change, self._deadline_s = change, deadline_s
         self._ends = time.monotonic() + deadline_s
+        self._fence = change.host.claim.fence
         self._lock = threading.Lock()
         self._decided = threading.Event()
 
@@ -133,8 +134,10 @@ class Trial:
                 return act()
             finally:
                 host = self.change.host
-                host.active, host.trial = None, None
-                host.claim.drop()
+                host.trial = None
+                if host.claim.fence == self._fence:  # else it ran out, and somebody else has taken it
+                    host.active = None
+                    host.claim.drop()
 
     def _watch(self) -> None:
         try:

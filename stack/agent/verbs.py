@@ -69,7 +69,9 @@ def _switch(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
     trial = host.trial
     if trial is not None and trial.change.release.digest == request.release:
         return Result("switch", False, request.release, trial.change.release.version, "PROBATION")
-    with host.claimed(owner, "switch", request.deadline_s + request.probation_s + _WARM_UP_S):
+    # One deadline to wait for the robot, and one more of the trial that waits for its commit.
+    lasts_s = 2 * request.deadline_s + request.probation_s + 2 * host.config.gate.ready_s + _WARM_UP_S
+    with host.claimed(owner, "switch", lasts_s):
         return switch(host, request, progress)
 
 

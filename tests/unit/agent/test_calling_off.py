@@ -144,6 +144,20 @@ def test_a_trial_that_nobody_can_watch_any_more_is_taken_back(robot: StandIn) ->
     agent.kill()
 
 
+def test_a_trial_whose_claim_was_taken_over_does_not_give_it_back(robot: StandIn) -> None:
+    robot.reset("staged")
+    agent = robot.boot()
+    assert agent.switch(robot.new, "wait").result
+    claim = agent.host.claim
+    claim.renew(0.0)
+    claim.take("another", "pin", 60.0, agent.host.journal.fence)
+    mine = claim.terms
+    assert agent.rollback().result and claim.terms == mine is not None and not claim.overdue
+    claim.drop()
+    agent.keep_until_well("the old release drives")
+    agent.kill()
+
+
 def test_a_container_engine_that_dies_before_the_build_is_no_fault_of_the_release(robot: StandIn) -> None:
     robot.reset("old")
     agent = robot.boot()

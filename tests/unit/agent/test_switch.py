@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from tests.fakes.rig import Rig
@@ -115,6 +116,14 @@ def test_a_commit_in_time_makes_it_permanent(rig: Rig) -> None:
     assert rig.status()["current"]["digest"] == two
     assert not rig.run("commit", two).result["changed"]
     assert rig.run("commit", one).code == 5
+
+
+def test_the_claim_lasts_as_long_as_a_wait_for_the_robot_and_a_trial_together(rig: Rig) -> None:
+    deadline_s = 4000.0
+    began = time.monotonic()
+    assert rig.deploy(rig.publish("1.0.0"), "--commit", "wait", "--deadline", str(deadline_s)).code == 0
+    claim = json.loads(rig.layout.claim.read_bytes())
+    assert claim["until_ns"] / 1e9 > began + 2 * deadline_s, "it may have waited as long before"
 
 
 def test_a_rollback_during_the_trial_is_hot_and_quarantines_nothing(any_rig: Rig) -> None:
