@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from model_registry.core.errors import HomeportError
-from stack.agent.change import Change
 from tests.fakes.docker_rig import DockerRig, image_id
 from tests.fakes.rig import Answer, Rig
 from tests.fakes.stand_in import StandIn
@@ -141,7 +140,7 @@ def test_below_the_floor_of_the_counter_there_is_no_way(rig: Rig) -> None:
     ids=["to the only release", "to what the keeper went to", "a switch to it"],
 )
 def test_what_is_committed_already_is_no_proof_that_its_change_went_well(
-    robot: StandIn, monkeypatch: pytest.MonkeyPatch, image: str, verb: str, moved: bool
+    robot: StandIn, image: str, verb: str, moved: bool
 ) -> None:
     """`current` names the release before anything was renamed, so that it cannot tell a commit from a failure."""
     robot.reset(image)
@@ -154,14 +153,21 @@ def test_what_is_committed_already_is_no_proof_that_its_change_went_well(
     store = agent.host.store
     before = (store.current_slot(), store.current(), store.previous(), store.fallback())
 
-    def silent(_: Change) -> None:
-        raise HomeportError("its process says nothing")
+    select = agent.host.supervisor.select
 
-    monkeypatch.setattr(Change, "_vouch", silent)
+    def lost(*_: object) -> int:
+        agent.host.supervisor.select = select  # type: ignore[method-assign]
+        raise HomeportError("the supervisor does not answer")
+
+    def lose_the_commit(edge: str) -> None:
+        if edge == "COMMIT:intent":
+            agent.host.supervisor.select = lost  # type: ignore[method-assign]
+
+    agent.disk.after = lose_the_commit
     where = {"to": "previous" if moved else "fallback", "gate": "idle", "now": False}
     answer = agent.ask("rollback", **where) if verb == "rollback" else agent.switch(robot.old, gate="idle")
 
-    assert answer.result is None and answer.error == "its process says nothing"
+    assert answer.result is None and answer.error == "the supervisor does not answer"
     assert robot.journal()[-1]["stage"] == "FAILED" and robot.supervisor.holders == {}
     status = agent.keep_until_well("it is started again")
     assert (status["running"]["digest"], status["stage"]) == (robot.old, "IDLE")
