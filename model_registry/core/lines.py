@@ -15,6 +15,10 @@ MAX_REPLY_BYTES = 1 << 20
 PROTOCOL = 1
 
 
+class LateError(HomeportError):
+    """A request was taken, and not answered in time."""
+
+
 def request(verb: str, **fields: object) -> bytes:
     """One request line."""
     return dump({"v": PROTOCOL, "verb": verb, **fields}) + b"\n"
@@ -39,17 +43,18 @@ def call(
 ) -> dict[str, object]:
     """Send one request and return its result.
 
-    Raises HomeportError with the code of the reply, or when nobody answers within `timeout_s` seconds.
+    Raises HomeportError with the code of the reply, or when nobody answers within `timeout_s` seconds: LateError where somebody listens.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, kind = time.monotonic() + timeout_s, HomeportError
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(min(timeout_s, 5.0))
             connection.connect(str(path))
             connection.sendall(line)
+            kind = LateError
             return _read_reply(connection, deadline, on_event)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HomeportError(
+        raise (kind if isinstance(error, TimeoutError) else HomeportError)(
             f"{path}: no usable answer ({error}); is the service that owns this socket running?"
         ) from error
 

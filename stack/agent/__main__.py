@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from model_registry.core import lines
 from model_registry.core.digest import Digest
@@ -20,12 +20,9 @@ from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
 from stack.agent.reports import GATES
 
-if TYPE_CHECKING:
-    from stack.agent.config import Config
-
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
-_CHANGE_S = 300.0
+_CHANGES = ("stage", "switch", "commit", "rollback", "prune")
 _LOG_LINES = 5
 _PLAIN = {
     "serve": "be the agent of this robot",
@@ -100,25 +97,21 @@ def _add_changes(verb: Callable[..., argparse.ArgumentParser], release: _Parser,
 def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float]:
     """The request line of a verb, whose fields are its options, and how long its answer may take (s)."""
     fields = {key: value for key, value in vars(arguments).items() if key not in ("verb", "root", "json")}
-    timeout_s = {"stage": _STAGE_S, "commit": _CHANGE_S, "rollback": _CHANGE_S, "prune": _CHANGE_S}.get(
-        arguments.verb, _QUICK_S
-    )
+    timeout_s = _QUICK_S
+    if arguments.verb in _CHANGES:
+        from stack.agent.config import Config, change_s
+
+        timeout_s = _STAGE_S if arguments.verb == "stage" else change_s(layout.agent_toml)
     if arguments.verb == "stage":
-        fields["repository"] = arguments.repository or _config(layout).repository
+        fields["repository"] = arguments.repository or Config.load(layout.agent_toml).repository
         if (record := fields.pop("channel_record")) is not None:
             data = sys.stdin.buffer.read() if record == "-" else Path(record).read_bytes()
             fields["channel_record"] = data.decode(errors="replace")
     if arguments.verb == "switch":
         if arguments.probation_s is None:
-            fields["probation_s"] = _config(layout).gate.probation_s
-        timeout_s = fields["deadline_s"] + fields["probation_s"] + _CHANGE_S
+            fields["probation_s"] = Config.load(layout.agent_toml).gate.probation_s
+        timeout_s += fields["deadline_s"] + fields["probation_s"]
     return lines.request(arguments.verb, **fields), timeout_s
-
-
-def _config(layout: Layout) -> Config:
-    from stack.agent.config import Config
-
-    return Config.load(layout.agent_toml)
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -173,13 +166,24 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     return rows
 
 
+def ask(path: Path, verb: str, line: bytes, timeout_s: float) -> dict[str, Any]:
+    """The agent's answer. Raises HomeportError; what it does goes on when nobody waits any more."""
+    try:
+        return lines.call(path, line, timeout_s, lambda _, text: _say(text))
+    except lines.LateError as error:
+        if verb not in _CHANGES:
+            raise
+        text = f"no answer within {timeout_s:g} s, and it may still be under way; ask `homeport-agent status`"
+        raise HomeportError(f"{verb}: {text}") from error
+
+
 def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int:
     line, timeout_s = request(arguments, layout)
     if not layout.agent_socket.exists():
         raise HomeportError(
             f"{layout.agent_socket}: no agent serves here; start it (systemctl start homeport-agent) or check --root"
         )
-    result: dict[str, Any] = lines.call(layout.agent_socket, line, timeout_s, lambda _, text: _say(text))
+    result = ask(layout.agent_socket, arguments.verb, line, timeout_s)
     status = arguments.verb == "status"
     if as_json:
         _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True))
@@ -226,10 +230,11 @@ def _serve(layout: Layout) -> int:
 def _run_slot(layout: Layout, slot: str) -> NoReturn:
     """Replace this process by the container of the release that `slots/x` names, after its signature was checked again."""
     from model_registry.core.files import Files
+    from stack.agent.config import Config
     from stack.agent.fit import verify_folder
     from stack.agent.runtime.docker import DockerRuntime
 
-    config, digest = _config(layout), linked_release(layout.slot(slot))
+    config, digest = Config.load(layout.agent_toml), linked_release(layout.slot(slot))
     if config.runtime != "docker":
         raise RefusedError(
             f"run-slot: for runtime docker, and this robot's is {config.runtime}; its agent starts slots"

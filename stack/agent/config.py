@@ -33,7 +33,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model_registry.core.documents import Reader, as_text
-from model_registry.core.errors import UsageError
+from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.release import check_name
 from model_registry.core.toml import read_toml
 from stack.agent.hook import Hook
@@ -41,6 +41,8 @@ from stack.agent.windows import Window
 
 GPU = ("none", "runtime", "cdi")
 _ONLY = {"process": ("device_python", "device_path"), "docker": ("device_image", "gpu")}
+_CHANGE_S = 300.0 + 600.0 + 30.0
+"""Of a change in which nothing warms up: with an image that is loaded from its copy, and a hook that hesitates."""
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 
@@ -115,3 +117,12 @@ class Config:
                 f"{path.name}.device_image: expected HOST[:PORT]/NAME@sha256:…, got {config.device_image!r}"
             )
         return config
+
+
+def change_s(path: Path) -> float:
+    """How long a client waits for a change that goes well and slowly, by the robot's settings; such as cannot be read stop no rollback."""
+    try:
+        gate = Config.load(path).gate
+    except (HomeportError, OSError):
+        gate = GateSettings()
+    return _CHANGE_S + 2 * gate.ready_s

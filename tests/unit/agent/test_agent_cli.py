@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -14,14 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from model_registry.core.errors import IntegrityError
+from model_registry.core.errors import HomeportError, IntegrityError
+from model_registry.core.layout import Layout
 from model_registry.core.version import version
-from stack.agent import build
+from stack.agent import __main__ as agent
+from stack.agent import build, rollback
 from stack.agent.__main__ import main
+from stack.agent.runtime import images
 from stack.agent.runtime.process import unpack
 from stack.agent.server import _events
-from tests.fakes.rig import Rig
+from tests.fakes.rig import TOP, Rig
 from tests.fakes.schemas import check
+
+RELEASE = f"sha256:{'1' * 64}"
 
 
 def test_without_an_agent_there_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +41,35 @@ def test_without_an_agent_there_is_one_clear_error(tmp_path: Path, capsys: pytes
 def test_a_wrong_call_is_a_usage_error(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(tmp_path), "--json", *argv]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == 2
+
+
+@pytest.mark.parametrize("argv", [["rollback"], ["switch", RELEASE, "--deadline", "0", "--probation", "0"]])
+def test_a_client_waits_as_long_as_a_change_that_goes_well_may_take(argv: list[str], tmp_path: Path) -> None:
+    layout, arguments = Layout.at(tmp_path), agent.parser().parse_args(argv)
+    slowest_s = rollback._WAIT_S + images._LOAD_S
+    assert agent.request(arguments, layout)[1] > slowest_s, "settings that nobody can read stop no rollback"
+    layout.etc.mkdir()
+    text = (TOP / "docs/examples/agent.toml").read_text()
+    layout.agent_toml.write_text(text.replace("ready_s = 60.0", "ready_s = 700.0"))
+    assert agent.request(agent.parser().parse_args(argv), layout)[1] > slowest_s + 2 * 700.0
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("rollback", "rollback: no answer within 0.2 s, and it may still be under way; ask `homeport-agent status`"),
+        ("status", "no usable answer (timed out); is the service that owns this socket running?"),
+    ],
+)
+def test_a_late_answer_to_a_change_is_not_called_an_agent_that_is_gone(verb: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "agent.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as busy:
+        busy.bind(str(path))
+        busy.listen()
+        with pytest.raises(HomeportError, match=re.escape(words)):
+            agent.ask(path, verb, b"{}\n", 0.2)
+    with pytest.raises(HomeportError, match=r"no usable answer .*refused"):
+        agent.ask(path, verb, b"{}\n", 0.2)
 
 
 def test_a_client_does_not_load_the_agent() -> None:
@@ -131,11 +166,11 @@ def pythons() -> list[str]:
 @pytest.mark.parametrize("python", pythons())
 def test_the_single_file_runs_under_any_supported_python(python: str, rig: Rig) -> None:
     rig.stop_agent()
-    agent = build_to(rig.root)
-    assert agent.stat().st_mode & stat.S_IXUSR
-    run = subprocess.run([python, "-I", "-S", agent, "--version"], capture_output=True, text=True, timeout=30)
+    file = build_to(rig.root)
+    assert file.stat().st_mode & stat.S_IXUSR
+    run = subprocess.run([python, "-I", "-S", file, "--version"], capture_output=True, text=True, timeout=30)
     assert run.stdout.strip() == version(), run.stderr
-    served = subprocess.Popen([python, "-I", "-S", agent, "--root", rig.root, "serve"], stderr=subprocess.PIPE)
+    served = subprocess.Popen([python, "-I", "-S", file, "--root", rig.root, "serve"], stderr=subprocess.PIPE)
     try:
         rig.until(lambda: rig.layout.agent_socket.exists() and "result" in rig.run("status").document, "it serves")
         assert rig.deploy(rig.publish("1.0.0")).code == 0
