@@ -12,7 +12,13 @@ from stack.agent.__main__ import parser
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
-SPOKEN = ("stack/agent/**/*.py", "stack/agent/*.sh", "model_registry/core/*.py", "ansible/roles/device/**/*.yml")
+SPOKEN = (
+    "stack/agent/**/*.py",
+    "stack/policy/load.py",
+    "stack/agent/*.sh",
+    "model_registry/core/*.py",
+    "ansible/roles/device/**/*.yml",
+)
 
 
 def verbs() -> set[str]:
