@@ -100,9 +100,9 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         def on_state(message: String) -> None:
             self._selected = selects(message.data, self._name, release)
 
-        now, subscribe = time.monotonic, self.create_subscription
+        now, ros_ns, subscribe = time.monotonic, time.time_ns, self.create_subscription
         subscribe(Image, topics["camera"], lambda data: slot.on_camera(data, now()), _SENSOR, raw=True)
-        subscribe(LaserScan, topics["scan"], lambda data: slot.on_scan(data, now()), _SENSOR, raw=True)
+        subscribe(LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), _SENSOR, raw=True)
         subscribe(String, "/command", lambda message: slot.on_command(message.data, now()), _LATCHED)
         subscribe(String, "/safety/state", on_state, _LATCHED)
         if slot.profile.detections and (kind := _detections()):

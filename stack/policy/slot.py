@@ -114,11 +114,11 @@ class Slot:
         inference.prepared.append((time.monotonic() - start) * 1e3)
         return tensor, inference
 
-    def on_scan(self, data: bytes, now: float) -> None:
-        """Take the bytes of a sensor_msgs/LaserScan."""
+    def on_scan(self, data: bytes, now: float, ros_now_ns: int) -> None:
+        """Take the bytes of a sensor_msgs/LaserScan, which arrived at `now` (monotonic s) and `ros_now_ns`."""
         try:
             scan = parse_scan(data)
-            self.scan.put(scan, now, scan.stamp_ns if self._scan_stamps else time.time_ns(), valid=scan.valid)
+            self.scan.put(scan, now, scan.stamp_ns if self._scan_stamps else ros_now_ns, valid=scan.valid)
         except HomeportError as error:
             self.scan.reject(error)
 

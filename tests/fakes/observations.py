@@ -79,7 +79,7 @@ def command(text: str, remaining_s: float | None = None) -> str:
 def feed(slot: Slot, now: float) -> None:
     """Camera and scan that arrive at `now`; ROS time is 1000 s ahead."""
     slot.on_camera(frame(1000 + now), now)
-    slot.on_scan(beams(1000 + now), now)
+    slot.on_scan(beams(1000 + now), now, ros(now))
 
 
 def ros(now: float) -> int:

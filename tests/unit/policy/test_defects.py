@@ -191,7 +191,7 @@ def test_d21_beams_that_say_nothing_are_left_out_and_their_part_is_told(slot: Sl
     ranges[:90] = (np.nan, 0.0, -np.inf) * 30
     _, valid = lidar_sectors(ranges, *FULL_TURN, 0.05, 12.0, 90, 3.0)
     assert valid == 0.75
-    slot.on_scan(beams(1010, 0.0), 10.0)
+    slot.on_scan(beams(1010, 0.0), 10.0, ros(10.0))
     assert slot.sources(10.0)["scan"]["valid"] == parse_scan(beams(1010, 0.0)).valid == 0.0  # type: ignore[index]
 
 
@@ -199,7 +199,7 @@ def test_d21_beams_that_say_nothing_are_left_out_and_their_part_is_told(slot: Sl
 def test_d22_a_missing_input_stops_and_is_never_made_up(slot: Slot, missing: str) -> None:
     slot.on_command(command("turn left"), 10.0)
     if missing == "camera":
-        slot.on_scan(beams(1010), 10.0)
+        slot.on_scan(beams(1010), 10.0, ros(10.0))
     else:
         slot.on_camera(frame(1010), 10.0)
     assert not slot.infer(10.0, ros(10.0))
@@ -210,7 +210,7 @@ def test_d23_nothing_that_is_too_old_moves_the_robot(slot: Slot) -> None:
     slot.on_command(command("turn left", 0.2), 10.0)
     feed(slot, 10.0)
     assert slot.infer(10.0, ros(10.0))
-    slot.on_scan(beams(1010.31), 10.31)
+    slot.on_scan(beams(1010.31), 10.31, ros(10.31))
     assert slot.action(10.31, ros(10.31)).void_reason == "command_expired"
     slot.on_command(command("turn left"), 10.31)
     assert slot.action(10.31, ros(10.31)).void_reason == "camera_stale"
@@ -298,7 +298,7 @@ def test_d32_the_model_changes_once_for_a_load_that_stays_and_back_after_a_calm_
 @pytest.mark.parametrize("metres", [math.nan, 0.0, -math.inf])
 def test_d33_a_scan_that_says_nothing_stops(slot: Slot, metres: float) -> None:
     drive(slot)
-    slot.on_scan(beams(1010, metres), 10.0)
+    slot.on_scan(beams(1010, metres), 10.0, ros(10.0))
     assert slot.action(10.0, ros(10.0)).void_reason == "scan_blind"
 
 

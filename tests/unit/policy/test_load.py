@@ -53,7 +53,7 @@ def test_the_robot_says_whether_its_lasers_stamps_are_looked_at(
     layout.robot_toml.parent.mkdir(parents=True, exist_ok=True)
     layout.robot_toml.write_text(re.sub("^stamps = true", f"stamps = {stamps}", example, count=1, flags=re.M))
     _, slot = load(find(layout, "a"))
-    slot.on_scan(beams(0.0), time.monotonic())
+    slot.on_scan(beams(0.0), time.monotonic(), time.time_ns())
     assert slot.scan.fault(time.monotonic(), time.time_ns()) == fault
 
 

@@ -86,7 +86,7 @@ def test_from_its_arrival_to_its_actions_a_frame_allocates_nothing_of_its_size(t
     peaks = []
     for number, data in enumerate(frames, 1):
         now = 10.0 + number / 10
-        slot.on_scan(beams(1000 + now), now)
+        slot.on_scan(beams(1000 + now), now, ros(now))
         tracemalloc.start()
         try:
             slot.on_camera(data, now)

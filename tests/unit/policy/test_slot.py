@@ -91,7 +91,7 @@ def test_a_stale_input_gives_a_void_action(slot: Slot, source: str, after_s: flo
     drive(slot)
     now = 10.0 + after_s
     if source == "camera":
-        slot.on_scan(beams(1000 + now), now)
+        slot.on_scan(beams(1000 + now), now, ros(now))
     else:
         slot.on_camera(frame(1000 + now), now)
     assert not slot.infer(now, ros(now))
@@ -138,7 +138,7 @@ def test_a_laser_without_usable_stamps_is_as_old_as_its_arrival_says(
     now, ros_ns = time.monotonic(), time.time_ns()
     slot.on_command(command("go to the red pillar"), now)
     slot.on_camera(frame(ros_ns / 1e9), now)
-    slot.on_scan(beams(0.0), now)
+    slot.on_scan(beams(0.0), now, ros_ns)
     assert slot.infer(now, ros_ns) is (reason is None)
     action = slot.action(now, ros_ns)
     assert action.void_reason == reason
@@ -171,7 +171,7 @@ def test_the_same_pixels_under_new_stamps_void_the_action(slot: Slot) -> None:
     for number in range(PROFILES["resource_optimized"].frozen_frames + 2):
         now = 10.0 + number / 15
         slot.on_command(command("turn left"), now)
-        slot.on_scan(beams(1000 + now), now)
+        slot.on_scan(beams(1000 + now), now, ros(now))
         slot.on_camera(frame(1000 + now, noise=0), now)
     assert slot.action(now, ros(now)).void_reason == "camera_frozen"
     slot.on_camera(frame(1000 + now), now)
@@ -180,7 +180,7 @@ def test_the_same_pixels_under_new_stamps_void_the_action(slot: Slot) -> None:
 
 def test_a_scan_without_a_valid_beam_voids_the_action(slot: Slot) -> None:
     drive(slot)
-    slot.on_scan(beams(1010, math.nan), 10.0)
+    slot.on_scan(beams(1010, math.nan), 10.0, ros(10.0))
     assert slot.action(10.0, ros(10.0)).void_reason == "scan_blind"
 
 
