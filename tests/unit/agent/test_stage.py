@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_registry.core.digest import Digest
 from tests.fakes.rig import LOCK, Answer, Rig
 
 
@@ -21,24 +20,6 @@ def test_staging_again_changes_nothing(rig: Rig) -> None:
     assert again.code == 0 and not again.result["changed"]
     assert (again.result["bytes_fetched"], again.result["engines_built"]) == (0, 0)
     assert rig.status()["staged"] == [one]
-
-
-@pytest.mark.parametrize("part", ["release.dsse.json", "release.json"])
-@pytest.mark.parametrize("torn", [False, True], ids=["missing", "torn"])
-def test_staging_again_mends_a_document_and_blames_nobody(any_rig: Rig, part: str, torn: bool) -> None:
-    rig = any_rig
-    one = rig.publish("1.0.0")
-    assert rig.run("stage", one).code == 0
-    path = rig.layout.release(Digest.parse(one)) / part
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2]) if torn else path.unlink()
-    assert "FETCH" in rig.run("stage", one, "--dry-run").result["plan"]["steps"]
-
-    answer = rig.run("stage", one)
-
-    assert answer.code == 0 and answer.result["changed"], answer.document
-    assert path.read_bytes() == whole and not list(rig.layout.ingest.iterdir())
-    assert rig.status()["quarantined"] == [] and rig.run("switch", one).code == 0
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(rig: Rig) -> None:
