@@ -161,6 +161,15 @@ class Bench:
         assert done.returncode == 0, done.stdout[-4000:]
         return self.report()
 
+    def rollback(self, version: str) -> dict[str, Any]:
+        """`make rollback` to the release before, which is `version`; else as `deploy`. What is tried once more is named, so that who is there stays."""
+        done = self.make("rollback")
+        if done.returncode and (why := busy(self.report())):
+            self.say(f"Going back to {version} again: {why}")
+            done = self.make("rollback", TO=self.releases[version])
+        assert done.returncode == 0, done.stdout[-4000:]
+        return self.report()
+
     def rollout(self, version: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """deploy.yml with variables, whatever comes of it."""
         return self._or_once_more(self._rollout(version, **variables), version, **variables)
