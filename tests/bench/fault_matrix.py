@@ -20,7 +20,8 @@ from stack.agent.build import archive
 from tests.bench.harness import ROOT, noise, report
 from tests.fakes.disk import Image, write_image
 from tests.fakes.stand_in import StandIn
-from tests.testbed.edges import SABOTAGE, SCENARIOS, Outcome, Range, points
+from tests.testbed.edges import SABOTAGE, Outcome, Range
+from tests.testbed.scenarios import SCENARIOS, points
 
 LONG_BYTES = 1 << 20
 

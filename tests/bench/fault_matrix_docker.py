@@ -18,8 +18,8 @@ from dataclasses import asdict
 from tests.bench.harness import FRESH, FULL, Noise, Trials, report
 from tests.testbed.bench.fleet import Bench, passing
 from tests.testbed.bench.points import Outcome, Range, points
-from tests.testbed.edges import Point
 from tests.testbed.engine import EngineError
+from tests.testbed.scenarios import Point
 
 BENCH, PART = "fault_matrix_docker", "points"
 BASELINES: dict[str, object] = {"mender_kill_cases": 33}

@@ -1,4 +1,4 @@
-"""The fault matrix on bench robots: the edges of tests/testbed/edges.py × what a machine can suffer, with systemd, containers and a registry.
+"""The fault matrix on bench robots: the edges of tests/testbed/scenarios.py × what a machine can suffer, with systemd, containers and a registry.
 
     range = Range(bench, bench.robots["alder"])
     outcome = range.play(Point("switch", "SWITCH:done", "power_cut_before"))
@@ -23,7 +23,7 @@ from tests.fakes.ros import wait_until
 from tests.testbed.bench import strike
 from tests.testbed.bench.fleet import Bench
 from tests.testbed.bench.robot import Robot
-from tests.testbed.edges import SCENARIOS, Point
+from tests.testbed.scenarios import SCENARIOS, Point
 
 FAULTS = {
     "kill_before": ("kill", "before"),

@@ -12,7 +12,7 @@ from model_registry.core.release import Release
 from stack.agent.deployment import Deployment
 from stack.agent.runtime import Identity
 from tests.fakes.stand_in import Agent, Answer, StandIn
-from tests.testbed.edges import SCENARIOS
+from tests.testbed.scenarios import SCENARIOS
 
 
 def called_off(robot: StandIn, scenario: str, edge: str) -> tuple[Answer, str, list[str]]:

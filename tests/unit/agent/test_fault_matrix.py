@@ -11,7 +11,8 @@ import pytest
 
 from tests.fakes.rig import TOP
 from tests.fakes.stand_in import StandIn
-from tests.testbed.edges import FAULTS, Point, Range, points
+from tests.testbed.edges import Range
+from tests.testbed.scenarios import FAULTS, Point, points
 
 POINTS = points()
 

@@ -11,7 +11,7 @@ import pytest
 from tests.bench.fault_matrix_docker import BENCH, QUICK, Played
 from tests.bench.harness import Trials
 from tests.testbed.bench.points import FAULTS, PLAYED, Change, Outcome, Seen, faults, points
-from tests.testbed.edges import SCENARIOS, Point
+from tests.testbed.scenarios import SCENARIOS, Point
 
 OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 POINTS = points()
