@@ -157,36 +157,39 @@ class Bench:
 
     def deploy(self, version: str) -> dict[str, Any]:
         """`make deploy` of a release to robots that are all well; the report. Raises AssertionError with what Ansible printed."""
-        done = self._or_once_more(self.make("deploy", RELEASE=self.releases[version]), version)
+        done = self.make("deploy", RELEASE=self.releases[version])
+        done = self._or_once_more(done, f"Deploying {version}", lambda: self._rollout(version, homeport_retry=True))
         assert done.returncode == 0, done.stdout[-4000:]
         return self.report()
 
     def rollback(self, version: str) -> dict[str, Any]:
         """`make rollback` to the release before, which is `version`; else as `deploy`. What is tried once more is named, so that who is there stays."""
-        done = self.make("rollback")
-        if done.returncode and (why := busy(self.report())):
-            self.say(f"Going back to {version} again: {why}")
-            done = self.make("rollback", TO=self.releases[version])
+        named = {"TO": self.releases[version]}
+        done = self._or_once_more(
+            self.make("rollback"), f"Going back to {version}", lambda: self.make("rollback", **named)
+        )
         assert done.returncode == 0, done.stdout[-4000:]
         return self.report()
 
     def rollout(self, version: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """deploy.yml with variables, whatever comes of it."""
-        return self._or_once_more(self._rollout(version, **variables), version, **variables)
+        again = {**variables, "homeport_retry": True}
+        done = self._rollout(version, **variables)
+        return self._or_once_more(done, f"Deploying {version}", lambda: self._rollout(version, **again))
 
     def _rollout(self, version: str, **variables: object) -> subprocess.CompletedProcess[str]:
         settings = {"homeport_release": self.releases[version], "homeport_report": str(self.report_file), **variables}
         return self.playbook("deploy", **settings)
 
     def _or_once_more(
-        self, done: subprocess.CompletedProcess[str], version: str, **variables: object
+        self, done: subprocess.CompletedProcess[str], what: str, again: Callable[[], subprocess.CompletedProcess[str]]
     ) -> subprocess.CompletedProcess[str]:
-        """A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that; such a rollout is tried once more."""
+        """A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that; such a change is tried once more."""
         why = busy(self.report())
         if not (done.returncode and why):
             return done
-        self.say(f"Deploying {version} again: {why}")
-        return self._rollout(version, homeport_retry=True, **variables)
+        self.say(f"{what} again: {why}")
+        return again()
 
     @property
     def report_file(self) -> Path:
