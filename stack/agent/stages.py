@@ -63,7 +63,7 @@ def plan(host: Host, request: StageRequest) -> Result:
     """What `stage` would do; changes nothing. Bytes are 0 where only fetching would tell."""
     check_request(host, request)
     missing = host.store.missing(request.release)
-    changes = bool(missing) or not _signed(host, request.release)
+    changes = bool(missing) or _signed(host, request.release) is None
     steps = _STEPS if changes else ()
     build = any(part.startswith("engine") for part in missing) and host.store.engine_key(request.release) is None
     release = host.store.find(request.release)
@@ -74,8 +74,8 @@ def plan(host: Host, request: StageRequest) -> Result:
 def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
     """Make a release ready to switch. Raises FailedError with the exit code of what stopped it."""
     check_request(host, request)
-    if not (request.retry or host.store.missing(request.release)) and _whole(host, request.release):
-        release = host.store.load(request.release)
+    usable = not (request.retry or host.store.missing(request.release))
+    if usable and (release := _whole(host, request.release)) is not None:
         check_here(host, release)
         progress("READY", f"{release.name} {release.version} is ready; nothing to do.")
         return Result("stage", False, request.release, release.version, "READY")
@@ -86,18 +86,18 @@ def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
         raise work.failed(error) from error
 
 
-def _signed(host: Host, digest: Digest) -> bool:
-    """Whether the signed document of a release is here, and says what it said when it was staged."""
+def _signed(host: Host, digest: Digest) -> Release | None:
+    """A release whose signed document is here and says what it said when it was staged."""
     try:
-        verify_folder(host.layout, host.layout.release(digest), digest)
+        return verify_folder(host.layout, host.layout.release(digest), digest)
     except HomeportError:
-        return False
-    return True
+        return None
 
 
-def _whole(host: Host, digest: Digest) -> bool:
-    """Whether documents and code of a release are here, after what was lost came back from its copy."""
-    return _signed(host, digest) and host.store.restored(digest)
+def _whole(host: Host, digest: Digest) -> Release | None:
+    """A release whose documents and code are here, after what was lost came back from its copy."""
+    release = _signed(host, digest)
+    return release if release is not None and host.store.restored(digest) else None
 
 
 class _Staging:
@@ -119,7 +119,7 @@ class _Staging:
             pass
         with step("PREFLIGHT"):
             self._preflight()
-        self._installed = _whole(self._host, self._request.release)
+        self._installed = _whole(self._host, self._request.release) is not None
         with step("FETCH", source=self._request.source) as done:
             done["bytes"] = 0 if self._installed else self._fetch()
         with step("VERIFY") as done:
