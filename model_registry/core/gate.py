@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from model_registry.core.documents import Reader, parse
+from model_registry.core.errors import HomeportError
 
 PASSING = ("healthy", "degraded-hw")
 
@@ -40,3 +44,11 @@ class GateResult:
 
     def document(self) -> dict[str, object]:
         return {"schema": 1, **asdict(self), "checks": [asdict(check) for check in self.checks]}
+
+
+def proved(path: Path) -> bool:
+    """Whether the document of a gate is there, and its verdict passes."""
+    try:
+        return Reader(parse(path.read_bytes(), path.name), path.name).text("verdict") in PASSING
+    except (OSError, HomeportError):
+        return False

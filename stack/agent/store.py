@@ -11,7 +11,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
-from model_registry.core.gate import PASSING
+from model_registry.core.gate import proved
 from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
 from model_registry.core.release import Release
 from stack.agent.reports import Failure
@@ -75,7 +75,7 @@ class Store:
         folder = self.layout.release(digest)
         parts = ("release.json", "release.dsse.json", "model/vla.json", "engine/ready", PROVED)
         absent = [part for part in parts if not (folder / part).exists()]
-        if PROVED not in absent and not _proved(folder / PROVED):
+        if PROVED not in absent and not proved(folder / PROVED):
             absent.append(PROVED)
         return absent if self.installed(digest) else [*absent, "image"]
 
@@ -182,13 +182,6 @@ def _quarantine(data: bytes) -> dict[Digest, str]:
     table = reader.table("releases", as_text)
     reader.done()
     return {Digest.parse(text): why for text, why in table.items()}
-
-
-def _proved(path: Path) -> bool:
-    try:
-        return Reader(parse(path.read_bytes(), PROVED), PROVED).text("verdict") in PASSING
-    except (OSError, HomeportError):
-        return False
 
 
 def resolve(store: Store, name: str) -> Digest:

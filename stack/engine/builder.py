@@ -18,7 +18,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.files import Files, held
-from model_registry.core.gate import PASSING, Check, GateResult
+from model_registry.core.gate import Check, GateResult, proved
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.engine import gates, split, worker
@@ -248,14 +248,7 @@ def _run(what: Plan, folder: Path) -> GateResult:
 
 def link(folder: Path, built: Built, result: GateResult, files: Files) -> None:
     """Point the release folder at its engine, and leave the verdict there. What failed replaces nothing that was proved."""
-    if not result.passed and _proved(folder / "prove.json"):
+    if not result.passed and proved(folder / "prove.json"):
         return
     files.link(folder / "engine", f"../../engines/{built.key}")
     files.write(folder / "prove.json", dump(result.document()))
-
-
-def _proved(verdict: Path) -> bool:
-    try:
-        return Reader(parse(verdict.read_bytes(), verdict.name), verdict.name).text("verdict") in PASSING
-    except (OSError, HomeportError):
-        return False
