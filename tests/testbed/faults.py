@@ -20,11 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geometry_msgs.msg import Twist
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool
 
 from stack.supervisor.state import names
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.supervision import Bench
+from tests.testbed.deeds import body, say, silent, slot
 from tests.testbed.injection import Case, Deed, Outcome, run
 from tests.testbed.listening import Listening
 from tests.testbed.played import LISTENER, NEW, ROBOT, PlayedRobot
@@ -33,20 +34,6 @@ MODEL = Path(__file__).parents[2] / "stack" / "models" / "reference" / "pilot-1.
 AGE_MS = 500.0  # of scan and odometry in the played robot.toml
 RAMP_MS = 150.0  # from 0.3 m/s at 2 m/s²
 FLOOD_S = 1.0
-
-
-def body(**fields: object) -> Deed:
-    """Bend the played body."""
-    return lambda robot: vars(robot.body).update(fields)
-
-
-def slot(name: str = "a", **fields: object) -> Deed:
-    """Bend a played slot."""
-    return lambda robot: vars(robot.slots[name]).update(fields)
-
-
-def silent(name: str = "a") -> Deed:
-    return lambda robot: robot.slots[name].stop()
 
 
 def to_program(number: signal.Signals) -> Deed:
@@ -195,10 +182,6 @@ def chatter(robot: PlayedRobot) -> None:
     for _ in range(5):
         press(robot)
         release(robot)
-
-
-def say(text: str) -> Deed:
-    return lambda robot: robot.voice.publish(String(data=text))
 
 
 def hold(robot: PlayedRobot) -> None:
