@@ -54,6 +54,7 @@ class Layout:
     tegra_release = _Below("etc", "..", "nv_tegra_release")
     power_mode = _Below("root", "..", "nvpmodel")
     control_socket = _Below("run", "control", "control.sock")
+    latched = _Below("run", "control", "latched.json")
     operator_socket = _Below("run", "operator", "operator.sock")
     agent_socket = _Below("run", "agent.sock")
     claim = _Below("run", "claim.json")

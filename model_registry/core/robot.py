@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
+from model_registry.core.stop_words import StopWords
 from model_registry.core.toml import read_toml
 
 SOURCES = ("scan", "odom", "battery", "estop")
@@ -151,6 +152,8 @@ class Robot:
     """None only where no scan is present."""
     lidar: Lidar = Lidar()
     safety: Safety = Safety()
+    stop_words: StopWords = field(default_factory=StopWords)
+    """`[voice]`: the site's own words for stop, beside the built-in English ones."""
 
     @property
     def row_arch(self) -> str:
@@ -182,6 +185,7 @@ class Robot:
             footprint=Footprint.read(reader.child("footprint")) if reader.has("footprint") else None,
             lidar=Lidar.read(reader.child("lidar")) if reader.has("lidar") else Lidar(),
             safety=Safety.read(reader.child("safety")) if reader.has("safety") else Safety(),
+            stop_words=StopWords.read(reader.child("voice")) if reader.has("voice") else StopWords(),
         )
         reader.done()
         if robot.footprint is None and robot.sources["scan"].present:

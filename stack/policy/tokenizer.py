@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from model_registry.core.stop_words import Meaning, StopWords
+
 PAD, UNKNOWN = 0, 1
-STOP_WORDS = frozenset({"stop", "halt", "estop", "e-stop"})
 _KEPT = 32
 
 
@@ -20,6 +21,8 @@ class CommandTokenizer:
     def __init__(self, path: Path, length: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
         self._length = length
+        # A site's own words never come this far: the supervisor says "stop" for them.
+        self._stop_words = StopWords()
         self._kept = lru_cache(_KEPT)(self._encode)
 
     def __call__(self, command: str) -> NDArray[np.int64] | None:
@@ -35,7 +38,7 @@ class CommandTokenizer:
         return self._kept.cache_info().misses
 
     def _encode(self, command: str) -> NDArray[np.int64] | None:
-        if STOP_WORDS & set(command.lower().split()):
+        if self._stop_words.heard_in(command) is not Meaning.NOTHING:
             return None
         encoded = self._tokenizer.encode(command[:1000])
         numbers = encoded.ids[: self._length]

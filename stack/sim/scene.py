@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model_registry.core.errors import UsageError
+from model_registry.core.stop_words import Meaning, StopWords
 
 COLORS = ("red", "green", "blue", "yellow")
 LAYOUTS = ("random", "front", "empty")
@@ -58,7 +59,9 @@ class Scene:
 
 
 def color_in(text: str) -> str | None:
-    """The pillar colour that a command names, or None."""
+    """The pillar colour that a command names, or None. Words that mean stop name nothing."""
+    if StopWords().heard_in(text) is not Meaning.NOTHING:
+        return None
     return next((word for word in text.lower().split() if word in COLORS), None)
 
 

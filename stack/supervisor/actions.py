@@ -61,6 +61,8 @@ class ActionMessage:
     arrival_s: float
     ros_s: float
     score: float | None = None
+    publisher: bytes = b""
+    """GID of who sent it."""
 
     def checked(self) -> ActionMessage:
         """This message, when its shape and numbers are right. Raises ActionError."""

@@ -9,11 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from model_registry.core.cdr import Cursor, MalformedMessageError
+from model_registry.core.stop_words import LONGEST
 from stack.supervisor.actions import MAX_STEPS
 from stack.supervisor.limits import Command
 from stack.supervisor.obstacles import Scan
 
 _MAX_NAMES = 64
+_LONGEST_TEXT = 4 * LONGEST
+"""Bytes: no letter takes more than four."""
 
 
 class Odometry(NamedTuple):
@@ -88,6 +91,26 @@ def parse_speed(data: bytes) -> Command:
     """Forward and turning speed of a geometry_msgs/Twist. Raises MalformedMessageError."""
     numbers = Cursor(data).take("6d")
     return numbers[0], numbers[5]
+
+
+def parse_text(data: bytes) -> str:
+    """The text of a std_msgs/String, or as much of it as anybody reads. Raises MalformedMessageError."""
+    cursor = Cursor(data)
+    (length,) = cursor.take("I")
+    return bytes(cursor.rest[: min(length, _LONGEST_TEXT)]).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def parse_switch(data: bytes) -> bool:
+    """A std_msgs/Bool. Raises MalformedMessageError."""
+    return bool(Cursor(data).take("B")[0])
+
+
+def parse_battery(data: bytes) -> float:
+    """`percentage` of a sensor_msgs/BatteryState. Raises MalformedMessageError."""
+    cursor = Cursor(data)
+    cursor.stamp_ns()
+    cursor.text()
+    return float(cursor.take("7f")[6])
 
 
 def _count(cursor: Cursor, most: int) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
+from model_registry.core.stop_words import Meaning, StopWords
+
 MAX_TEXT = 200
-STOP_WORDS = frozenset({"stop", "halt", "freeze", "stop now", "please stop"})
-EMERGENCY_WORDS = frozenset({"estop", "e-stop", "emergency stop"})
 
 
 def normalise(text: str) -> str:
@@ -19,24 +19,36 @@ def normalise(text: str) -> str:
 class VoiceCommand:
     """Text, number and remaining life of the command in force. `life_s` None: until replaced or stopped."""
 
-    def __init__(self, life_s: float | None) -> None:
+    def __init__(self, life_s: float | None, stop_words: StopWords | None = None) -> None:
         self._life_s = life_s
+        self._stop_words = stop_words or StopWords()
         self._until_s: float | None = None
         self.text: str | None = None
         self.seq = 0
         self.stopped = False
+        self.stopping = False
+        """A stop is being carried out: until `rest`, only another stop is taken."""
+        self.ignored = 0
+        """Commands that came in the meantime."""
 
     def accept(self, text: str, now_s: float) -> bool:
         """Take a new command; True when it asks for an emergency stop. Empty text changes nothing."""
-        words = normalise(text)
-        if not words:
+        words, heard = normalise(text), self._stop_words.heard_in(text)
+        if not words and heard is Meaning.NOTHING:
             return False
-        bare = words.strip(".,!? ")
-        emergency = bare in EMERGENCY_WORDS
-        self.stopped = emergency or bare in STOP_WORDS
-        self.text, self.seq = "stop" if self.stopped else words, self.seq + 1
+        if self.stopping and heard is Meaning.NOTHING:
+            self.ignored += 1
+            return False
+        self.stopped = self.stopping = heard is not Meaning.NOTHING
+        self.text = "stop" if self.stopped else words
+        self.seq += 1
         self._until_s = None if self.stopped or self._life_s is None else now_s + self._life_s
-        return emergency
+        return heard is Meaning.EMERGENCY
+
+    def rest(self) -> int:
+        """The robot is commanded to stand: commands are taken again. Returns how many were ignored since the stop."""
+        ignored, self.ignored, self.stopping = self.ignored, 0, False
+        return ignored
 
     def expire(self, now_s: float) -> None:
         """End a command whose life is over; the robot then stands as after "stop"."""

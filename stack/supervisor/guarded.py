@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from stack.supervisor.state import Reason
@@ -28,18 +29,24 @@ class Outside(Protocol):
 class Guarded:
     """The two halves of a tick. Called by the tick thread; only a zero that cannot be published ends it."""
 
-    def __init__(self, supervisor: Supervisor, outside: Outside) -> None:
+    def __init__(
+        self, supervisor: Supervisor, outside: Outside, note_latched: Callable[[Reason], None] = lambda _: None
+    ) -> None:
+        """`note_latched` is told at every tick what is latched."""
         self._supervisor, self._outside = supervisor, outside
+        self._note_latched = note_latched
         self._failing = False
 
     def decide(self) -> Decided:
         now_s, ros_s = time.monotonic(), time.time()
         try:
             self._outside.take(now_s, ros_s)
-            return self._supervisor.tick(now_s, ros_s), now_s
+            output = self._supervisor.tick(now_s, ros_s)
         except Exception:
             self._fail("Deciding")
             return None
+        self._note_latched(self._supervisor.machine.latched)
+        return output, now_s
 
     def act(self, decided: Decided, deadline_s: float) -> None:
         """Say what was decided."""
@@ -54,7 +61,7 @@ class Guarded:
             self._outside.publish_command(self._supervisor.stop(), deadline_s)
 
     def _fail(self, what: str) -> None:
-        self._supervisor.trips.append(Reason.EXCEPTION)
+        self._supervisor.stops.trip(Reason.EXCEPTION)
         if not self._failing:
             log.exception("%s failed; the robot stops", what)
         self._failing = True

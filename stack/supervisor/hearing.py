@@ -1,81 +1,81 @@
-"""What arrives on the topics, handed to the supervisor: each method takes a message, or its bytes, and when the middleware had it."""
+"""What arrives on the topics, handed to the supervisor: each method takes one message as it was sent, and who sent it."""
 
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from model_registry.core.cdr import MalformedMessageError
 from stack.supervisor.actions import ActionMessage
-from stack.supervisor.cdr import parse_odometry, parse_scan, parse_speed, parse_trajectory
-from stack.supervisor.state import Reason
+from stack.supervisor.cdr import (
+    parse_battery,
+    parse_odometry,
+    parse_scan,
+    parse_switch,
+    parse_text,
+    parse_trajectory,
+)
+from stack.supervisor.inputs import Arrived
 from stack.supervisor.supervisor import Supervisor
-from stack.supervisor.writers import Writers
 
 log = logging.getLogger(__name__)
 
 
-class Charge(Protocol):
-    """sensor_msgs/BatteryState."""
-
-    percentage: float
-
-
-class Text(Protocol):
-    """std_msgs/String."""
-
-    data: str
-
-
-class Switch(Protocol):
-    """std_msgs/Bool."""
-
-    data: bool
-
-
 class Hearing:
-    """`at_s` is monotonic, `ros_s` the same moment in ROS time; `number` counts the messages of one writer."""
+    """`own` is the GID of this supervisor's publisher of the command."""
 
-    def __init__(self, supervisor: Supervisor, writers: Writers) -> None:
-        self._supervisor, self._writers = supervisor, writers
+    def __init__(self, supervisor: Supervisor, own: bytes) -> None:
+        self._supervisor, self._own = supervisor, own
 
-    def scan(self, data: bytes, at_s: float, ros_s: float, _: int | None) -> None:
+    def scan(self, came: Arrived) -> None:
         sources = self._supervisor.sources
         try:
-            sources.scan(parse_scan(data), at_s, ros_s)
+            sources.scan(parse_scan(came.data), came.at_s, came.ros_s)
         except MalformedMessageError:
-            sources.unreadable("scan", at_s)
+            sources.unreadable("scan", came.at_s)
 
-    def odom(self, data: bytes, at_s: float, ros_s: float, _: int | None) -> None:
+    def odom(self, came: Arrived) -> None:
         sources = self._supervisor.sources
         try:
-            found = parse_odometry(data)
-            sources.odom(found.speed, found.stamp_s, found.content, at_s, ros_s)
+            found = parse_odometry(came.data)
+            sources.odom(found.speed, found.stamp_s, found.content, came.at_s, came.ros_s)
         except MalformedMessageError:
-            sources.unreadable("odom", at_s)
+            sources.unreadable("odom", came.at_s)
 
-    def battery(self, message: Charge, at_s: float, *_: object) -> None:
-        self._supervisor.sources.charge(float(message.percentage), at_s)
-
-    def voice(self, message: Text, *_: object) -> None:
-        self._supervisor.voice.append(message.data)
-
-    def estop(self, message: Switch, at_s: float, *_: object) -> None:
-        self._supervisor.estop(message.data, at_s)
-
-    def command(self, data: bytes, at_s: float, ros_s: float, number: int | None) -> None:
+    def battery(self, came: Arrived) -> None:
+        sources = self._supervisor.sources
         try:
-            foreign = self._writers.foreign(number, parse_speed(data))
+            sources.charge(parse_battery(came.data), came.at_s)
         except MalformedMessageError:
-            foreign = True
-        if foreign:
-            self._supervisor.trips.append(Reason.SECOND_WRITER)
+            sources.unreadable("battery", came.at_s)
 
-    def action(self, slot: str, data: bytes, at_s: float, ros_s: float, _: int | None) -> None:
+    def voice(self, came: Arrived) -> None:
         try:
-            found = parse_trajectory(data)
+            self._supervisor.voice.append(parse_text(came.data))
+        except MalformedMessageError as error:
+            log.warning("voice command: %s", error)
+
+    def estop(self, came: Arrived) -> None:
+        """Whatever cannot be read on this topic counts as pressed."""
+        try:
+            pressed = parse_switch(came.data)
+        except MalformedMessageError:
+            pressed = True
+        self._supervisor.estop(pressed, came.at_s, came.publisher, came.number)
+
+    def command(self, came: Arrived) -> None:
+        if came.publisher != self._own:
+            self._supervisor.stops.accuse(self._supervisor.robot.topics["cmd_vel"], came.publisher)
+
+    def action(self, slot: str, came: Arrived) -> None:
+        try:
+            found = parse_trajectory(came.data)
         except MalformedMessageError as error:
             log.warning("slot %s: %s", slot, error)
+            self._supervisor.suspect(slot, came.publisher, came.at_s)
             return
-        action = ActionMessage(**found._asdict(), arrival_s=at_s, ros_s=ros_s)
+        action = ActionMessage(**found._asdict(), arrival_s=came.at_s, ros_s=came.ros_s, publisher=came.publisher)
         self._supervisor.actions.append((slot, action))
+
+    def too_many(self, topic: str) -> None:
+        """More came on a topic than can be told apart within a tick: what was lost may have been a stop."""
+        self._supervisor.stops.overflow(topic)

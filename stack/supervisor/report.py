@@ -43,6 +43,7 @@ def state(supervisor: Supervisor, now_s: float) -> dict[str, object]:
         "selected": driving,
         "probation": on_probation,
         "reverted": selection.reverted,
+        "unheard": list(supervisor.stops.unheard.sentences),
     }
 
 
@@ -56,6 +57,7 @@ def status(supervisor: Supervisor, now_s: float) -> dict[str, object]:
         "speed": {"linear": linear, "angular": angular, "source": source},
         "command": supervisor.voice_command.document(now_s),
         "battery": supervisor.sources.battery,
+        **supervisor.stops.document(now_s),
         "holders": [{"owner": owner, "reason": reason} for owner, reason in supervisor.holders.items()],
         "sources": supervisor.sources.document(now_s),
         "limits": asdict(supervisor.limiter.limits),

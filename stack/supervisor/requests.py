@@ -22,7 +22,9 @@ Answer = dict[str, object] | HomeportError
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A verb. `select` has what it wants, `probation_s` and `fallback`; `hold` has an owner and a reason, `unhold` an owner."""
+    """A verb. `select` has what it wants, `probation_s` and `fallback`; `hold` has an owner and a reason, `unhold` an owner.
+    `reset` with `gone` also forgets e-stop buttons that vanished while they were pressed.
+    """
 
     verb: str
     wanted: Selected | None = None
@@ -30,6 +32,7 @@ class Request:
     fallback: str | None = None
     owner: str = ""
     reason: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ def parse_request(line: bytes, endpoint: str) -> Request:
         request = Request(verb, owner=_short(reader, "owner", 64), reason=_short(reader, "reason", 200))
     elif verb == "unhold":
         request = Request(verb, owner=_short(reader, "owner", 64))
+    elif verb == "reset":
+        request = Request(verb, gone=reader.has("gone") and reader.boolean("gone"))
     reader.done()
     return request
 

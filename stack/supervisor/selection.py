@@ -119,6 +119,7 @@ class Selection:
         """What is wrong with the driver, whose actions may come from observations of `oldest_s`, at this tick, after going back to the fallback if the probation asks for it."""
         if self.selected is None or self.driver is None:
             return Reason.NO_SLOT
+        self.driver.drive(now_s)
         found = failures(self.driver, self.selected.release, now_s, oldest_s)
         if self.probation is not None:
             if (excess := sum(self.driver.recent)) >= _EXCESS_COUNT:

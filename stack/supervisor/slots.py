@@ -21,6 +21,7 @@ STAMP_MAX_AGE_S = 1.0
 _SELECTABLE_RUN = 20
 _EXCESS = 1.1  # times a limit: a request above counts as out of limits
 _EXCESS_WINDOW = 25
+_EXCESS_FORGOTTEN_S = 10.0
 _DISAGREEMENT = 0.2  # part of the limit by which two slots must differ to count as disagreeing
 
 
@@ -37,8 +38,8 @@ class Disagreement:
     def add(self, mine: Command, driver: Command, age_s: float, limits: Limits) -> None:
         # A request beyond twice the limits is as far away as can be, and sums stay finite.
         difference = (
-            abs(within(mine[0], 2 * limits.linear) - driver[0]),
-            abs(within(mine[1], 2 * limits.angular) - driver[1]),
+            abs(within(mine[0], 2 * limits.linear) - within(driver[0], 2 * limits.linear)),
+            abs(within(mine[1], 2 * limits.angular) - within(driver[1], 2 * limits.angular)),
         )
         self.samples += 1
         self.linear += difference[0]
@@ -65,6 +66,8 @@ class SlotView:
     limits: Limits
     release: str | None = None
     epoch: int = -1
+    publisher: bytes = b""
+    """GID of the publisher whose actions these are; an epoch belongs to one."""
     seq: int = -1
     arrival_s: float | None = None
     actions: int = 0
@@ -78,18 +81,32 @@ class SlotView:
     """What is wrong with the newest message: it lasts until another one, so that a slot that goes on like that is one event."""
     late_by_s: float = 0.0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_EXCESS_WINDOW))
-    """For each of the last messages, whether it asked for too much."""
+    """For each of the last messages with which it drove, whether it asked for too much."""
+    drove_s: float = float("-inf")
+    """When it drove last."""
+    shuts_out: bool = False
+    """Somebody with an older epoch wants to speak, perhaps the real process of this slot."""
     disagreement: Disagreement = field(default_factory=Disagreement)
     failed: str | None = None
     """By which metric it failed its probation; such a process is not selected again."""
 
-    def accept(self, message: ActionMessage, clock: ClockWatch, expects_motion: bool) -> bool:
+    def is_rival(self, publisher: bytes, at_s: float) -> bool:
+        """Whether somebody else publishes as this slot while it speaks. Once it is silent, another process may take its place."""
+        return publisher != self.publisher and self.alive(at_s)
+
+    def drive(self, now_s: float) -> None:
+        """It drives now. What it asked for the last time it drove counts still, unless that is long ago."""
+        if now_s - self.drove_s > _EXCESS_FORGOTTEN_S:
+            self.recent.clear()
+        self.drove_s = now_s
+
+    def accept(self, message: ActionMessage, clock: ClockWatch, expects_motion: bool, drives: bool = True) -> bool:
         """Take one message; True when it was a new one of the newest process.
 
-        `expects_motion`: the driver is moving for the command in force, so an empty action breaks the run.
+        `expects_motion`: the driver is moving for the command in force, so an empty action breaks the run. `drives`: it is the driver.
         """
         identity = Identity.parse(message.header)
-        if identity is None or not self._is_newest(identity, message.arrival_s):
+        if identity is None or not self._is_newest(identity, message):
             return False
         if self.arrival_s is not None and message.arrival_s - self.arrival_s > SILENCE_S:
             self.run = 0
@@ -100,18 +117,23 @@ class SlotView:
         self.fresh |= self.fault
         self.run = 0 if self.chunk is None or (self.chunk.void and expects_motion) else self.run + 1
         first = None if self.chunk is None else self.chunk.step(0)
-        self.recent.append(first is not None and exceeds(first, self.limits, _EXCESS))
-        self.counts["limited"] += self.recent[-1]
+        excess = first is not None and exceeds(first, self.limits, _EXCESS)
+        self.counts["limited"] += excess
+        if drives:
+            self.recent.append(excess)
         return True
 
-    def _is_newest(self, identity: Identity, arrival_s: float) -> bool:
+    def _is_newest(self, identity: Identity, message: ActionMessage) -> bool:
+        arrival_s = message.arrival_s
         if identity.epoch == self.epoch:
-            return identity.release == self.release and identity.seq > self.seq
+            same = identity.release == self.release and message.publisher == self.publisher
+            return same and identity.seq > self.seq
         # An epoch is a start time on this computer's monotonic clock: one from the future would shut out every later process.
         if identity.epoch < self.epoch or identity.epoch > (arrival_s + 1.0) * 1e9:
+            self.shuts_out = True
             return False
         fresh = self.fresh  # what the process before has done since the last tick is not forgotten
-        vars(self).update(vars(SlotView(self.limits, identity.release, identity.epoch)), fresh=fresh)
+        vars(self).update(vars(SlotView(self.limits, identity.release, identity.epoch, message.publisher)), fresh=fresh)
         return True
 
     def _usable(self, message: ActionMessage, clock: ClockWatch) -> ActionMessage | None:
@@ -155,7 +177,10 @@ class SlotView:
         if self.failed:
             return f"release {self.release} failed its probation by {self.failed}"
         if not self.alive(now_s):
-            return f"its last action is {self.age_s(now_s) or 0.0:.1f} s old"
+            older = (
+                "; another process speaks with an older epoch: reset when it is the right one" if self.shuts_out else ""
+            )
+            return f"its last action is {self.age_s(now_s) or 0.0:.1f} s old{older}"
         if self.run >= _SELECTABLE_RUN:
             return None
         what = next((name for name in ("wrong_width", "non_finite", "late") if self.counts[name]), None)

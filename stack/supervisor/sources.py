@@ -98,7 +98,6 @@ class Sources:
         self.obstacles = Obstacles(robot.footprint, robot.lidar) if robot.footprint is not None else None
         self.speed: Command | None = None
         self.battery: float | None = None
-        self.estop_pressed = False
         self._clock = clock
         self._response_s = robot.base_response_s
         self._moving: dict[bool, float | None] = {True: None, False: None}
@@ -129,9 +128,9 @@ class Sources:
         self.battery = level if known else None
         self.all["battery"].hear(now_s, None if known else "level is not known")
 
-    def estop(self, pressed: bool, now_s: float) -> None:
-        self.estop_pressed = pressed
-        self.all["estop"].hear(now_s, None)
+    def estop(self, at_s: float) -> None:
+        """The button that was silent for the longest has spoken last at `at_s`."""
+        self.all["estop"].hear(at_s, None)
 
     def _hear_stamped(
         self, name: str, stamp_s: float, fault: str | None, content: bytes, now_s: float, ros_s: float

@@ -56,6 +56,7 @@ class Reason(IntFlag):
     OBSTACLE = 131072
     OVERRUN = 262144
     SECOND_WRITER = 524288
+    UNHEARD = 1048576
 
 
 NONE = Reason(0)
@@ -63,7 +64,7 @@ LATCHING = Reason.NON_FINITE | Reason.WRONG_WIDTH | Reason.ESTOP | Reason.EXCEPT
 OF_SLOT = Reason.NO_SLOT | Reason.SILENCE | Reason.ACTION_STALE | Reason.OTHER_RELEASE
 OF_BATTERY = Reason.BATTERY_STALE | Reason.BATTERY_LOW
 OF_SENSORS = Reason.SCAN_STALE | Reason.SCAN_BAD | Reason.ODOM_STALE | Reason.ODOM_BAD | Reason.ESTOP_STALE
-FAULTS = OF_SENSORS | OF_BATTERY | OF_SLOT | Reason.CLOCK_STEP | Reason.OBSTACLE | Reason.OVERRUN
+FAULTS = OF_SENSORS | OF_BATTERY | OF_SLOT | Reason.CLOCK_STEP | Reason.OBSTACLE | Reason.OVERRUN | Reason.UNHEARD
 AT_ONCE = LATCHING | (FAULTS & ~OF_BATTERY & ~Reason.OBSTACLE)
 RESUMABLE = Reason.OBSTACLE | Reason.SCAN_STALE | Reason.ODOM_STALE
 """What a robot may go on from by itself: an obstacle however long it stood there, a source that was late for no longer than `RESUME_WITHIN_S`."""

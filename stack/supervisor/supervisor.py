@@ -1,7 +1,7 @@
 """One tick of the supervisor, without ROS: messages and requests in, one command out.
 
-The tick thread fills `actions`, `voice`, `trips`, `sources` and `estop`, and calls `tick`. Other threads only store: in `trips` and `tickets`, and by
-`adjust`. Nothing else changes outside of `tick`.
+The tick thread fills `actions`, `voice`, `trips`, `sources` and `estop`, and calls `tick`. Other threads only store: in `trips`, `tickets` and `unheard`, and
+by `adjust`. Nothing else changes outside of `tick`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from model_registry.core.robot import Robot
 from stack.supervisor import report, state
 from stack.supervisor.actions import ActionMessage
 from stack.supervisor.clock import ClockWatch, Ticks
-from stack.supervisor.command import VoiceCommand
 from stack.supervisor.envelope import STANDSTILL, Envelope
 from stack.supervisor.limits import ZERO, Command
 from stack.supervisor.requests import Answer, Request, Ticket
@@ -25,6 +24,7 @@ from stack.supervisor.selection import Selected, Selection
 from stack.supervisor.slots import Disagreement, SlotView
 from stack.supervisor.sources import Sources
 from stack.supervisor.state import NONE, Inputs, Machine, Motion, Reason, State
+from stack.supervisor.stops import Stops
 from stack.supervisor.thresholds import changed
 
 MAX_HOLDERS = 16
@@ -47,34 +47,42 @@ class Output:
 class Supervisor:
     """Arms, selects, limits and stops. Times are monotonic seconds unless called `ros_s`."""
 
-    def __init__(self, robot: Robot, selected: Selected | None) -> None:
+    def __init__(self, robot: Robot, selected: Selected | None, latched: Reason = NONE) -> None:
+        """`latched` is what the supervisor before this one had latched."""
         self.robot = robot
         self.ticks = Ticks()
         self.clock = ClockWatch()
         self.sources = Sources(robot, self.clock)
         self.views = {slot: SlotView(robot.limits) for slot in SLOTS}
         self.selection = Selection(selected, self.views)
-        self.voice_command = VoiceCommand(None)
+        self.stops = Stops(robot)
+        self.voice_command = self.stops.voice_command
         self.envelope = Envelope(robot, self.sources)
         self.limiter = self.envelope.limiter
-        self.machine = Machine(self.limiter.longest_ramp_s + 0.1, robot.safety.auto_resume_s)
+        self.machine = Machine(self.limiter.longest_ramp_s + 0.1, robot.safety.auto_resume_s, latched=latched)
         self.holders: dict[str, str] = {}
         self.inputs = Inputs(0.0, heard_all=False)
         self.violations = 0
         # Filled by other threads: appending to a bounded deque and setting a flag are atomic.
         self.actions: deque[tuple[str, ActionMessage]] = deque(maxlen=64)
-        self.voice: deque[str] = deque(maxlen=64)
-        self.trips: deque[Reason] = deque(maxlen=64)
+        self.voice = self.stops.voice
+        self.trips = self.stops.trips
         self.tickets: deque[Ticket] = deque(maxlen=64)
         self._adjusted = self.envelope.thresholds
         self._allowed: Command | None = None
         self._events: list[dict[str, object]] = []
 
-    def estop(self, pressed: bool, now_s: float) -> None:
-        """From any thread. An e-stop that is pressed and let go between two ticks still latches."""
-        self.sources.estop(pressed, now_s)
-        if pressed:
-            self.trips.append(Reason.ESTOP)
+    def estop(self, pressed: bool, at_s: float, publisher: bytes = b"", number: int = 0) -> None:
+        """A message of one e-stop button. One that is pressed and let go between two ticks still latches."""
+        self.stops.estop(pressed, at_s, publisher, number)
+        self.sources.estop(self.stops.buttons.quietest_s)
+
+    def suspect(self, slot: str, publisher: bytes, at_s: float) -> bool:
+        """Whether somebody else publishes as this slot while it speaks; that latches."""
+        if not self.views[slot].is_rival(publisher, at_s):
+            return False
+        self.stops.accuse(f"/slot_{slot}/action", publisher)
+        return True
 
     def adjust(self, values: Mapping[str, float]) -> None:
         """Set thresholds, all or none, from one other thread; they hold from the next tick on. Raises HomeportError when one may not be set."""
@@ -91,10 +99,14 @@ class Supervisor:
             self._event("thresholds", "adjusted")
         self._take_messages(now_s)
         waiting = self._serve(now_s)
-        self.voice_command.expire(now_s)
         machine, reverted, probation = self.machine, self.selection.reverted, self.selection.probation
         self._decide(now_s, waiting.request.verb if waiting is not None else "")
         command, source = self._move()
+        if self.limiter.last == ZERO:
+            self.stops.rest()
+        for event, words in self.stops.events:
+            self._event(event, words)
+        self.stops.events.clear()
         for view in self.views.values():
             view.fresh = view.fault
         if self.selection.reverted is not None and self.selection.reverted is not reverted:
@@ -107,18 +119,17 @@ class Supervisor:
         return Output(command, source, self.machine.state in state.MAY_MOVE, changed, events)
 
     def _take_messages(self, now_s: float) -> None:
-        for _ in range(len(self.voice)):
-            if self.voice_command.accept(self.voice.popleft(), now_s):
-                self.trips.append(Reason.ESTOP)
-            self._event("command", self.voice_command.text or "")
+        self.stops.take(now_s)
         for _ in range(len(self.actions)):  # not those that arrive meanwhile: a flood must not make a tick long
             self._take_action(*self.actions.popleft(), now_s)
 
     def _take_action(self, slot: str, message: ActionMessage, now_s: float) -> None:
+        if self.suspect(slot, message.publisher, message.arrival_s):
+            return
         view, driver = self.views[slot], self.selection.driver
         due = driver.due(now_s) if driver is not None and driver is not view else None
         expects_motion = due is not None and not self.voice_command.stopped
-        if view.accept(message, self.clock, expects_motion) and due is not None:
+        if view.accept(message, self.clock, expects_motion, driver is view) and due is not None:
             mine = view.due(now_s)
             if mine is not None:
                 view.disagreement.add(mine, due, view.observed_age_s(now_s), self.robot.limits)
@@ -129,12 +140,20 @@ class Supervisor:
             ticket = self.tickets.popleft()
             if ticket.request.verb in ("arm", "reset", "estop"):
                 if ticket.request.verb == "estop":
-                    self.trips.append(Reason.ESTOP)
+                    self.stops.trip(Reason.ESTOP)
                 elif ticket.request.verb == "reset":
-                    self.sources.thaw()
+                    self._reset(ticket.request.gone, now_s)
                 return ticket
             ticket.answer(self._do(ticket.request, now_s))
         return None
+
+    def _reset(self, gone: bool, now_s: float) -> None:
+        """What an operator's reset forgets beside the latched reasons."""
+        self.sources.thaw()
+        self.stops.reset(gone, now_s)
+        for slot, view in self.views.items():
+            if view.shuts_out and not view.alive(now_s):
+                self.views[slot] = SlotView(self.robot.limits)
 
     def _do(self, request: Request, now_s: float) -> Answer:
         if request.verb == "status":
@@ -160,7 +179,6 @@ class Supervisor:
         if before != wanted:
             for view in self.views.values():
                 view.disagreement = Disagreement()
-                view.recent.clear()
         self._event("select", wanted.slot)
         place = {"slot": wanted.slot, "release": str(wanted.release)}
         return {**place, "tick": self.ticks.count, "monotonic_ns": int(now_s * 1e9)}
@@ -171,13 +189,11 @@ class Supervisor:
         reasons = self.selection.watch(now_s, thresholds.max_processing_time)
         moving, fast = (_above(self.limiter.last, speed) for speed in (STANDSTILL, _FAST))
         reasons |= self.sources.reasons(now_s, moving, fast, thresholds.min_battery)
-        while self.trips:
-            reasons |= self.trips.popleft()
+        reasons |= self.stops.reasons(now_s)
         if self.clock.stepped(now_s):
             # Ages by stamp mean nothing now; that is the clock's doing.
             reasons = (reasons & ~Reason.ACTION_STALE) | Reason.CLOCK_STEP
         reasons |= Reason.HOLD if self.holders else NONE
-        reasons |= Reason.ESTOP if self.sources.estop_pressed else NONE
         reasons |= Reason.OVERRUN if self.ticks.overrun(now_s) else NONE
         if self.envelope.obstructed(self.speed[0]):
             reasons |= Reason.OBSTACLE
@@ -220,8 +236,9 @@ class Supervisor:
                 f"arm refused: {', '.join(blocking)}; clear the cause, reset if it is latched, arm again"
             )
         if verb == "reset" and machine.state is State.LATCHED:
-            why = state.reset_blocking(self.inputs)
-            return RefusedError(f"reset refused: {', '.join(why)}; clear the cause and reset again")
+            why = ", ".join(state.reset_blocking(self.inputs))
+            remedies = ", ".join(self.stops.remedies(self.inputs.now_s)) or "clear the cause"
+            return RefusedError(f"reset refused: {why}; {remedies} and reset again")
         self._event(verb, "operator")
         return {"state": machine.state.value, "armed": machine.armed, "blocking": blocking}
 

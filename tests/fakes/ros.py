@@ -182,4 +182,8 @@ class Ros:
         return messages
 
     def publisher(self, topic: str, kind: Any, qos: Any = 10) -> Any:
-        return self.node.create_publisher(kind, topic, qos)
+        """A publisher that may be destroyed while this node is spun: it has no events of its own to wait for."""
+        from rclpy.event_handler import PublisherEventCallbacks
+
+        silent = PublisherEventCallbacks(use_default_callbacks=False)
+        return self.node.create_publisher(kind, topic, qos, event_callbacks=silent)

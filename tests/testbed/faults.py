@@ -26,6 +26,7 @@ from stack.supervisor.state import names
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.supervision import Bench
 from tests.testbed.deeds import body, say, silent, slot
+from tests.testbed.faults_stops import CASES as STOPS
 from tests.testbed.injection import Case, Deed, Outcome, run
 from tests.testbed.listening import Listening
 from tests.testbed.played import LISTENER, NEW, ROBOT, PlayedRobot
@@ -259,6 +260,7 @@ CASES = (
     Case("supervisor_killed", end_supervisor(signal.SIGKILL), "ENDED", "", 320.0, watch="odom"),
     Case("supervisor_terminated", end_supervisor(signal.SIGTERM), "ENDED", "", 200.0),
     Case("supervisor_interrupted", end_supervisor(signal.SIGINT), "ENDED", "", 200.0),
+    *STOPS,
 )  # fmt: skip
 REAL_POLICY = (
     Case("camera_lost", body(camera_on=False), "ARMED", "", 300.0 + 70.0 + 120.0 + RAMP_MS, real_policy=True),

@@ -246,6 +246,9 @@ class PlayedRobot:
         self.slots: dict[str, PlayedSlot] = {}
         self.programs: dict[str, Process] = {}
         """Further processes by name, which end with the robot."""
+        self.strangers: list[Any] = []
+        """Publishers that a case has added."""
+        self._elsewhere: Ros | None = None
 
     def __enter__(self) -> PlayedRobot:
         # What a long test run has left need not be walked by the collector while slots are played: that alone can be a silence.
@@ -291,8 +294,17 @@ class PlayedRobot:
             self.body.stop()
         for program in [*self.programs.values(), self.supervisor]:
             program.__exit__(kind, error, trace)
+        if self._elsewhere is not None:
+            self._elsewhere.__exit__(kind, error, trace)
         self._ros.__exit__(kind, error, trace)
         remove_run_folder(self.layout.root)
+
+    @property
+    def elsewhere(self) -> Ros:
+        """A node of another DDS participant: one participant refuses a topic of two types."""
+        if self._elsewhere is None:
+            self._elsewhere = Ros(self.folder, self.domain).__enter__()
+        return self._elsewhere
 
     def start_supervisor(self) -> None:
         """Start it, also a second time, and wait until it answers."""
@@ -327,8 +339,8 @@ class PlayedRobot:
     def control(self, verb: str, **fields: object) -> dict[str, Any]:
         return lines.call(self.layout.control_socket, lines.request(verb, **fields), 5.0)
 
-    def operator(self, verb: str) -> dict[str, Any]:
-        return lines.call(self.layout.operator_socket, lines.request(verb), 5.0)
+    def operator(self, verb: str, **fields: object) -> dict[str, Any]:
+        return lines.call(self.layout.operator_socket, lines.request(verb, **fields), 5.0)
 
     @property
     def status(self) -> dict[str, Any]:

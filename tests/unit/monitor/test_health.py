@@ -24,6 +24,7 @@ SLOT = {
 STATE = {
     "schema": 1, "protocol": 1, "seq": 1, "monotonic_ns": 1, "state": "SAFE_STOP", "armed": False, "held": True,
     "reasons": ["held"], "latched": [], "blocking": ["scan", "odom"], "limited_by": [], "selected": None, "probation": None, "reverted": None,
+    "unheard": [],
 }  # fmt: skip
 
 

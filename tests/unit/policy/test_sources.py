@@ -102,6 +102,7 @@ def test_a_slot_knows_from_the_supervisors_state_whether_it_drives(selected: obj
     state = {
         **{"schema": 1, "protocol": 1, "seq": 3, "monotonic_ns": 5, "state": "RUN", "armed": True, "held": False},
         **{"reasons": [], "latched": [], "blocking": [], "limited_by": [], "probation": None, "reverted": None},
+        "unheard": [],
         "selected": selected,
     }
     check(state, "supervisor-state")

@@ -105,7 +105,7 @@ def test_even_with_auto_resume_nothing_else_goes_on_by_itself(how):
         bench.supervisor.estop(True, bench.now_s)
         bench.supervisor.estop(False, bench.now_s)
     elif how == "second_writer":
-        bench.supervisor.trips.append(Reason.SECOND_WRITER)
+        bench.supervisor.stops.trip(Reason.SECOND_WRITER)
     else:
         bench.speeds["a"] = (math.nan, 0.0) if how == "nan" else None
         bench.speeds = bench.speeds if how == "nan" else {}
@@ -242,7 +242,7 @@ def test_old_observations_slow_the_robot_so_that_it_never_goes_farther_blind():
 def test_a_second_writer_latches():
     bench = Bench()
     bench.drive()
-    bench.supervisor.trips.append(Reason.SECOND_WRITER)
+    bench.supervisor.stops.trip(Reason.SECOND_WRITER)
     bench.tick()
     assert (bench.state, bench.outputs[-1].command) == ("LATCHED", (0.0, 0.0))
 

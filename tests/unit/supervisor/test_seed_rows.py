@@ -36,7 +36,7 @@ CAUSES = {
     "wrong_width": lambda bench: bench.speeds.update(a=(0.1, 0.0, 0.0)),
     "action_stale": lambda bench: setattr(bench, "stamp_age_s", 2.0),
     "scan_stale": lambda bench: setattr(bench, "scan", False),
-    "exception": lambda bench: bench.supervisor.trips.append(Reason.EXCEPTION),
+    "exception": lambda bench: bench.supervisor.stops.trip(Reason.EXCEPTION),
     "estop": lambda bench: bench.supervisor.estop(True, bench.now_s),
 }
 """The seed's reasons to engage: battery, obstacle, unsafe command, slow tick, exception. Its low score is none (D48)."""

@@ -220,7 +220,7 @@ def test_its_own_exception_latches():
     bench = Bench()
     bench.drive()
     assert bench.supervisor.stop().command == (0.0, 0.0)
-    bench.supervisor.trips.append(Reason.EXCEPTION)
+    bench.supervisor.stops.trip(Reason.EXCEPTION)
     bench.tick()
     assert (bench.state, bench.outputs[-1].command) == ("LATCHED", (0.0, 0.0))
 
