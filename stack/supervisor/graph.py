@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 _PATIENCE_S = 2.0
 """How long a publisher may be in the graph before it is connected; discovery takes part of a second."""
+_REMEMBERED = 128
 _NAMELESS = ("_NODE_NAME_UNKNOWN_", "")
 
 
@@ -64,7 +65,10 @@ class Graph:
         found: list[tuple[str, str]] = []
         for view in views:
             found += [(view.topic, sentence) for sentence in self._of_topic(view, now_s)]
-        self.names = {end.gid: end.node for view in views for end in view.endpoints}
+        seen = {end.gid: end.node for view in views for end in view.endpoints}
+        # Whoever is gone keeps its name, for as long as somebody may ask for it.
+        before = list(self.names.items())[-_REMEMBERED:]
+        self.names = {**dict(before), **seen}
         self.present = {view.topic: frozenset(end.gid for end in view.endpoints) for view in views}
         stops = any(topic in self._must_be_heard for topic, _ in found)
         return Unheard(tuple(sentence for _, sentence in found), stops)

@@ -28,8 +28,7 @@ class Stops:
         self.graph = Graph((ESTOP_TOPIC, robot.topics.get("voice", "")))
         self.unheard = Unheard()
         """Replaced as a whole by the thread that looks at the graph."""
-        self.strangers: dict[tuple[str, bytes], str] = {}
-        """Who published in our place or a slot's, by topic and GID, until somebody resets."""
+        self._strangers: set[tuple[str, bytes]] = set()
         self.voice: deque[str] = deque()
         """Texts since the last tick, as many as the middleware's queue holds."""
         self.trips: deque[Reason] = deque()
@@ -57,10 +56,14 @@ class Stops:
     def accuse(self, topic: str, publisher: bytes) -> None:
         """Somebody publishes on a topic that is another's: that latches, and who it is, is told until somebody resets."""
         self.trip(Reason.SECOND_WRITER)
-        key = topic, publisher
-        if key not in self.strangers and len(self.strangers) < MAX_STRANGERS:
-            self.strangers[key] = f"{topic}: {self.name(publisher)} writes it as well; stop it, then reset"
-            self.events.append(("second_writer", self.strangers[key]))
+        if len(self._strangers) < MAX_STRANGERS:
+            self._strangers.add((topic, publisher))
+
+    @property
+    def strangers(self) -> list[str]:
+        """Who published in our place or a slot's since somebody has reset, a sentence each."""
+        found = sorted(self._strangers.copy())
+        return [f"{topic}: {self.name(publisher)} writes it as well; stop it, then reset" for topic, publisher in found]
 
     def name(self, publisher: bytes) -> str:
         """The node of a publisher, or its GID where the graph has no node for it."""
@@ -92,7 +95,7 @@ class Stops:
 
     def reset(self, gone: bool, now_s: float) -> None:
         """An operator resets; with `gone`, buttons that vanished are forgotten, pressed or not."""
-        self.strangers.clear()
+        self._strangers.clear()
         self._flooded.clear()
         if gone:
             self.buttons.forget(self._present, now_s)
@@ -120,4 +123,4 @@ class Stops:
         buttons = [
             {"publisher": self.name(each), "pressed": pressed, "gone": each in gone} for each, pressed in self.buttons
         ]
-        return {"buttons": buttons, "strangers": list(self.strangers.values())}
+        return {"buttons": buttons, "strangers": self.strangers}

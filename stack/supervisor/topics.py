@@ -71,6 +71,7 @@ class Topics:
         self._command_seq = 0
         self._taken_s = time.monotonic()
         self._group = _Polled()
+        self._told: set[str] = set()
         self._inputs: list[InputTopic] = []
         self._heard: dict[str, tuple[type, list[Subscription]]] = {}
         self._listen(Hearing(supervisor, gid_of(self._cmd_vel.handle)))
@@ -135,10 +136,11 @@ class Topics:
         """Called by the executor: who publishes what we hear, and who of them is not connected."""
         stops = self._supervisor.stops
         views = [self._view(topic, kind, subscriptions) for topic, (kind, subscriptions) in self._heard.items()]
-        before = stops.unheard
         stops.unheard = stops.graph.look(views, time.monotonic())
-        for sentence in set(stops.unheard.sentences) - set(before.sentences):
-            log.error("Not heard: %s", sentence)
+        sentences = {*stops.unheard.sentences, *stops.strangers}
+        for sentence in sorted(sentences - self._told):
+            log.error("%s", sentence)
+        self._told = sentences
 
     def _view(self, topic: str, kind: type, subscriptions: list[Subscription]) -> TopicView:
         live = subscriptions[0]
