@@ -159,6 +159,11 @@ class Ros:
         self._thread.start()
         return self
 
+    def pause(self) -> None:
+        """Spin no more: what comes from now on stays in the queues."""
+        self._ending.set()
+        self._thread.join(3.0)
+
     def _spin(self) -> None:
         while not self._ending.is_set():
             self._executor.spin_once(timeout_sec=0.05)
