@@ -107,12 +107,14 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
 def test_the_robot_is_read_back_as_the_inventory_says(tmp_path: Path) -> None:
     path = tmp_path / "robot.toml"
     body = {"homeport_footprint": {"front": 0.4, "rear": 0.3, "half_width": 0.2}, "homeport_lidar": {"yaw": 3.14}}
+    body["homeport_voice"] = {"stop": ["arrête", "止まれ", 'say "ho"'], "emergency": ["🛑 urgence"]}
     path.write_text(render("robot.toml", homeport_l4t="36.4.3", homeport_limits={"linear": 0.8}, **body))
 
     robot = Robot.load(path)
 
     assert (robot.name, robot.row, robot.l4t, robot.limits.linear) == ("bay-1", "cpu", "36.4.3", 0.8)
     assert (robot.footprint, robot.lidar.yaw) == (Footprint(0.4, 0.3, 0.2, round=False), 3.14)
+    assert (robot.stop_words.stop, robot.stop_words.emergency) == (("arrête", "止まれ", 'say "ho"'), ("🛑 urgence",))
     read_toml(path)
 
 
@@ -345,14 +347,19 @@ def test_the_rescue_is_the_one_of_this_checkout_and_stands_outside_of_the_slots(
         ({"homeport_sources": {"scan": {"present": True}}}, False),
         ({"homeport_sources": {"odom": {"max_age_ms": 100}}}, False),
         ({"homeport_sources": {"lidar": {"present": False}}}, False),
+        ({"homeport_voice": {"stop": ["arrête", "止まれ"]}}, True),
+        ({"homeport_voice": {"stop": "arrête"}}, False),
+        ({"homeport_voice": {"stop": ["!?"]}}, False),
+        ({"homeport_voice": {"halt": ["arrête"]}}, False),
+        ({"homeport_voice": {"emergency": [112]}}, False),
     ],
 )
 def test_settings_that_the_supervisor_would_refuse_are_refused_before_anything_changes(
     change: dict[str, object], accepted: bool, tmp_path: Path
 ) -> None:
     tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
-    check = next(task for task in tasks if task["name"] == "Check limits, sources and the base's timeout")
-    conditions = check["ansible.builtin.assert"]["that"]
+    names = ("Check limits, sources and the base's timeout", "Check that the site's words are lists of texts")
+    conditions = [line for task in tasks if task["name"] in names for line in task["ansible.builtin.assert"]["that"]]
     settings = templar(homeport_footprint={"radius": 0.2}, **change)
     robot = tmp_path / "robot.toml"
     robot.write_text(settings.template(trust_as_template((ROLE / "templates/robot.toml.j2").read_text())))
