@@ -77,11 +77,13 @@ class Topics:
         self._listen(Hearing(supervisor, gid_of(self._cmd_vel.handle)))
 
     def _listen(self, hearing: Hearing) -> None:
-        """Subscribe to everything. What says little for long is also asked for what was kept; what may not be lost is asked for again when it was."""
+        """Subscribe to everything: best effort at least, which matches every publisher, and is enough for what comes many times a second.
+
+        A topic whose single messages count is heard reliably as well, and asked for what its publishers have kept.
+        """
         topics, sources = self._supervisor.robot.topics, self._supervisor.sources.all
         live, sure, kept = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
         once = (QoSProfile(depth=_DEPTH, reliability=live),)
-        all_of_it = (*once, QoSProfile(depth=_DEPTH, reliability=sure))
         late_too = (*once, QoSProfile(depth=_DEPTH, reliability=sure, durability=kept))
         deep = (
             QoSProfile(depth=_DEEP, reliability=live),
@@ -98,9 +100,9 @@ class Topics:
                 self._hear(kind, topics[name], on_message, offers)
         for kind, topic, on_message in ((String, topics["voice"], hearing.voice), (Bool, ESTOP_TOPIC, hearing.estop)):
             self._hear(kind, topic, on_message, deep, partial(hearing.too_many, topic))
-        self._hear(Twist, topics["cmd_vel"], hearing.command, all_of_it)
+        self._hear(Twist, topics["cmd_vel"], hearing.command, once)
         for slot in SLOTS:
-            self._hear(JointTrajectory, f"/slot_{slot}/action", partial(hearing.action, slot), all_of_it)
+            self._hear(JointTrajectory, f"/slot_{slot}/action", partial(hearing.action, slot), once)
 
     def _hear(
         self,
