@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple, Protocol
 
 from model_registry.core.errors import NotFoundError
@@ -100,30 +100,37 @@ def _rcl() -> ctypes.PyDLL:
 
 
 class Ear:
-    """One subscription, asked for what has come."""
+    """One subscription, asked for what has come. It is held from now on: rclpy destroys it after `close`."""
 
     def __init__(self, handle: Handle) -> None:
-        self._rcl, self._handle = _rcl(), handle
-        self._info = _Info()
-        self._message = _Serialized()
-        self._allocator = self._rcl.rcutils_get_default_allocator()
-        self._message.allocator = self._allocator
-        self._rcl.rcutils_uint8_array_init(byref(self._message), 256, byref(self._allocator))
+        rcl = _rcl()
+        self._handle = handle
+        handle.__enter__()
+        self._info, self._message = _Info(), _Serialized()
+        self._message.allocator = allocator = rcl.rcutils_get_default_allocator()
+        rcl.rcutils_uint8_array_init(byref(self._message), 256, byref(allocator))
+        self._resize = partial(rcl.rcutils_uint8_array_resize, byref(self._message), _KEPT_BYTES)
+        # It is asked at every tick, mostly for nothing: everything that stays the same is made once.
+        what = c_void_p(handle.pointer), byref(self._message), byref(self._info), None
+        self._take = partial(rcl.rcl_take_serialized_message, *what)
+        self._gid = ctypes.addressof(self._info) + _Info.gid.offset
 
     def take(self) -> Sample | None:
         """The oldest message that was not taken yet; None when there is none."""
-        message, info = self._message, self._info
-        with self._handle:
-            told = self._rcl.rcl_take_serialized_message(self._handle.pointer, byref(message), byref(info), None)
-        if told != _OK:
+        if (told := self._take()) != _OK:
             if told != _NOTHING_TAKEN:
                 raise RuntimeError(f"rcl_take_serialized_message returned {told}; restart the supervisor")
             return None
+        message, info = self._message, self._info
         data = ctypes.string_at(message.buffer, min(message.length, _LONGEST))
         if message.capacity > _KEPT_BYTES:
-            self._rcl.rcutils_uint8_array_resize(byref(message), _KEPT_BYTES)
-        publisher = bytes(info.gid)[:GID_BYTES]
+            self._resize()
+        publisher = ctypes.string_at(self._gid, GID_BYTES)
         return Sample(data, publisher, info.publication_sequence_number, info.received_timestamp)
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._handle.__exit__(None, None, None)
 
 
 def gid_of(handle: Handle) -> bytes:

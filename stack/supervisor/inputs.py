@@ -44,7 +44,7 @@ class InputTopic:
         on_message: Callable[[Arrived], None],
         on_overflow: Callable[[], None] | None = None,
     ) -> None:
-        self._ears, self._depth = ears, depth
+        self._takes, self._depth = tuple(ear.take for ear in ears), depth
         self._on_message, self._on_overflow = on_message, on_overflow
         self._seen: dict[tuple[bytes, int], None] = {}
 
@@ -59,17 +59,25 @@ class InputTopic:
     def _news(self) -> list[Sample]:
         """Everything that was not heard before, in the order of arrival."""
         found: list[Sample] = []
-        for ear in self._ears:
-            count = 0
-            while count < self._depth and (heard := ear.take()) is not None:
-                count += 1
-                found.append(heard)
-            if count >= self._depth and self._on_overflow is not None:
-                self._on_overflow()
-        if len(self._ears) == 1 or not found:
+        for take in self._takes:
+            heard = take()
+            if heard is not None:
+                self._empty(take, heard, found)
+        if len(self._takes) == 1 or not found:
             return found
         found.sort(key=lambda heard: heard.received_ns)
         return [heard for heard in found if self._is_new(heard.publisher, heard.number)]
+
+    def _empty(self, take: Callable[[], Sample | None], first: Sample, found: list[Sample]) -> None:
+        """Add what one subscription holds to `found`, no more than its queue has room for."""
+        heard: Sample | None = first
+        count = 0
+        while heard is not None:
+            found.append(heard)
+            count += 1
+            heard = take() if count < self._depth else None
+        if count >= self._depth and self._on_overflow is not None:
+            self._on_overflow()
 
     def _is_new(self, publisher: bytes, number: int) -> bool:
         key = publisher, number

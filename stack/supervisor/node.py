@@ -100,6 +100,7 @@ class Process:
         self._serving.join(2.0)
         self._executor.shutdown(timeout_sec=1.0)
         self._spinning.join(1.0)
+        self._topics.close()
         self._node.destroy_node()
         return code
 

@@ -72,6 +72,7 @@ class Topics:
         self._taken_s = time.monotonic()
         self._group = _Polled()
         self._told: set[str] = set()
+        self._ears: list[Ear] = []
         self._inputs: list[InputTopic] = []
         self._heard: dict[str, tuple[type, list[Subscription]]] = {}
         self._listen(Hearing(supervisor, gid_of(self._cmd_vel.handle)))
@@ -125,6 +126,7 @@ class Topics:
         )
         subscriptions = [create(qos) for qos in offers]
         ears = [Ear(subscription.handle) for subscription in subscriptions]
+        self._ears += ears
         self._inputs.append(InputTopic(ears, offers[0].depth, on_message, on_overflow))
         self._heard[topic] = kind, subscriptions
 
@@ -133,6 +135,11 @@ class Topics:
         since_s, self._taken_s = self._taken_s, now_s
         for heard in self._inputs:
             heard.take(since_s, now_s, ros_s)
+
+    def close(self) -> None:
+        """Hear no more; the tick thread has ended."""
+        for ear in self._ears:
+            ear.close()
 
     def look(self) -> None:
         """Called by the executor: who publishes what we hear, and who of them is not connected."""
