@@ -106,7 +106,13 @@ if [ "$kind" = process ]; then
         pid=${file#/proc/}
         kill -9 "${pid%/environ}" 2>/dev/null || :
     done
-    advice="end the agent if it hangs, and start it: $agent --root $root serve"
+    if [ "$root" = /var/lib/homeport ] && systemctl cat homeport-agent.service >/dev/null 2>&1; then
+        systemctl kill --signal=KILL homeport-agent.service 2>/dev/null || :
+        systemctl --no-block start homeport-agent.service || :
+        advice="read journalctl -u homeport-agent; apply the role device if the agent is broken"
+    else
+        advice="end the agent if it hangs, and start it: $agent --root $root serve"
+    fi
 else
     systemctl stop homeport-slot@a.service || :
     systemctl stop homeport-slot@b.service || :

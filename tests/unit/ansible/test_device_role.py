@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from model_registry.core.errors import UsageError
@@ -24,11 +25,22 @@ from stack.agent.hook import Hook
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/device"
 IMAGE = f"registry.bench:5000/homeport/stack@sha256:{'ab' * 32}"
+LOCK = ROLE.parents[2] / "requirements/robot.txt"
+# Any files do: the role names what it makes of them by their digests.
+PROCESS = {
+    "homeport_runtime": "process",
+    "homeport_lock": str(LOCK),
+    "homeport_wheel": str(LOCK),
+    "homeport_agent_file": str(LOCK),
+}
+PROCESS_UNITS = ("homeport-supervisor", "homeport-agent", "homeport-monitor", "homeport-recovery")
 UNITS = ("homeport-supervisor", "homeport-agent", "homeport-monitor", "homeport-slot@", "homeport-recovery")
 WINDOW = {"days": ["mon-fri"], "at": "02:00", "for": "3h", "tz": "Europe/Berlin"}
 HOST: dict[str, Any] = {
     "python": "3.10",
     "openssl": True,
+    "machine": "x86_64",
+    "venv": True,
     "systemd": True,
     "docker": "20.10.24+dfsg1",
     "docker_client": True,
@@ -43,6 +55,12 @@ HOST: dict[str, Any] = {
     "deployment": None,
     "fingerprints": [],
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collection() -> None:
+    """Ansible finds the collection of this checkout, with its filters."""
+    init_plugin_loader([str(ROLE.parents[2])])
 
 
 def templar(**variables: object) -> Templar:
@@ -79,7 +97,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
     path.write_text(
         render(
             "agent.toml",
-            homeport_runtime=runtime,
+            **(PROCESS if runtime == "process" else {"homeport_runtime": runtime}),
             homeport_gpu="cdi",
             homeport_slot_environment={"OMP_NUM_THREADS": 1},
             homeport_gate_settings=gate,
@@ -201,10 +219,13 @@ def test_a_new_agent_is_put_beside_the_old_one_and_tried_before_anything_else_ch
     put, _, tried = tasks["agent"]
     order = [next(iter(task.values())) if "name" not in task else task["name"] for task in tasks["main"]]
 
-    for runtime, suffix in (("docker", ".candidate"), ("process", "")):
-        path = templar(homeport_runtime=runtime).template(trust_as_template(put["ansible.builtin.copy"]["dest"]))
-        assert path == f"/usr/local/bin/homeport-agent{suffix}"
-    assert "notify" not in put and "device_runtime == 'docker'" in tried["when"]
+    for variables, path in (
+        ({}, "/usr/local/bin/homeport-agent.candidate"),
+        (PROCESS, "/usr/local/bin/homeport-agent.candidate"),
+        ({"homeport_runtime": "process", "homeport_root": "/srv/robot"}, "/usr/local/bin/homeport-agent"),
+    ):
+        assert templar(**variables).template(trust_as_template(put["ansible.builtin.copy"]["dest"])) == path
+    assert "notify" not in put and "device_has_units" in tried["when"]
     argv = templar().template(trust_as_template(tried["ansible.builtin.command"]["argv"][0]))
     assert argv == "/usr/local/bin/homeport-agent-update"
     assert order.index("Install the agent") < order.index("Configure robot, agent and DDS")
@@ -214,9 +235,8 @@ def test_a_new_agent_is_put_beside_the_old_one_and_tried_before_anything_else_ch
 
 
 def test_supervisor_and_monitor_change_under_hold_only() -> None:
-    docker = yaml.safe_load((ROLE / "tasks/docker.yml").read_text())
+    [held] = yaml.safe_load((ROLE / "tasks/hold.yml").read_text())
     units = yaml.safe_load((ROLE / "tasks/units.yml").read_text())
-    held = docker[-1]
     restarted = next(task for task in units if "restarted" in str(task.get("ansible.builtin.systemd_service")))
 
     assert held["when"][0] == "device_stale" and "rescue" in held
@@ -248,8 +268,79 @@ def test_folders_of_sockets_and_status_belong_to_who_writes_them() -> None:
     }
 
 
-def test_a_good_host_has_no_problems() -> None:
-    assert templar().template(trust_as_template("{{ device_problems }}")) == []
+@pytest.mark.parametrize("variables", [{}, PROCESS], ids=["docker", "process"])
+def test_a_good_host_has_no_problems(variables: dict[str, object]) -> None:
+    assert templar(**variables).template(trust_as_template("{{ device_problems }}")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "host", "message"),
+    [
+        ({"homeport_wheel": ""}, {}, "make dist"),
+        ({"homeport_lock": ""}, {}, "requirements/robot.txt"),
+        ({}, {"machine": "aarch64"}, "exist for x86_64 only"),
+        ({}, {"venv": False}, "python3-venv"),
+        ({}, {"systemd": False}, "homeport_root"),
+        ({}, {"openssl": False}, "install the package openssl"),
+        ({}, {"python": "3.9"}, "needs 3.10"),
+    ],
+)
+def test_a_host_of_plain_processes_that_would_not_work_is_refused(change, host, message) -> None:
+    settings = templar(**{**PROCESS, **change}, device_host=HOST | host)
+
+    [problem] = settings.template(trust_as_template("{{ device_problems }}"))
+
+    assert message in problem
+
+
+def test_an_environment_that_is_there_needs_no_wheels_of_ours() -> None:
+    settings = templar(
+        **PROCESS, homeport_environment="/opt/ros", device_host=HOST | {"machine": "aarch64", "venv": False}
+    )
+
+    assert settings.template(trust_as_template("{{ device_problems }}")) == []
+
+
+@pytest.mark.parametrize("name", PROCESS_UNITS)
+def test_systemd_accepts_the_units_of_plain_processes(name: str, tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed here")
+    text = unit(f"process/{name}", **PROCESS)
+    for program in ("/usr/local/bin/homeport-agent-update", "/usr/local/bin/homeport-agent"):
+        text = text.replace(program, "/bin/true")
+    text = re.sub(r"ExecStart=/var/lib/homeport/envs/\w+/bin/python3", "ExecStart=/bin/true", text)
+    (tmp_path / f"{name}.service").write_text(text)
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / f"{name}.service")], capture_output=True, text=True
+    )
+
+    assert [line for line in done.stderr.splitlines() if f"{name}.service:" in line] == []
+
+
+def test_plain_processes_run_under_one_account_and_slots_outlive_their_agent() -> None:
+    texts = {name: unit(f"process/{name}", **PROCESS) for name in PROCESS_UNITS}
+
+    assert all("User=homeport" in text and "docker" not in text for text in texts.values())
+    assert "KillMode=process" in texts["homeport-agent"]
+    assert "LimitRTPRIO=50" in texts["homeport-supervisor"]
+    assert "RestrictRealtime=no" in texts["homeport-supervisor"]
+    for name in ("homeport-supervisor", "homeport-monitor"):
+        assert f"HOMEPORT_FINGERPRINT={'f' * 64}" in texts[name]
+        assert "PYTHONPATH=/var/lib/homeport/device/" in texts[name]
+    assert {
+        line.split()[3] for line in render("process/tmpfiles.conf", **PROCESS).splitlines() if line[:2] == "d "
+    } == {"homeport"}
+
+
+def test_each_task_of_an_environment_is_done_once() -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/environment.yml").read_text())
+    commands = [task["ansible.builtin.command"] for task in tasks[1]["block"] if "ansible.builtin.command" in task]
+
+    assert {command["creates"] for command in commands} == {"{{ device_locked }}/ready"}
+    settings = templar(**PROCESS, homeport_wheelhouse="/srv/wheels")
+    assert "--no-index" in settings.template(trust_as_template(commands[1]["argv"]))
+    assert "--no-index" not in templar(**PROCESS).template(trust_as_template(commands[1]["argv"]))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import importlib.util
 import json
 import os
 import pwd
@@ -60,10 +61,28 @@ def capable(number: int) -> bool:
     return bool(int(status.split("CapEff:")[1].split()[0], 16) >> number & 1)
 
 
+def carried() -> list[str]:
+    """The fingerprints that supervisor and monitor carry as plain processes, in their environment."""
+    found = []
+    for unit in ("homeport-supervisor", "homeport-monitor"):
+        done = subprocess.run(
+            ("systemctl", "show", "--property=MainPID", "--value", unit),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        environment = Path("/proc", done.stdout.decode().strip() or "0", "environ")
+        if environment.exists():
+            lines = environment.read_bytes().decode(errors="replace").split("\0")
+            found += [line.partition("=")[2] for line in lines if line.startswith("HOMEPORT_FINGERPRINT=")]
+    return found
+
+
 info = json.loads("".join(docker("info", "--format", "{{json .}}")) or "{}")
 host = {
     "python": ".".join(str(part) for part in sys.version_info[:2]),
     "openssl": Path("/usr/bin/openssl").exists(),
+    "machine": os.uname().machine,
+    "venv": importlib.util.find_spec("ensurepip") is not None,
     "systemd": Path("/run/systemd/system").is_dir(),
     "docker": info.get("ServerVersion") or "",
     "docker_client": Path("/usr/bin/docker").exists(),
@@ -76,6 +95,6 @@ host = {
     "realtime": capable(CAP_SYS_RESOURCE),
     "image": bool(docker("image", "inspect", "--format", "{{.Id}}", *sys.argv[1:])),
     "deployment": deployment(),
-    "fingerprints": docker("ps", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}'),
+    "fingerprints": docker("ps", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}') + carried(),
 }
 sys.stdout.write(json.dumps(host) + "\n")
