@@ -9,14 +9,16 @@ import typer
 
 from model_registry.cli import mount
 from model_registry.cli.entry import app_of, run
+from stack.cli import init
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The whole program for one command line. The engine's verbs load numpy and ONNX Runtime: a registry verb does not wait for them."""
     app = app_of("Homeport: proved, reversible deployment of VLA policies to robots.")
     mount(app)
+    app.add_typer(init.app, name="init")
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    if verb not in ("model", "release", "channel", "keys", "image"):
+    if verb not in ("model", "release", "channel", "keys", "image", "init"):
         from stack.engine.cli import app as engine
 
         app.add_typer(engine, name="engine")
