@@ -11,17 +11,10 @@ import numpy as np
 from model_registry.core.cdr import Cursor, MalformedMessageError
 from stack.supervisor.actions import MAX_STEPS
 from stack.supervisor.limits import Command
-from stack.supervisor.obstacles import Scan
+from stack.supervisor.odometry import Odometry, pose_of
+from stack.supervisor.scan import Scan
 
 _MAX_NAMES = 64
-
-
-class Odometry(NamedTuple):
-    """Of nav_msgs/Odometry: ROS seconds, forward and turning speed (m/s, rad/s), and pose and twist as sent."""
-
-    stamp_s: float
-    speed: Command
-    content: bytes
 
 
 class Trajectory(NamedTuple):
@@ -39,23 +32,29 @@ def parse_odometry(data: bytes) -> Odometry:
     """Raises MalformedMessageError."""
     cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
-    cursor.text()
-    cursor.text()
+    frames = (cursor.text(), cursor.text())
     pose = cursor.take("7d")
     cursor.take("288x")  # its covariance
     twist = cursor.take("6d")
     cursor.take("288x")
-    return Odometry(stamp_ns / 1e9, (twist[0], twist[5]), struct.pack("13d", *pose, *twist))
+    return Odometry(
+        stamp_s=stamp_ns / 1e9,
+        speed=(twist[0], twist[5]),
+        content=struct.pack("13d", *pose, *twist),
+        sideways=twist[1],
+        pose=pose_of(*pose),
+        frames=frames,
+    )
 
 
 def parse_scan(data: bytes) -> Scan:
     """Raises MalformedMessageError."""
     cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
-    cursor.text()
-    angle_min, _, increment, _, _, range_min, range_max = cursor.take("7f")
+    frame = cursor.text()
+    angle_min, angle_max, increment, _, _, range_min, range_max = cursor.take("7f")
     ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4")
-    return Scan(stamp_ns / 1e9, angle_min, increment, range_min, range_max, ranges)
+    return Scan(stamp_ns / 1e9, angle_min, increment, range_min, range_max, ranges, angle_max, frame)
 
 
 def parse_trajectory(data: bytes) -> Trajectory:

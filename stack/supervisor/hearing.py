@@ -49,8 +49,7 @@ class Hearing:
     def odom(self, data: bytes, at_s: float, ros_s: float, _: int | None) -> None:
         sources = self._supervisor.sources
         try:
-            found = parse_odometry(data)
-            sources.odom(found.speed, found.stamp_s, found.content, at_s, ros_s)
+            sources.odom(parse_odometry(data), at_s, ros_s)
         except MalformedMessageError:
             sources.unreadable("odom", at_s)
 
