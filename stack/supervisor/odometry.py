@@ -212,8 +212,10 @@ class Track:
         if not self._moves and not self._turns:
             return
         for span in _SPANS:
-            if len(self._points) >= span and (wrong := self._compare(self._points[-span])):
+            wrong = self._compare(self._points[-span]) if len(self._points) >= span else None
+            if wrong:
                 self._tell(wrong, at_s)
+                self._points.clear()  # what has been told once is not held against a driver that is put right
                 return
 
     def _compare(self, then: _Point) -> str | None:

@@ -220,9 +220,10 @@ class Body:
         self.speed = wanted
         if self.odom_on:
             self.sent_s["odom"] = time.monotonic()
-            self._odom.publish(self._odometry())
+            self._odom.publish(self.odometry_message())
 
-    def _odometry(self) -> Odometry:
+    def odometry_message(self) -> Odometry:
+        """What the base says of its motion, with whatever is bent of it."""
         message = Odometry(child_frame_id=self.odom_frames[1])
         message.header.frame_id = self.odom_frames[0]
         message.header.stamp = self._stamp(self.odom_stamp_offset_s)
@@ -239,15 +240,19 @@ class Body:
 
     def _see(self) -> None:
         self._number += 1
+        if self.scan_on:
+            self.sent_s["scan"] = time.monotonic()
+            self._scan.publish(self.scan_message())
+
+    def scan_message(self) -> LaserScan:
+        """What the scanner says now, with whatever is bent of it."""
         message = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0)
         message.angle_max = message.angle_min + 359 * message.angle_increment
         message.header.stamp = self._stamp(self.scan_stamp_offset_s)
         message.ranges = array.array("f", self._beams())
         for name, value in self.scan_header.items():
             setattr(message.header if name == "frame_id" else message, name, value)
-        if self.scan_on:
-            self.sent_s["scan"] = time.monotonic()
-            self._scan.publish(message)
+        return message
 
     def _beams(self) -> list[float]:
         """What the scanner sees: no two scans of a living one are alike."""
