@@ -12,19 +12,19 @@ from model_registry.core.cdr import Cursor, MalformedMessageError
 from model_registry.core.stop_words import LONGEST
 from stack.supervisor.actions import MAX_STEPS
 from stack.supervisor.limits import Command
-from stack.supervisor.obstacles import Scan
+from stack.supervisor.odometry import Odometry, pose_of
+from stack.supervisor.scan import Scan
 
 _MAX_NAMES = 64
 _LONGEST_TEXT = 4 * LONGEST
 """Bytes: no letter takes more than four."""
 
 
-class Odometry(NamedTuple):
-    """Of nav_msgs/Odometry: ROS seconds, forward and turning speed (m/s, rad/s), and pose and twist as sent."""
+class Charge(NamedTuple):
+    """Of sensor_msgs/BatteryState: `percentage`, and which battery it speaks of (location and serial number)."""
 
-    stamp_s: float
-    speed: Command
-    content: bytes
+    level: float
+    pack: bytes
 
 
 class Trajectory(NamedTuple):
@@ -42,23 +42,29 @@ def parse_odometry(data: bytes) -> Odometry:
     """Raises MalformedMessageError."""
     cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
-    cursor.text()
-    cursor.text()
+    frames = (cursor.text(), cursor.text())
     pose = cursor.take("7d")
     cursor.take("288x")  # its covariance
     twist = cursor.take("6d")
     cursor.take("288x")
-    return Odometry(stamp_ns / 1e9, (twist[0], twist[5]), struct.pack("13d", *pose, *twist))
+    return Odometry(
+        stamp_s=stamp_ns / 1e9,
+        speed=(twist[0], twist[5]),
+        content=struct.pack("13d", *pose, *twist),
+        sideways=twist[1],
+        pose=pose_of(*pose),
+        frames=frames,
+    )
 
 
 def parse_scan(data: bytes) -> Scan:
     """Raises MalformedMessageError."""
     cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
-    cursor.text()
-    angle_min, _, increment, _, _, range_min, range_max = cursor.take("7f")
+    frame = cursor.text()
+    angle_min, angle_max, increment, _, _, range_min, range_max = cursor.take("7f")
     ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4")
-    return Scan(stamp_ns / 1e9, angle_min, increment, range_min, range_max, ranges)
+    return Scan(stamp_ns / 1e9, angle_min, increment, range_min, range_max, ranges, angle_max, frame)
 
 
 def parse_trajectory(data: bytes) -> Trajectory:
@@ -105,12 +111,17 @@ def parse_switch(data: bytes) -> bool:
     return bool(Cursor(data).take("B")[0])
 
 
-def parse_battery(data: bytes) -> float:
-    """`percentage` of a sensor_msgs/BatteryState. Raises MalformedMessageError."""
+def parse_battery(data: bytes) -> Charge:
+    """Of a sensor_msgs/BatteryState. Raises MalformedMessageError."""
     cursor = Cursor(data)
     cursor.stamp_ns()
     cursor.text()
-    return float(cursor.take("7f")[6])
+    level = float(cursor.take("7f")[6])
+    cursor.take("4B")  # status, health, technology, present
+    cursor.block(4)  # voltage and temperature of each cell
+    cursor.block(4)
+    location, serial = cursor.text(), cursor.text()
+    return Charge(level, f"{location}/{serial}".encode())
 
 
 def _count(cursor: Cursor, most: int) -> int:

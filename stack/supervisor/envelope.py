@@ -11,6 +11,7 @@ import math
 from model_registry.core.robot import Robot
 from stack.supervisor.limits import Command, Limiter, within
 from stack.supervisor.obstacles import Obstacles, fastest, stopping_m
+from stack.supervisor.odometry import STANDSTILL
 from stack.supervisor.sources import Sources
 from stack.supervisor.thresholds import Thresholds
 
@@ -20,8 +21,6 @@ _NOTICEABLE = 1e-6
 _LOOKS = 3
 _CRAWL = 0.005  # m/s: less than this is standing
 _CORNER_RAD = 0.1
-STANDSTILL: Command = (0.02, 0.05)
-"""What odometry may say of a robot that stands, m/s and rad/s."""
 
 
 class Peak:

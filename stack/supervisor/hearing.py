@@ -29,22 +29,22 @@ class Hearing:
     def scan(self, came: Arrived) -> None:
         sources = self._supervisor.sources
         try:
-            sources.scan(parse_scan(came.data), came.at_s, came.ros_s)
+            sources.scan(parse_scan(came.data), came.at_s, came.ros_s, came.publisher)
         except MalformedMessageError:
-            sources.unreadable("scan", came.at_s)
+            sources.unreadable("scan", came.at_s, came.publisher)
 
     def odom(self, came: Arrived) -> None:
         sources = self._supervisor.sources
         try:
-            found = parse_odometry(came.data)
-            sources.odom(found.speed, found.stamp_s, found.content, came.at_s, came.ros_s)
+            sources.odom(parse_odometry(came.data), came.at_s, came.ros_s, came.publisher)
         except MalformedMessageError:
-            sources.unreadable("odom", came.at_s)
+            sources.unreadable("odom", came.at_s, came.publisher)
 
     def battery(self, came: Arrived) -> None:
         sources = self._supervisor.sources
         try:
-            sources.charge(parse_battery(came.data), came.at_s)
+            charge = parse_battery(came.data)
+            sources.charge(charge.level, came.at_s, came.publisher + charge.pack)
         except MalformedMessageError:
             sources.unreadable("battery", came.at_s)
 

@@ -8,7 +8,6 @@ beams. A beam without an echo (+inf, or beyond the scanner's range) is free; one
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.robot import Footprint, Lidar
 from stack.supervisor.limits import Command
+from stack.supervisor.scan import Scan, contradiction
 
 Floats = NDArray[np.float64]
 
@@ -27,26 +27,6 @@ _PAD_M = 0.02
 _CLOSER_M = 1e-6  # from one pose to the next; a wall along the way does not come closer
 _LOOK_M = (0.3, 1.0)  # along the way: it must be seen from there on, as far as that at least
 _SLOWEST = 1e-3  # m/s: a slower body bends as this one does
-_MAX_BEAMS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What is used of sensor_msgs/LaserScan: ROS seconds, radians, metres, and `ranges` float32 [beams]."""
-
-    stamp_s: float
-    angle_min: float
-    angle_increment: float
-    range_min: float
-    range_max: float
-    ranges: NDArray[np.float32]
-
-    @property
-    def readable(self) -> bool:
-        """Whether its numbers can be those of a scan."""
-        shape = (self.angle_min, self.angle_increment, self.range_min)
-        sane = all(map(math.isfinite, shape)) and self.angle_increment != 0.0 and self.range_max > self.range_min >= 0.0
-        return sane and 0 < self.ranges.size <= _MAX_BEAMS
 
 
 class Obstacles:
@@ -62,16 +42,17 @@ class Obstacles:
 
     def see(self, scan: Scan) -> str | None:
         """Take a scan; what is wrong with it, or None."""
-        if not scan.readable:
-            return "cannot be read"
+        if wrong := contradiction(scan):
+            return wrong
         cos, sin, views = self._directions(scan)
         ranges = scan.ranges.astype(np.float64)
         touching = np.isneginf(ranges)  # nearer than the scanner can tell, by its own word
         ranges[touching] = scan.range_min
         hit = np.isfinite(ranges) & (ranges >= scan.range_min) & (ranges <= scan.range_max)
         readable = hit | (ranges > scan.range_max) | np.isposinf(ranges)
-        if readable.mean() < self._lidar.min_valid:
-            return "is blind"
+        count, beams = int(np.count_nonzero(readable)), ranges.size
+        if count < self._lidar.min_valid * beams:
+            return f"is blind: {count} of {beams} beams readable, {self._lidar.min_valid:.0%} needed"
         of_view = np.bincount(views, minlength=_VIEWS)
         self._seen = (of_view > 0) & (2 * np.bincount(views[readable], minlength=_VIEWS) >= of_view)
         self._x, self._y = self._lidar.x + ranges[hit] * cos[hit], self._lidar.y + ranges[hit] * sin[hit]

@@ -129,6 +129,8 @@ def names(reasons: Reason) -> list[str]:
 def blocking(machine: Machine, inputs: Inputs) -> list[str]:
     """What `arm` is refused for."""
     words = names(machine.latched | (inputs.reasons & ~Reason.HOLD))
+    if not (machine.armed or inputs.standing):
+        words.append("moving")
     return words if words or inputs.heard_all else ["boot"]
 
 
@@ -164,7 +166,7 @@ def _waiting(machine: Machine, inputs: Inputs, latched: Reason) -> Machine:
 
 
 def _armed(machine: Machine, inputs: Inputs) -> bool:
-    if inputs.arm and not inputs.reset and inputs.heard_all and not inputs.reasons & FAULTS:
+    if inputs.arm and not inputs.reset and inputs.heard_all and inputs.standing and not inputs.reasons & FAULTS:
         return True
     if machine.stopped_s is not None and machine.healthy_s is not None and machine.auto_resume_s is not None:
         return inputs.now_s - machine.healthy_s >= machine.auto_resume_s

@@ -17,7 +17,7 @@ from model_registry.core.robot import Robot
 from stack.supervisor import report, state
 from stack.supervisor.actions import ActionMessage
 from stack.supervisor.clock import ClockWatch, Ticks
-from stack.supervisor.envelope import STANDSTILL, Envelope
+from stack.supervisor.envelope import Envelope
 from stack.supervisor.limits import ZERO, Command
 from stack.supervisor.requests import Answer, Request, Ticket
 from stack.supervisor.selection import Selected, Selection
@@ -29,7 +29,6 @@ from stack.supervisor.thresholds import changed
 
 MAX_HOLDERS = 16
 _MAX_REQUESTS_PER_TICK = 4
-_FAST: Command = (0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,7 @@ class Supervisor:
         self.views = {slot: SlotView(robot.limits) for slot in SLOTS}
         self.selection = Selection(selected, self.views)
         self.stops = Stops(robot)
+        self.sources.name_of = self.stops.name
         self.voice_command = self.stops.voice_command
         self.envelope = Envelope(robot, self.sources)
         self.limiter = self.envelope.limiter
@@ -187,15 +187,14 @@ class Supervisor:
         """Feed the state machine: what holds now, and what somebody asks for."""
         thresholds = self.envelope.thresholds
         reasons = self.selection.watch(now_s, thresholds.max_processing_time)
-        moving, fast = (_above(self.limiter.last, speed) for speed in (STANDSTILL, _FAST))
-        reasons |= self.sources.reasons(now_s, moving, fast, thresholds.min_battery)
+        reasons |= self.sources.reasons(now_s, self.limiter.last, thresholds.min_battery)
         reasons |= self.stops.reasons(now_s)
         if self.clock.stepped(now_s):
             # Ages by stamp mean nothing now; that is the clock's doing.
             reasons = (reasons & ~Reason.ACTION_STALE) | Reason.CLOCK_STEP
         reasons |= Reason.HOLD if self.holders else NONE
         reasons |= Reason.OVERRUN if self.ticks.overrun(now_s) else NONE
-        if self.envelope.obstructed(self.speed[0]):
+        if any(self.envelope.obstructed(speed) for speed in self.sources.speeds(self.limiter.last)):
             reasons |= Reason.OBSTACLE
         wanted, driver = self._wanted(now_s), self.selection.driver
         observed_age_s = 0.0 if driver is None else driver.observed_age_s(now_s)
@@ -270,14 +269,10 @@ class Supervisor:
 
     @property
     def standing(self) -> bool:
-        return not _above(self.speed[0], STANDSTILL) and self.limiter.last == ZERO
+        return self.sources.still and self.limiter.last == ZERO
 
     def stop(self) -> Output:
         """The command of a process that ends, or whose tick failed: zero, disarmed."""
         stopped = State.LATCHED if self.machine.latched else State.SAFE_STOP
         self.machine = replace(self.machine, state=stopped, armed=False, motion=Motion.ZERO)
         return Output(self.limiter.zero(), "", False, True)
-
-
-def _above(speed: Command, threshold: Command) -> bool:
-    return abs(speed[0]) > threshold[0] or abs(speed[1]) > threshold[1]

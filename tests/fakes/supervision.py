@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from model_registry.core.lines import request
 from model_registry.core.robot import Footprint, Limits, Robot, Safety, Source
 from stack.supervisor import report
 from stack.supervisor.actions import NAMES, ActionMessage
-from stack.supervisor.obstacles import Scan
+from stack.supervisor.odometry import Odometry, Pose
 from stack.supervisor.requests import CONTROL, OPERATOR, Answer, Ticket, parse_request
+from stack.supervisor.scan import Scan
 from stack.supervisor.selection import Selected
 from stack.supervisor.supervisor import Output, Supervisor
 
@@ -48,7 +50,7 @@ def robot(safety: Safety | None = None, **absent: bool) -> Robot:
 def around(distance_m: float, number: int = 0) -> Scan:
     """A scan of a round room, seen from its middle; no two numbers give the same ranges. Stamp 0."""
     ranges = np.full(BEAMS, distance_m + number % 50 * 1e-4, dtype=np.float32)
-    return Scan(0.0, -math.pi, math.tau / BEAMS, 0.05, 10.0, ranges)
+    return Scan(0.0, -math.pi, math.tau / BEAMS, 0.05, 10.0, ranges, frame="lidar")
 
 
 def with_thing(scan: Scan, bearing: float, distance_m: float, width: float = 0.2) -> Scan:
@@ -84,6 +86,14 @@ class Bench:
         self.measured: tuple[float, float] | None = None
         """What odometry says; None: what was commanded."""
         self.pose = (0.0, 0.0)
+        """How far it has driven (m) and turned (rad)."""
+        self.place = Pose(0.0, 0.0, 0.0)
+        """Where odometry says that it is."""
+        self.odometry = Odometry(0.0, (0.0, 0.0), b"", frames=("odom", "base_link"))
+        """The newest one; `bend` makes it what is sent."""
+        self.bend: Callable[[Odometry], Odometry] = lambda odometry: odometry
+        self.bend_scan: Callable[[Scan], Scan] = lambda scan: scan
+        self.publishers = {"scan": b"", "odom": b""}
         self.stamp_ages = {"scan": 0.01, "odom": 0.01}
         self.frozen = ""
         """A source whose content does not change any more."""
@@ -122,10 +132,15 @@ class Bench:
     def _sense(self, number: int) -> None:
         """Odometry at every tick, a scan at every fifth."""
         speed, sources = self.measured or self.supervisor.limiter.last, self.supervisor.sources
-        self.pose = self.pose[0] + speed[0] * 0.02, self.pose[1] + speed[1] * 0.02
+        self._move(speed)
         if self.sensors and self.odom:
-            content = b"frozen" if self.frozen == "odom" else struct.pack("4d", *self.pose, *speed)
-            sources.odom(speed, self.ros_s - self.stamp_ages["odom"], content, self.now_s, self.ros_s)
+            if self.frozen != "odom":
+                content = struct.pack("5d", *self.place, *speed)
+                self.odometry = self.odometry._replace(speed=speed, pose=self.place, content=content)
+            elif self.measured is not None:
+                self.odometry = self.odometry._replace(speed=self.measured)
+            sent = self.bend(self.odometry._replace(stamp_s=self.ros_s - self.stamp_ages["odom"]))
+            sources.odom(sent, self.now_s, self.ros_s, self.publishers["odom"])
         if self.battery is not None:
             sources.charge(self.battery, self.now_s)
         if self.sensors and self.scan and number % 5 == 0:
@@ -133,8 +148,17 @@ class Bench:
             scan = with_thing(scan, *self.thing) if self.thing else scan
             if self.half:
                 scan = replace(scan, angle_min=-math.pi / 2, angle_increment=math.pi / BEAMS)
-            stamp_s = self.ros_s - self.stamp_ages["scan"]
-            sources.scan(replace(scan, stamp_s=stamp_s), self.now_s, self.ros_s)
+            angle_max = scan.angle_min + scan.angle_increment * (scan.ranges.size - 1)
+            scan = replace(scan, stamp_s=self.ros_s - self.stamp_ages["scan"], angle_max=angle_max)
+            sources.scan(self.bend_scan(scan), self.now_s, self.ros_s, self.publishers["scan"])
+
+    def _move(self, speed: tuple[float, float]) -> None:
+        """One tick along the arc of this speed."""
+        way, turn = speed[0] * 0.02, speed[1] * 0.02
+        middle = self.pose[1] + turn / 2
+        self.pose = self.pose[0] + way, self.pose[1] + turn
+        x, y = self.place.x + way * math.cos(middle), self.place.y + way * math.sin(middle)
+        self.place = Pose(x, y, math.remainder(self.pose[1], math.tau))
 
     def ask(self, endpoint: str, line: bytes) -> Answer:
         """Send one request and tick until it is answered."""

@@ -26,6 +26,7 @@ from stack.supervisor.state import names
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.supervision import Bench
 from tests.testbed.deeds import body, say, silent, slot
+from tests.testbed.faults_messages import CASES as MESSAGES
 from tests.testbed.faults_stops import CASES as STOPS
 from tests.testbed.injection import Case, Deed, Outcome, run
 from tests.testbed.listening import Listening
@@ -261,6 +262,7 @@ CASES = (
     Case("supervisor_terminated", end_supervisor(signal.SIGTERM), "ENDED", "", 200.0),
     Case("supervisor_interrupted", end_supervisor(signal.SIGINT), "ENDED", "", 200.0),
     *STOPS,
+    *MESSAGES,
 )  # fmt: skip
 REAL_POLICY = (
     Case("camera_lost", body(camera_on=False), "ARMED", "", 300.0 + 70.0 + 120.0 + RAMP_MS, real_policy=True),

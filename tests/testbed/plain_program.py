@@ -47,7 +47,9 @@ class PlainRobot(Node):
         self.create_subscription(Twist, "/cmd_vel", lambda m: self.heard.append((m.linear.x, m.angular.z)), 10)
         self._scans = 0
         self._frame = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH, data=picture())
-        self._beams = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0)
+        self._beams = LaserScan(
+            angle_min=-math.pi, angle_max=math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0
+        )
         self.create_timer(1 / 15, self.see)
         self.create_timer(1 / 10, self.feel)
         self.create_timer(1.0, lambda: self._voice.publish(String(data=self._command)))

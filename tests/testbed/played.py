@@ -15,6 +15,7 @@ import array
 import gc
 import math
 import os
+import random
 import sys
 import threading
 import time
@@ -157,18 +158,35 @@ class Body:
         self.frozen_camera = False
         self.ranges: list[float] | None = None
         """All beams as they are; None: a room of 5 m with a little noise."""
+        self.scan_header: dict[str, Any] = {}
+        """What the scan's header says in place of what is right: fields of the message, and `frame_id`."""
+        self.scans: list[list[float]] = []
+        """Old scans that are played in turn."""
+        self.frozen_beams = 0
+        """So many of the beams say for ever what they said when this was set."""
         self.thing: tuple[float, float] | None = None
         """Bearing (rad) and distance (m) of something in the room."""
         self.scan_stamp_offset_s = self.odom_stamp_offset_s = 0.0
         self.frozen_odom = False
         self.odom_value: float | None = None
         """What odometry says in place of the speed."""
+        self.twist_scale = 1.0
+        """By how much the twist of odometry is wrong."""
+        self.odom_frames = ("", "")
+        self.pose_on = True
+        """Without it odometry has a twist and no pose."""
+        self.pose_jump_m = 0.0
+        """How far every second pose is off."""
+        self.pushed = 0.0
+        """How fast somebody pushes it while it is told nothing, m/s."""
         self.battery, self.swing = 0.9, 0.0
         self._well = dict(vars(self))
         self.speed = (0.0, 0.0)
         self.sent_s = {"scan": 0.0, "odom": 0.0}
         """When each was sent last (monotonic s)."""
-        self._x, self._number = 0.0, 0
+        self._x = self._y = self._yaw = 0.0
+        self._number = self._moves = 0
+        self._random, self._old = random.Random(0), array.array("f")
         self._repeats = [Repeat(50, self._move), Repeat(10, self._see), Repeat(2, self._charge)]
         self._repeats += [Repeat(15, self._look)] if camera else []
         for repeat in self._repeats:
@@ -186,36 +204,67 @@ class Body:
         return (self._clock.now() + Duration(seconds=offset_s)).to_msg()
 
     def _move(self) -> None:
+        """One fiftieth of a second: along the commanded arc, with the odometry that comes of it."""
         at_s, command = self._cmd_vel[-1] if self._cmd_vel else (0.0, Twist())
         fresh = time.monotonic() - at_s <= BASE_TIMEOUT_S
         wanted = (command.linear.x, command.angular.z) if fresh else (0.0, 0.0)
         if self.frozen_odom:
             wanted = self.speed
-        else:
-            self._x += wanted[0] * 0.02 + wanted[1] * 1e-3
+        elif wanted == (0.0, 0.0):
+            wanted = (self.pushed, 0.0)
+        if not self.frozen_odom:
+            way, turn = wanted[0] * 0.02, wanted[1] * 0.02
+            self._x += way * math.cos(self._yaw + turn / 2)
+            self._y += way * math.sin(self._yaw + turn / 2)
+            self._yaw += turn
         self.speed = wanted
-        message = Odometry()
-        message.header.stamp = self._stamp(self.odom_stamp_offset_s)
-        message.pose.pose.position.x = self._x
-        message.twist.twist.linear.x, message.twist.twist.angular.z = wanted
-        if self.odom_value is not None:
-            message.twist.twist.linear.x = self.odom_value
         if self.odom_on:
             self.sent_s["odom"] = time.monotonic()
-            self._odom.publish(message)
+            self._odom.publish(self.odometry_message())
+
+    def odometry_message(self) -> Odometry:
+        """What the base says of its motion, with whatever is bent of it."""
+        message = Odometry(child_frame_id=self.odom_frames[1])
+        message.header.frame_id = self.odom_frames[0]
+        message.header.stamp = self._stamp(self.odom_stamp_offset_s)
+        if self.pose_on:
+            self._moves += 1
+            pose = message.pose.pose
+            pose.position.x, pose.position.y = self._x + self.pose_jump_m * (self._moves % 2), self._y
+            pose.orientation.z, pose.orientation.w = math.sin(self._yaw / 2), math.cos(self._yaw / 2)
+        twist = message.twist.twist
+        twist.linear.x, twist.angular.z = self.twist_scale * self.speed[0], self.twist_scale * self.speed[1]
+        if self.odom_value is not None:
+            twist.linear.x = self.odom_value
+        return message
 
     def _see(self) -> None:
         self._number += 1
-        ranges = self.ranges or [5.0 + 1e-3 * ((index + self._number) % 7) for index in range(360)]
+        if self.scan_on:
+            self.sent_s["scan"] = time.monotonic()
+            self._scan.publish(self.scan_message())
+
+    def scan_message(self) -> LaserScan:
+        """What the scanner says now, with whatever is bent of it."""
+        message = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0)
+        message.angle_max = message.angle_min + 359 * message.angle_increment
+        message.header.stamp = self._stamp(self.scan_stamp_offset_s)
+        message.ranges = array.array("f", self._beams())
+        for name, value in self.scan_header.items():
+            setattr(message.header if name == "frame_id" else message, name, value)
+        return message
+
+    def _beams(self) -> list[float]:
+        """What the scanner sees: no two scans of a living one are alike."""
+        if self.scans:
+            return self.scans[self._number % len(self.scans)]
+        ranges = self.ranges or [self._random.gauss(5.0, 0.003) for _ in range(360)]
         if self.thing is not None:
             middle = round(math.degrees(self.thing[0])) + 180
             ranges = [self.thing[1] if abs(index - middle) <= 5 else each for index, each in enumerate(ranges)]
-        message = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=10.0)
-        message.ranges = array.array("f", ranges)
-        message.header.stamp = self._stamp(self.scan_stamp_offset_s)
-        if self.scan_on:
-            self.sent_s["scan"] = time.monotonic()
-            self._scan.publish(message)
+        if not self.frozen_beams:
+            self._old = array.array("f", ranges)
+        return [*self._old[: self.frozen_beams], *ranges[self.frozen_beams :]]
 
     def _look(self) -> None:
         if not self.frozen_camera:

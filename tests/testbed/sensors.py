@@ -35,7 +35,9 @@ class Sensors:
         width, height = map(int, options.size.split("x"))
         pixels = array.array("B", os.urandom(width * height * 3))
         self._frame = Image(width=width, height=height, encoding="bgr8", step=width * 3, data=pixels)
-        self._beams = LaserScan(angle_min=-math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=12.0)
+        self._beams = LaserScan(
+            angle_min=-math.pi, angle_max=math.pi, angle_increment=math.tau / 360, range_min=0.05, range_max=12.0
+        )
         self._beams.ranges = array.array("f", [2.0] * 360)
 
     def send(self, number: int, counted: bool) -> None:

@@ -1,4 +1,6 @@
-"""Every requirement of docs/safety.md, row and defect of the seed (docs/seed.md), and lesson of docs/lessons.md names tests, and they exist."""
+"""Every requirement of docs/safety.md, invariant of a message (docs/interfaces.md), row and defect of the seed (docs/seed.md),
+and lesson of docs/lessons.md names tests, and they exist.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from stack.supervisor.state import Reason
 from stack.supervisor.thresholds import NAMES
 
 ROOT = Path(__file__).parents[2]
-SAFETY, SEED, LEARNED = ((ROOT / "docs" / name).read_text() for name in ("safety.md", "seed.md", "lessons.md"))
+SAFETY, SEED, LEARNED, INTERFACES = (
+    (ROOT / "docs" / name).read_text() for name in ("safety.md", "seed.md", "lessons.md", "interfaces.md")
+)
 SOURCES = {path: path.read_text() for path in ROOT.glob("tests/**/test_*.py")}
 
 
@@ -46,18 +50,22 @@ def named(test: str) -> set[str]:
 REQUIREMENTS, GUARDED = table(SAFETY, "trace"), table(SAFETY, "seed")
 KEPT, MENDED = table(SEED, "rows"), table(SEED, "defects")
 LESSONS = table(LEARNED, "lessons")
+MESSAGES = table(INTERFACES, "messages")
 
 
 def test_the_tables_have_every_number_once() -> None:
     assert [row.name for row in REQUIREMENTS] == numbers("S", 1, len(REQUIREMENTS))
     assert [row.name for row in GUARDED] == numbers("D", 33, 49)
+    assert [row.name for row in MESSAGES] == numbers("M", 1, len(MESSAGES))
     assert [row.name for row in LESSONS] == numbers("L", 1, len(LESSONS))
     assert [row.name for row in KEPT] == [*numbers("T", 1, 13), *numbers("R", 1, 18)]
     mended = [row.name for row in MENDED]
     assert mended[:32] == numbers("D", 1, 32) and len(set(mended)) == len(mended)
 
 
-@pytest.mark.parametrize("row", [*REQUIREMENTS, *GUARDED, *KEPT, *MENDED, *LESSONS], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [*REQUIREMENTS, *GUARDED, *KEPT, *MENDED, *LESSONS, *MESSAGES], ids=lambda row: row.name
+)
 def test_the_tests_of_a_row_exist(row: Row) -> None:
     for file, name in row.tests:
         found = [path for path, text in SOURCES.items() if path.name == file and f"def {name}(" in text]
@@ -80,3 +88,10 @@ def test_every_reason_and_every_threshold_is_explained() -> None:
         assert f"`{reason.name.lower()}`" in SAFETY, reason
     for name in NAMES:
         assert f"`{name}`" in SAFETY, name
+
+
+def test_every_message_that_moves_or_stops_something_has_an_invariant() -> None:
+    part = INTERFACES.partition("<!-- messages -->")[2].partition("<!-- /messages -->")[0]
+    messages = set(re.findall(r"^\| M\d+ \| (.+?) \|", part, re.MULTILINE))
+    words = {word.strip() for message in messages for word in re.split(r"[,(]", message)}
+    assert {"scan", "odometry", "battery", "command", "robot.toml"} <= words

@@ -199,7 +199,7 @@ def test_d33_a_blind_scan_stops_and_says_so():
     bench.drive()
     bench.room_m = math.nan
     bench.tick(6)
-    assert faulty(bench, "scan") == ("is blind", ["scan_bad"])
+    assert faulty(bench, "scan") == ("is blind: 0 of 360 beams readable, 50% needed", ["scan_bad"])
     assert isinstance(bench.operator("arm"), RefusedError)
 
 

@@ -156,7 +156,7 @@ def test_d20_every_number_of_beams_is_read_by_angle(beams):
 @pytest.mark.parametrize("value", [math.nan, 0.0, 0.01], ids=["nan", "zero", "below range_min"])
 def test_d21_d33_a_scan_that_says_nothing_is_blind_and_not_free(value):
     scan = replace(EMPTY, ranges=np.full(360, value, dtype=np.float32))
-    assert Obstacles(BODY, Lidar()).see(scan) == "is blind"
+    assert Obstacles(BODY, Lidar()).see(scan) == "is blind: 0 of 360 beams readable, 50% needed"
 
 
 def test_d21_single_beams_that_say_nothing_are_neither_free_nor_touching():
@@ -221,7 +221,7 @@ def test_a_box_turns_only_where_its_corners_have_room():
     ],
 )
 def test_a_scan_that_is_no_scan_is_not_read(change):
-    assert Obstacles(BODY, Lidar()).see(replace(EMPTY, **change)) == "cannot be read"
+    assert Obstacles(BODY, Lidar()).see(replace(EMPTY, **change)).startswith("cannot be read: ")
 
 
 @given(st.floats(0.0, 20.0), st.floats(0.01, 1.0), st.floats(0.1, 5.0), st.floats(0.02, 1.0))
