@@ -14,6 +14,11 @@ STOP_WORDS = frozenset({"stop", "halt", "estop", "e-stop"})
 _KEPT = 32
 
 
+def stops(command: str) -> bool:
+    """Whether a command has a stop word in it."""
+    return bool(STOP_WORDS & set(command.lower().split()))
+
+
 class CommandTokenizer:
     """Turns commands into int64 [1, length]. Keeps the last few, counting `hits` and `misses`."""
 
@@ -35,7 +40,7 @@ class CommandTokenizer:
         return self._kept.cache_info().misses
 
     def _encode(self, command: str) -> NDArray[np.int64] | None:
-        if STOP_WORDS & set(command.lower().split()):
+        if stops(command):
             return None
         encoded = self._tokenizer.encode(command[:1000])
         numbers = encoded.ids[: self._length]
