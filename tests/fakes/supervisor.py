@@ -22,6 +22,8 @@ class FakeSupervisor:
         self.linear, self.battery = 0.0, 0.9
         self.latched: list[str] = []
         self.faults: dict[str, str | None] = {}
+        self.unheard: list[str] | None = None
+        """None: it does not know the word, as a supervisor of before."""
         self.revert_after_s: dict[str, float] = {}
         self.hears: set[str] = set()
         """Slots whose actions go on, also when their status does not."""
@@ -157,6 +159,7 @@ class FakeSupervisor:
             "latched": self.latched,
             "blocking": self.latched,
             "limited_by": [],
+            **({} if self.unheard is None else {"unheard": self.unheard}),
             "selected": self.selected,
             "probation": {"fallback": self._fallback, "remaining_s": left} if left else None,
             "reverted": self.reverted,
