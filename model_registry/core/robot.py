@@ -151,7 +151,7 @@ class Robot:
     lidar: Lidar = Lidar()
     safety: Safety = Safety()
     camera_stamps: bool = True
-    """False: slots do not look at the stamps of the camera's driver. How old a frame may be is for each release's profile to say."""
+    """False: slots do not look at the stamps of the camera's driver. Each release's profile says how old a frame may be."""
 
     @property
     def row_arch(self) -> str:

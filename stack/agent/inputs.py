@@ -25,7 +25,10 @@ class _Refused(NamedTuple):
 
 
 def topics(patient: Patient) -> str:
-    """What the supervisor misses or cannot hear, and the camera, where a slot of an older release says no more of it than its age."""
+    """What the supervisor misses or cannot hear.
+
+    Of the camera, which only slots hear, it is told here where the slot of an older release gives nothing but its age.
+    """
     names = patient.robot.topics
     sources = patient.supervisor.table("sources", Reader)
     unheard = patient.supervisor.texts("unheard") if patient.supervisor.has("unheard") else ()

@@ -49,7 +49,10 @@ class SlotStatus:
 
     @classmethod
     def read(cls, reader: Reader) -> SlotStatus:
-        """Keys that only a newer release writes are let pass, and an older one may say nothing of its machine or of faults. Raises UsageError."""
+        """Keys that only a newer release writes are let pass; an older one may say nothing of its machine or of faults.
+
+        Raises UsageError.
+        """
         sources = reader.table("sources", Reader)
         ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
         faults = {name: each.text("error") for name, each in sources.items() if each.has("fault")}

@@ -16,7 +16,8 @@ OK, WARN, ERROR, STALE = range(4)
 NO_DATA = "no data"
 STALE_S = 1.5
 _SLOT_KEYS = (
-    "state", "void_reason", "backend", "degraded", "rung", "inference_p99_ms", "late_p99_ms", "missed", "empty", "late", "non_finite", "memory_bytes",
+    "state", "void_reason", "backend", "degraded", "rung", "inference_p99_ms", "late_p99_ms", "missed", "empty", "late",
+    "non_finite", "memory_bytes",
 )  # fmt: skip
 _STATE_KEYS = ("state", "armed", "held")
 # Name of a sample → from which value on it is worth a warning, and what to say then.

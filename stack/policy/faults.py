@@ -1,6 +1,7 @@
-"""What is wrong with an input of a slot, in words that an operator can act on. Status, doctor and `/diagnostics` show them as they stand here.
+"""What is wrong with an input of a slot, in words that an operator can act on.
 
-A fault is one word, for programs, and one sentence, for people: what is wrong with which numbers, a semicolon, and what to do.
+A fault is one word, for programs, and one sentence, for people: what is wrong with which numbers, a semicolon, and what
+to do. Status, doctor and `/diagnostics` show the sentences as they stand here.
 
 | word | the input … |
 |---|---|
@@ -30,7 +31,10 @@ _OWN_CLOCK_S = 3650 * _DAY_S
 
 @dataclass(frozen=True)
 class Publishers:
-    """Who publishes a topic that a slot reads as `kind`, as the middleware's graph has it: node names, and (node, type) of another type."""
+    """Who publishes a topic that a slot reads as `kind`, as the middleware's graph has it.
+
+    `names` are the nodes that publish that type, `others` pairs of a node and the other type that it publishes.
+    """
 
     topic: str
     kind: str
@@ -66,7 +70,8 @@ def sentence(
 
 
 _PLAIN = {
-    "frozen": "it shows the same few pictures again and again, whatever their stamps say; look at the camera and start its driver again",
+    "frozen": "it shows the same few pictures again and again, whatever their stamps say; "
+    "look at the camera and start its driver again",
     "blind": "no beam of its newest message says anything; clean the scanner, and look at range_min and at its driver",
     "unknown_words": "the model knows no word of the command; say one in the model's words",
 }
@@ -89,8 +94,8 @@ def _silence(name: str, source: Latest[Any], now: float, seen: Publishers | None
     if not seen.names:
         who = "the supervisor" if name == "command" else "its driver"
         return (
-            f"{heard}: nobody publishes {seen.topic}; start {who}, in the ROS domain of this robot and with a transport "
-            f"that its DDS profile has{_RENAME.get(name, '')}"
+            f"{heard}: nobody publishes {seen.topic}; start {who}, in the ROS domain of this robot "
+            f"and with a transport that its DDS profile has{_RENAME.get(name, '')}"
         )
     return f"{heard}: {' and '.join(seen.names[:3])} should publish {seen.topic}; look at its log and at its rate"
 
@@ -105,15 +110,17 @@ def _stamp(name: str, source: Latest[Any], now: float, ros_now_ns: int) -> str:
     waited_s = now - newest.at
     age_s = (ros_now_ns - newest.stamp_ns) / 1e9 - waited_s
     if newest.stamp_ns == 0:
-        said = "it is heard, and its stamps are zero: its driver sets none"
-    elif newest.stamp_ns < _OWN_CLOCK_S * 1e9:
-        said = f"it is heard, and its stamps come from a clock of its own ({duration(newest.stamp_ns / 1e9)} after its start)"
+        said = "zero: its driver sets none"
+    elif 0 < newest.stamp_ns < _OWN_CLOCK_S * 1e9:
+        said = f"of a clock of its own ({duration(newest.stamp_ns / 1e9)} after its start)"
     elif age_s < -FUTURE_S:
-        said = f"it is heard, and its stamps are {duration(-age_s)} ahead of this robot's clock, {duration(FUTURE_S)} are accepted"
+        said = f"{duration(-age_s)} ahead of this robot's clock, {duration(FUTURE_S)} are accepted"
     else:
-        most = duration(source.max_age_s)
-        said = f"it is heard, and its stamps are {duration(age_s)} old when they arrive, {most} are accepted"
-    return f"{said}; set its clock by this robot's, or say `stamps = false` in [sources.{name}] of robot.toml and start the slot again"
+        said = f"{duration(age_s)} old when they arrive, {duration(source.max_age_s)} are accepted until the next"
+    return (
+        f"it is heard, and its stamps are {said}; set its clock by this robot's, "
+        f"or say `stamps = false` in [sources.{name}] of robot.toml and start the slot again"
+    )
 
 
 def duration(seconds: float) -> str:

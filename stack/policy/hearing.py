@@ -1,4 +1,7 @@
-"""What a slot hears of each of its inputs, and what is wrong with it, whether or not there is a command to obey: the `sources` of the slot status."""
+"""What a slot hears of each of its inputs, and what is wrong with it: `sources` in the slot status.
+
+Faults are told whether or not there is a command to obey, so that a robot can be looked at before it is armed.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from stack.policy.tokenizer import stops
 class Ear(NamedTuple):
     """An input: its topic, its message type, and who takes its messages (as bytes when `raw`).
 
-    Every publisher is heard whatever it offers, because best effort and volatile, which asks for nothing, matches all. Where a sample counts
-    that was published before the slot started (`kept`), a second subscription, reliable and transient local, asks for it; what comes through
-    both changes nothing the second time. An old frame or scan must not count: only arrival may tell the age of a frame.
+    Every publisher is heard, whatever it offers: a subscription that is best effort and volatile asks for nothing, so
+    that it matches all. Where a sample counts that was published before the slot started (`kept`), a second one,
+    reliable and transient local, asks for it; what comes through both changes nothing the second time. A frame or scan
+    from before must not count: without stamps, its arrival would make it look new.
     """
 
     name: str
@@ -32,7 +36,7 @@ class Ear(NamedTuple):
 
 
 class Hearing:
-    """The inputs by name. `publishers` says who publishes those that are silent, as whoever knows the graph has seen it last."""
+    """The inputs by name. `publishers` says who publishes those that are silent; who knows the graph fills it in."""
 
     def __init__(
         self,
@@ -50,12 +54,14 @@ class Hearing:
         self._needed = {"camera", "scan"} if needs_scan else {"camera"}
 
     def silent(self, now: float) -> list[str]:
-        """The inputs of which nothing has come for too long, so that it is worth a look who publishes them. `now` is monotonic s."""
+        """The inputs of which nothing has come for too long. `now` is monotonic s."""
         return [name for name, source in self.inputs.items() if source.silent(now)]
 
     def document(self, now: float, ros_now_ns: int) -> dict[str, object]:
-        """Each input in the slot status. `fault` is a word of faults.py, and null for what is well or not needed. `error` is its sentence;
-        without a fault it says why the last message that could not be used was refused.
+        """Each input in the slot status.
+
+        `fault` is a word of faults.py, and null for what is well or not needed. `error` is its sentence; without a
+        fault it says why the last message that could not be used was refused.
         """
         found: dict[str, object] = {}
         for name, source in self.inputs.items():

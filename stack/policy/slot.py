@@ -48,7 +48,7 @@ class Shown(NamedTuple):
 class Slot:
     """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one.
 
-    Without `scan_stamps` or `camera_stamps` a scan or frame is as old as its arrival says: its driver's stamps are not looked at.
+    Without `scan_stamps` or `camera_stamps` the stamps of that driver are not looked at, and age is by arrival alone.
     """
 
     def __init__(

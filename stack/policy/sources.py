@@ -32,8 +32,9 @@ class Arrived(Generic[T]):
 class Latest(Generic[T]):
     """Keeps the newest value of one source. One thread writes; others `get` what it replaces in one step.
 
-    Without `stamps` a value is as old as its arrival says, and `stamp_ns` is then when it arrived, in ROS time. A source is frozen when
-    `frozen_after` values in a row had a sample that one of the last few had as well, whatever their stamps; 0 never looks.
+    Without `stamps` a value is as old as its arrival says, and `stamp_ns` is then when it arrived, in ROS time. A source
+    is frozen when `frozen_after` values in a row had the same sample as one of the last few, whatever their stamps; 0
+    never looks.
     """
 
     def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0, *, stamps: bool = True) -> None:
@@ -52,7 +53,7 @@ class Latest(Generic[T]):
     def put(
         self, value: T, now: float, stamp_ns: int, *, mark: int = 0, sample: bytes = b"", valid: float | None = None
     ) -> None:
-        """Take a value. `sample` is compared with those of the last few; `valid` is the fraction of it that says anything."""
+        """Take a value. `sample` is compared with the last few; `valid` is the fraction of it that says anything."""
         if self._newest is not None:  # the mean of about the last ten
             self.interval_s += ((now - self._newest.at) - self.interval_s) * (0.1 if self.interval_s else 1.0)
         if sample and sample in self._samples:
@@ -87,7 +88,7 @@ class Latest(Generic[T]):
     def fault(self, now: float, ros_now_ns: int) -> str | None:
         """Why the newest value must not be used, one of the words in faults.py; None when it may.
 
-        A stamp is compared with the clock as it was when the message came: waiting makes a stamp of the future no better.
+        A stamp of the future is told by the clock as it was when the message came: waiting makes it no better.
         """
         newest = self.get()
         if newest is None or self.silent(now):
@@ -133,7 +134,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Order:
-    """A command, and whether it can move the robot at all. `generation` rises whenever the robot had no command that moves it."""
+    """A command, and whether it can move the robot. `generation` rises whenever the robot had none that moves it."""
 
     command: Command
     moves: bool

@@ -1,4 +1,4 @@
-"""What a real slot does not use of what it hears, on a robot with a real supervisor: it stands, and everybody who asks is told why.
+"""What a real slot does not use of what it hears: the robot stands, and everybody who asks is told why.
 
 A camera whose stamps cannot be used was reported in christianrauch/camera_ros#127: it looks like one that is dead.
 """

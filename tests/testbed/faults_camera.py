@@ -1,6 +1,7 @@
-"""Cases of faults of the camera, on a robot that a real policy drives: what it does not use, it does not act on, and the robot stands until it may again.
+"""Cases of faults of the camera, on a robot that a real policy drives: it stands while its camera cannot be used.
 
-The slot says what is wrong in its status (tests/integration/test_slot_inputs.py); the supervisor only hears that it has nothing to do.
+The slot says in its status what is wrong (tests/integration/test_slot_inputs.py). The supervisor only hears that it has
+nothing to do, so that the robot stays armed.
 """
 
 from __future__ import annotations

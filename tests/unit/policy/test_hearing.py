@@ -41,10 +41,10 @@ def test_inputs_that_are_well_have_no_fault_also_without_a_command(slot: Slot) -
     ("stamp_s", "word", "words"),
     [
         (0.0, "stale_stamp", "its stamps are zero: its driver sets none;"),
-        (42.0, "stale_stamp", "its stamps come from a clock of its own (42.0 s after its start);"),
+        (42.0, "stale_stamp", "its stamps are of a clock of its own (42.0 s after its start);"),
         (1.5e9, "future_stamp", "days ahead of this robot's clock, 50 ms are accepted;"),
         (1e9 + 10.08, "future_stamp", "its stamps are 80 ms ahead of this robot's clock, 50 ms are accepted;"),
-        (1e9 + 9.0, "stale_stamp", "its stamps are 1.0 s old when they arrive, 300 ms are accepted;"),
+        (1e9 + 9.0, "stale_stamp", "its stamps are 1.0 s old when they arrive, 300 ms are accepted until the next;"),
         (1e9 - 7200.0, "stale_stamp", "its stamps are 2.0 h old when they arrive"),
     ],
 )

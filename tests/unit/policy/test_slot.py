@@ -152,7 +152,7 @@ def test_a_laser_without_usable_stamps_is_as_old_as_its_arrival_says(
 def test_a_camera_without_usable_stamps_is_as_old_as_its_arrival_says(
     tmp_path: Path, stamps: bool, stamp_s: float
 ) -> None:
-    """Zero, a clock of its own, a second old, 80 ms ahead: without stamps it drives, and the action names the oldest input's ROS time."""
+    """Zero, a clock of its own, a second old, 80 ms ahead: without stamps it drives by the arrival of its frames."""
     slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), camera_stamps=stamps)
     now, ros_ns = 10.0, 1_000_010 * SECOND
     slot.on_command(command("go to the red pillar"), now)
