@@ -72,8 +72,7 @@ class Source:
     @classmethod
     def read(cls, reader: Reader) -> Source:
         present = reader.boolean("present")
-        stamps = reader.boolean("stamps") if reader.has("stamps") else True
-        return cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0, stamps)
+        return cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0, _stamps(reader))
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,8 @@ class Robot:
     safety: Safety = Safety()
     stop_words: StopWords = field(default_factory=StopWords)
     """`[voice]`: the site's own words for stop, beside the built-in English ones."""
+    camera_stamps: bool = True
+    """False: slots do not look at the stamps of the camera's driver. Each release's profile says how old a frame may be."""
 
     @property
     def row_arch(self) -> str:
@@ -186,6 +187,7 @@ class Robot:
             lidar=Lidar.read(reader.child("lidar")) if reader.has("lidar") else Lidar(),
             safety=Safety.read(reader.child("safety")) if reader.has("safety") else Safety(),
             stop_words=StopWords.read(reader.child("voice")) if reader.has("voice") else StopWords(),
+            camera_stamps=_stamps(sources.child("camera")) if sources.has("camera") else True,
         )
         reader.done()
         if robot.footprint is None and robot.sources["scan"].present:
@@ -197,6 +199,10 @@ class Robot:
                 f"{path.name}.base.timeout_s: {robot.base_timeout_s} s is too long, at most {MAX_BASE_TIMEOUT_S} s; configure the base driver to stop sooner"
             )
         return robot
+
+
+def _stamps(source: Reader) -> bool:
+    return source.boolean("stamps") if source.has("stamps") else True
 
 
 def _source(sources: Reader, name: str) -> Source:

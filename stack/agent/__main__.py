@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -18,18 +18,17 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import DriftError, HomeportError, NotFoundError, RefusedError, UsageError
 from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
+from stack.agent.output import status_lines, summary
 from stack.agent.reports import GATES
 
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
 _CHANGES = ("stage", "switch", "commit", "rollback", "prune")
-_LOG_LINES = 5
 _PLAIN = {
     "serve": "be the agent of this robot",
     "status": "what runs here, and whether it is healthy (exit 3 when not)",
     "unhold": "give back what hold and drain took",
     "arm": "let the robot move",
-    "reset": "clear latched reasons",
     "recover": "end what a power cut has left open, before anything starts (for its systemd unit only)",
 }
 """Verbs without options."""
@@ -65,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     verb("pin", "make a committed release the fallback").add_argument("release", nargs="?", **digest)
     prune = verb("prune", "remove what neither current, previous, fallback nor a slot needs")
     prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
+    reset = verb("reset", "clear latched reasons")
+    # An older supervisor does not know it: it is sent only when it is asked for.
+    gone = "also forget e-stop buttons whose publisher vanished while pressed"
+    reset.add_argument("--gone", action="store_true", default=argparse.SUPPRESS, help=gone)
     for name, text in (("hold", "command zero speed"), ("drain", "command zero speed and wait until the robot stands")):
         verb(name, text).add_argument("--reason", default="asked by an operator")
     doctor = verb("doctor", "is this robot set up as releases need it (exit 3 when not); needs no agent")
@@ -112,58 +115,6 @@ def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float
             fields["probation_s"] = Config.load(layout.agent_toml).gate.probation_s
         timeout_s += fields["deadline_s"] + fields["probation_s"]
     return lines.request(arguments.verb, **fields), timeout_s
-
-
-def summary(result: Mapping[str, Any]) -> str:
-    """One sentence about a verb's result."""
-    what = f"{result['verb']} {result['version']}" if result["version"] else result["verb"]
-    if (plan := result["plan"]) is not None:
-        steps = ", ".join(plan["steps"]) or "nothing to do"
-        window = f"; {window_line(plan['window'])}" if plan["window"] else ""
-        return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}{window}"
-    if result["verb"] == "prune" and result["removed"]:
-        lines = [f"{each['kind']} {each['name']}  {each['bytes']} bytes" for each in result["removed"]]
-        return "\n".join(
-            [*lines, f"{result['bytes_freed']} bytes {'freed' if result['changed'] else 'would be freed'}"]
-        )
-    if not result["changed"]:
-        return f"{what}: nothing to change"
-    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin"):
-        return f"{what}: done"
-    fetched, built = result["bytes_fetched"], result["engines_built"]
-    return f"{what}: {result['stage']} after {result['seconds']} s, {fetched} bytes fetched, {built} engines built"
-
-
-def window_line(window: Mapping[str, Any]) -> str:
-    """One sentence about the maintenance windows."""
-    return f"window open, then next {window['next']}" if window["open"] else str(window["reason"])
-
-
-def status_lines(status: Mapping[str, Any]) -> list[str]:
-    """A small table of what runs here."""
-    rows = [f"{status['name']}: {'healthy' if status['healthy'] else 'NOT HEALTHY'}, {status['stage']}"]
-    for key in ("running", "current", "previous", "fallback"):
-        release = status[key]
-        text = f"{release['name']} {release['version']} ({release['digest'][7:19]})" if release else "-"
-        rows.append(f"  {key:9} {text}")
-    for name, slot in status["slots"].items():
-        text = f"{slot['release'][7:19]} {slot['state']} pid {slot['pid'] or '-'}" if slot else "-"
-        rows.append(f"  slot {name}    {text}")
-    rows.append(f"  supervisor {status['supervisor'] or 'silent'}")
-    if (wait := status["wait"]) is not None:
-        rows.append(f"  waits for {'; '.join(wait['for']) or 'nothing more of the robot'}")
-    if status["window"] is not None:
-        rows.append(f"  window    {window_line(status['window'])}")
-    for key, words in (("failure", "failure  "), ("restore_failure", "then     ")):
-        if failure := status[key]:
-            figures = ", ".join(
-                f"{name} {failure[name]:g}" for name in ("value", "threshold") if failure[name] is not None
-            )
-            rows.append(
-                f"  {words} {failure['stage']} {failure['metric']} ({figures or 'no figure'}): {failure['message']}"
-            )
-    rows += [f"  log       {line}" for line in status["log"][-_LOG_LINES:]] if status["failure"] else []
-    return rows
 
 
 def ask(path: Path, verb: str, line: bytes, timeout_s: float) -> dict[str, Any]:

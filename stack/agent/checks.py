@@ -11,22 +11,21 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
-from model_registry.core.layout import SLOTS, linked_release, linked_slot
+from model_registry.core.layout import SLOTS, linked_release
 from model_registry.core.robot import l4t_of
 from stack.agent.archives import Archives
 from stack.agent.child import ask
 from stack.agent.doctor import Check, Doubt, Patient
 from stack.agent.fit import verify_folder
+from stack.agent.inputs import inputs, topics
 from stack.agent.memory import available, measured_peak, room
 from stack.agent.os_slots import read_os_slots
 from stack.agent.revocations import Revocations, revoked_here
 from stack.agent.runtime import image_of, recall
 from stack.agent.runtime.containers import check_engine
-from stack.agent.slots import SlotStatus
 
 RMEM_MAX = 4_194_304
 _LEAST_FREE, _LITTLE_FREE = 256 << 20, 4 << 30
-_SILENT_MS = 2000.0
 _PROFILES = "{http://www.eprosima.com}"
 
 
@@ -119,26 +118,6 @@ def _supervisor(patient: Patient) -> str:
     status = patient.supervisor
     blocking = status.texts("blocking")
     return f"version {status.text('version')}, {status.text('state')}{f', blocked by {chr(44).join(blocking)}' if blocking else ''}"
-
-
-def _topics(patient: Patient) -> str:
-    """What the supervisor misses, and the camera, which only slots hear."""
-    topics = patient.robot.topics
-    sources = patient.supervisor.table("sources", Reader)
-    silent = [
-        f"{topics.get(name, name)} ({source.text('fault')})" for name, source in sources.items() if source.has("fault")
-    ]
-    slot = linked_slot(patient.layout)
-    status = None if slot is None else SlotStatus.load(patient.layout.slot_status(slot))
-    if slot is not None and status is not None and status.belongs_to(recall(patient.layout.slot_process(slot))):
-        age = status.source_ages_ms.get("camera", 0.0)
-        if age is None or age > _SILENT_MS:
-            silent.append(f"{topics['camera']} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})")
-    if silent:
-        raise HomeportError(
-            f"silent: {', '.join(silent)}; start its driver, in ROS domain {patient.config.domain_id} and with a transport that the DDS profile has"
-        )
-    return f"{', '.join(sorted(sources))} are heard"
 
 
 def _disk(patient: Patient) -> str:
@@ -273,7 +252,8 @@ CHECKS: dict[str, Check] = {
     "keys": _keys,
     "supervisor": _supervisor,
     "scheduling": _scheduling,
-    "topics": _topics,
+    "topics": topics,
+    "inputs": inputs,
     "base": _base,
     "footprint": _footprint,
     "memory": _memory,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_registry.core.digest import Digest
@@ -42,18 +42,26 @@ class SlotStatus:
     memory_bytes: int
     monotonic_ns: int
     machine: dict[str, float | None]
+    void_reason: str | None = None
+    """Why its actions say nothing now."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """Input → what is wrong with it, and what to do."""
 
     @classmethod
     def read(cls, reader: Reader) -> SlotStatus:
-        """Keys that only a newer release writes are let pass, and an older one may say nothing of its machine. Raises UsageError."""
+        """Keys that only a newer release writes are let pass; an older one may say nothing of its machine or of faults.
+
+        Raises UsageError.
+        """
         sources = reader.table("sources", Reader)
         ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
+        faults = {name: each.text("error") for name, each in sources.items() if each.has("fault")}
         p50_ms, p99_ms = (
             reader.number(f"inference_{key}") if reader.has(f"inference_{key}") else None
             for key in ("p50_ms", "p99_ms")
         )
         machine = reader.table("machine", _number_or_none) if reader.has("machine") else {}
-        return fill(cls, reader, source_ages_ms=ages, p50_ms=p50_ms, p99_ms=p99_ms, machine=machine)
+        return fill(cls, reader, source_ages_ms=ages, faults=faults, p50_ms=p50_ms, p99_ms=p99_ms, machine=machine)
 
     @classmethod
     def load(cls, path: Path) -> SlotStatus | None:

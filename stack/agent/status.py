@@ -42,6 +42,7 @@ def status_document(host: Host) -> dict[str, object]:
         "healthy": not problems,
         "problems": problems,
         "supervisor": view.version if view else None,
+        "unheard": list(view.unheard) if view else [],
         "quarantined": _quarantined(host),
         "failure": failure,
         "restore_failure": restore_failure,
@@ -70,8 +71,14 @@ def _slot(host: Host, slot: str, sample: Sample) -> dict[str, object] | None:
     if digest is None:
         return None
     state = "stopped" if sample.process is None else sample.status.state if sample.status else "starting"
-    pid = sample.process.pid if sample.process else None
-    return {"release": str(digest), "pid": pid, "state": state, "verified": verified(host, digest, sample)}
+    return {
+        "release": str(digest),
+        "pid": sample.process.pid if sample.process else None,
+        "state": state,
+        "verified": verified(host, digest, sample),
+        "void_reason": sample.status.void_reason if sample.status else None,
+        "faults": sample.status.faults if sample.status else {},
+    }
 
 
 def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None:

@@ -65,6 +65,8 @@ class View:
     angular: float
     battery: float | None
     faulty_sources: frozenset[str]
+    unheard: tuple[str, ...] = ()
+    """Publishers that it cannot hear, each a sentence; a supervisor from before that says nothing of them."""
 
     def drives(self, slot: str, release: Digest) -> bool:
         return self.selected_slot == slot and self.selected_release == str(release)
@@ -85,6 +87,7 @@ class View:
             linear=speed.number("linear"),
             angular=speed.number("angular"),
             faulty_sources=frozenset(name for name, source in sources.items() if source.has("fault")),
+            unheard=reader.texts("unheard"),
         )
 
 
@@ -122,6 +125,6 @@ class Supervisor:
             self._control_call("unhold", owner=owner)
         return bool(ours)
 
-    def operate(self, verb: str) -> None:
+    def operate(self, verb: str, **fields: object) -> None:
         """`arm` or `reset`, as the operator. Raises RefusedError with what blocks it."""
-        lines.call(self._operator, lines.request(verb), _TIMEOUT_S)
+        lines.call(self._operator, lines.request(verb, **fields), _TIMEOUT_S)

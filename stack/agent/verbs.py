@@ -121,6 +121,7 @@ def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) 
     """hold, drain, unhold, arm and reset: not a change of the release, so they are answered while one goes on."""
     verb, supervisor, changed = reader.text("verb"), host.supervisor, True
     reason = reader.text("reason") if verb in ("hold", "drain") else ""
+    gone = {"gone": reader.boolean("gone")} if verb == "reset" and reader.has("gone") else {}
     reader.done()
     if verb == "hold":
         supervisor.hold(_OPERATOR, reason)
@@ -130,7 +131,7 @@ def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) 
         changed = supervisor.unhold(_OPERATOR, OWNER)
     else:
         changed = verb == "reset" or not supervisor.view().armed
-        supervisor.operate(verb)
+        supervisor.operate(verb, **gone)
     return Result(verb, changed)
 
 

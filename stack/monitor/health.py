@@ -16,7 +16,8 @@ OK, WARN, ERROR, STALE = range(4)
 NO_DATA = "no data"
 STALE_S = 1.5
 _SLOT_KEYS = (
-    "state", "backend", "degraded", "rung", "inference_p99_ms", "late_p99_ms", "missed", "empty", "late", "non_finite", "memory_bytes",
+    "state", "void_reason", "backend", "degraded", "rung", "inference_p99_ms", "late_p99_ms", "missed", "empty", "late",
+    "non_finite", "memory_bytes",
 )  # fmt: skip
 _STATE_KEYS = ("state", "armed", "held")
 # Name of a sample → from which value on it is worth a warning, and what to say then.
@@ -72,17 +73,15 @@ def slot(name: str, data: bytes | None, now_ns: int) -> Status:
         return Status(title, ERROR, "its status.json cannot be read; look at its log", {})
     age_s = _age_s(found, now_ns)
     values: dict[str, object] = {key: found.get(key) for key in _SLOT_KEYS}
-    sources = found.get("sources")
-    for source, entry in sources.items() if isinstance(sources, dict) else ():
-        known = entry if isinstance(entry, dict) else {}
-        values[f"{source}_age_ms"] = known.get("age_ms")
-        if known.get("error"):
-            values[f"{source}_error"] = known["error"]
+    heard, faults = _inputs(found)
+    values |= heard
     values["age_ms"] = None if age_s is None else round(age_s * 1000)
     if age_s is None or age_s > STALE_S:
         level, text = STALE, "no longer writes its status.json"
     elif found.get("state") == "failed":
         level, text = ERROR, str(found.get("error") or "failed")
+    elif faults:
+        level, text = WARN, "; ".join(faults)
     elif found.get("struggling"):
         level, text = WARN, "misses ticks, or has nothing to say in them"
     elif found.get("gap_free") is False:
@@ -92,6 +91,20 @@ def slot(name: str, data: bytes | None, now_ns: int) -> Status:
     return Status(title, level, text, _texts(values))
 
 
+def _inputs(found: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
+    """Of every input of a slot the figures, and of those that it does not use what is wrong with them."""
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    sources = found.get("sources")
+    for source, entry in sources.items() if isinstance(sources, dict) else ():
+        known = entry if isinstance(entry, dict) else {}
+        values[f"{source}_age_ms"] = known.get("age_ms")
+        values |= {f"{source}_{key}": known[key] for key in ("fault", "error") if known.get(key)}
+        if known.get("fault"):
+            faults.append(f"{source}: {known.get('error')}")
+    return values, faults
+
+
 def supervisor(data: bytes | None, age_s: float) -> Status:
     """What the last /safety/state says, `age_s` after it arrived."""
     found = None if data is None else _document(data, "/safety/state")
@@ -99,10 +112,24 @@ def supervisor(data: bytes | None, age_s: float) -> Status:
         return Status("supervisor", STALE, NO_DATA, {})
     values: dict[str, object] = {key: found.get(key) for key in _STATE_KEYS}
     for key in ("reasons", "blocking"):
-        values[key] = " ".join(map(str, listed)) if isinstance(listed := found.get(key), list) else None
+        values[key] = " ".join(_listed(found, key)) if isinstance(found.get(key), list) else None
+    unheard = _listed(found, "unheard")
+    values |= {"unheard": "; ".join(unheard)} if unheard else {}
     values["age_ms"] = round(age_s * 1000)
-    level = STALE if age_s > STALE_S else ERROR if found.get("state") == "LATCHED" else OK
-    return Status("supervisor", level, "is silent" if level == STALE else str(found.get("state")), _texts(values))
+    text = "; ".join([str(found.get("state")), *unheard])
+    if age_s > STALE_S:
+        level, text = STALE, "is silent"
+    elif found.get("state") == "LATCHED":
+        level = ERROR
+    else:
+        level = WARN if unheard else OK
+    return Status("supervisor", level, text, _texts(values))
+
+
+def _listed(found: Mapping[str, object], key: str) -> list[str]:
+    """A list of texts; an older program may not say it."""
+    listed = found.get(key)
+    return [str(each) for each in listed] if isinstance(listed, list) else []
 
 
 def _document(data: bytes, what: str) -> dict[str, object] | None:

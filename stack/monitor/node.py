@@ -9,7 +9,7 @@ import time
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
@@ -21,6 +21,8 @@ from stack.monitor.resources import Resources
 
 _PERIOD_S = 1.0
 _KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_ANY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Asks for nothing, so that every publisher is heard; only `_KEPT` gets what was published before."""
 
 
 class Monitor:
@@ -35,7 +37,8 @@ class Monitor:
         self._state, self._heard_s = None, 0.0
         self.node = rclpy.create_node("homeport_monitor", enable_rosout=False, start_parameter_services=False)
         self._publisher = self.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.node.create_subscription(String, "/safety/state", self._hear, _KEPT)
+        for quality in (_KEPT, _ANY):
+            self.node.create_subscription(String, "/safety/state", self._hear, quality)
         self.node.create_timer(_PERIOD_S, self._say)
 
     def _hear(self, message: String) -> None:

@@ -156,3 +156,12 @@ def cv_bridge() -> Convert | None:
         return None
     convert: Convert = bridge.CvBridge().imgmsg_to_cv2
     return convert
+
+
+def detections_type() -> type | None:
+    """The message type of `/detections`, where its package is installed."""
+    try:
+        kind: type = importlib.import_module("vision_msgs.msg").Detection2DArray
+    except ImportError:
+        return None
+    return kind

@@ -70,8 +70,10 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
             " choose a smaller model, another profile or a longer max_cycle_s"
         )
     small = _small(what, engine, yaw) if settings.ladder else None
-    stamps = found.robot is None or found.robot.sources["scan"].stamps
-    return what, Slot(what.contract, settings, full, small, scan_stamps=stamps)
+    robot = found.robot
+    scan_stamps = robot is None or robot.sources["scan"].stamps
+    camera_stamps = robot is None or robot.camera_stamps
+    return what, Slot(what.contract, settings, full, small, scan_stamps=scan_stamps, camera_stamps=camera_stamps)
 
 
 def _open(what: builder.Plan, engine: Path, yaw: float) -> Inference:

@@ -6,9 +6,7 @@ chunks, the control thread publishes the rest of the newest one at the control r
 
 from __future__ import annotations
 
-import argparse
 import gc
-import importlib
 import json
 import os
 import signal
@@ -16,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,9 +28,12 @@ from std_msgs.msg import Float32, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from model_registry.core.errors import HomeportError
-from model_registry.core.layout import SLOTS, Layout
+from model_registry.core.layout import Layout
 from model_registry.core.robot import TOPICS
 from stack.monitor.resources import Resources, Sample
+from stack.policy.cdr import detections_type
+from stack.policy.faults import Publishers
+from stack.policy.hearing import Ear
 from stack.policy.load import Found, find, load
 from stack.policy.profile import Facts, Topic
 from stack.policy.slot import Action
@@ -48,6 +48,7 @@ _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durabilit
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _SAMPLE_PERIOD_S = 0.5
 _LADDER_PERIOD_S = 1.0
+_GRAPH_PERIOD_S = 1.0
 # A tick waits at most this long for a thread of its own process, instead of Python's 5 ms.
 _SWITCH_S = 0.0005
 
@@ -100,13 +101,20 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         def on_state(message: String) -> None:
             self._selected = selects(message.data, self._name, release)
 
-        now, ros_ns, subscribe = time.monotonic, time.time_ns, self.create_subscription
-        subscribe(Image, topics["camera"], lambda data: slot.on_camera(data, now()), _SENSOR, raw=True)
-        subscribe(LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), _SENSOR, raw=True)
-        subscribe(String, "/command", lambda message: slot.on_command(message.data, now()), _LATCHED)
-        subscribe(String, "/safety/state", on_state, _LATCHED)
-        if slot.profile.detections and (kind := _detections()):
-            subscribe(kind, "/detections", lambda data: slot.on_detections(data, now()), _SENSOR, raw=True)
+        now, ros_ns = time.monotonic, time.time_ns
+        ears = [
+            Ear("camera", Image, topics["camera"], lambda data: slot.on_camera(data, now(), ros_ns()), raw=True),
+            Ear("scan", LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), raw=True),
+            Ear("command", String, "/command", lambda message: slot.on_command(message.data, now()), kept=True),
+            Ear("state", String, "/safety/state", on_state, kept=True),
+        ]
+        if slot.profile.detections and (kind := detections_type()):
+            take = slot.on_detections
+            ears.append(Ear("detections", kind, "/detections", lambda data: take(data, now()), kept=True, raw=True))
+        for ear in ears:
+            for quality in (_LATCHED, _SENSOR) if ear.kept else (_SENSOR,):
+                self.create_subscription(ear.kind, ear.topic, ear.take, quality, raw=ear.raw)
+        self._ears = {ear.name: ear for ear in ears}
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start inference and control."""
@@ -191,17 +199,27 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
     def watch(self) -> None:
         """Keep the status file fresh, the ladder and the slower topics going until the process should end."""
         while not self.stop.wait(_STATUS_PERIOD_S):
-            self._status.write()
+            self._status.write(time.time_ns())
             now = time.monotonic()
             if self._is_due("sample", _SAMPLE_PERIOD_S, now):
                 self._sample = self._resources.sample()
                 self._status.machine = self._sample.load
             if self._status.state != "ready":
                 continue
+            if self._is_due("graph", _GRAPH_PERIOD_S, now):
+                self._look(now)
             if self._is_due("ladder", _LADDER_PERIOD_S, now):
                 self._slot.adjust(self._sample.load, now)
             due = [each for each in self._told if self._is_due(each[0].name, each[0].period_s or 0.0, now)]
             self._say(due)
+
+    def _look(self, now: float) -> None:
+        """Find out who publishes the inputs that are silent."""
+        hearing = self._slot.hearing
+        for ear in (self._ears[name] for name in hearing.silent(now) if name in self._ears):
+            found = self.get_publishers_info_by_topic(ear.topic)
+            pairs = [(f"{each.node_namespace.rstrip('/')}/{each.node_name}", each.topic_type) for each in found]
+            hearing.publishers[ear.name] = Publishers.of(ear.topic, ear.type_name, pairs)
 
     def _say(self, topics: list[Told]) -> None:
         """Status topics of the seed, while this slot is the one that drives."""
@@ -225,15 +243,6 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         return due
 
 
-def _detections() -> type | None:
-    """The message type of `/detections`, where the package is there."""
-    try:
-        kind: type = importlib.import_module("vision_msgs.msg").Detection2DArray
-    except ImportError:
-        return None
-    return kind
-
-
 def run(slot: str, layout: Layout) -> int:
     """Run a slot until SIGTERM or a failure. Returns the exit code."""
     epoch = time.monotonic_ns()
@@ -242,7 +251,7 @@ def run(slot: str, layout: Layout) -> int:
         signal.signal(number, lambda number, frame: stop.set())
     found = find(layout, slot)
     status = Status(layout.slot_status(slot), slot, epoch, found)
-    status.write()
+    status.write(time.time_ns())
     sys.setswitchinterval(_SWITCH_S)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = PolicyNode(slot, found, status, stop)
@@ -260,8 +269,8 @@ def run(slot: str, layout: Layout) -> int:
     node.guard(node.watch)
     if node.failure is None:
         status.state = "stopping"
-    status.write()
-    code = _report(node.failure, status.error)
+    status.write(time.time_ns())
+    code = report(node.failure, status.error)
     _close(node, threads, done)
     if threading.active_count() > 1:
         # A thread that still loads or computes must not hold up the end, nor meet a half-closed interpreter.
@@ -269,7 +278,8 @@ def run(slot: str, layout: Layout) -> int:
     return code
 
 
-def _report(failure: BaseException | None, message: str | None) -> int:
+def report(failure: BaseException | None, message: str | None) -> int:
+    """Say on stderr why a slot ends, when it did not want to. Returns the exit code."""
     if failure is None:
         return 0
     sys.stderr.write(f"error: {' '.join(str(message).split())}\n")
@@ -283,16 +293,3 @@ def _close(node: PolicyNode, threads: list[threading.Thread], done: threading.Ev
     done.set()
     spinning.join(_JOIN_S)
     rclpy.try_shutdown()
-
-
-def main() -> None:
-    """Parse, run, report."""
-    parser = argparse.ArgumentParser(prog="python -m stack.policy", description="Run the policy of one slot.")
-    parser.add_argument("--slot", required=True, choices=SLOTS)
-    parser.add_argument("--root", type=Path, default=None, help="robot root instead of /var/lib/homeport")
-    arguments = parser.parse_args()
-    try:
-        code = run(arguments.slot, Layout.at(arguments.root))
-    except HomeportError as error:
-        code = _report(error, str(error))
-    sys.exit(code)

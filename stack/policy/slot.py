@@ -19,20 +19,12 @@ from model_registry.core.errors import HomeportError
 from stack.engine.backends import Tensor
 from stack.policy.cdr import Frame, Scan, cv_bridge, frame, parse_image, parse_scan
 from stack.policy.chunks import Chunk, Chunks, covers
+from stack.policy.hearing import Hearing
 from stack.policy.inference import Inference, Observation
 from stack.policy.ladder import FULL, SLOW, SMALL, Ladder, Rung
 from stack.policy.profile import Profile
-from stack.policy.sources import Command, Latest
+from stack.policy.sources import Command, Latest, Order
 from stack.policy.ticks import Ticks
-
-
-@dataclass(frozen=True)
-class Order:
-    """A command, and whether it can move the robot at all."""
-
-    command: Command
-    moves: bool
-    generation: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Shown(NamedTuple):
 class Slot:
     """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one.
 
-    Without `scan_stamps` a scan is as old as its arrival says: its driver's stamps are not looked at.
+    Without `scan_stamps` or `camera_stamps` the stamps of that driver are not looked at, and age is by arrival alone.
     """
 
     def __init__(
@@ -67,18 +59,21 @@ class Slot:
         small: Inference | None = None,
         *,
         scan_stamps: bool = True,
+        camera_stamps: bool = True,
     ) -> None:
         most = [profile.limits.get(dim.name, np.inf) for dim in contract.dims]
         low = np.maximum([dim.min for dim in contract.dims], np.negative(most)).astype(np.float32)
         high = np.minimum([dim.max for dim in contract.dims], most).astype(np.float32)
         self.contract, self.profile = contract, profile
         self._full, self._small = inference, small
-        self._scan_stamps, self._slow = scan_stamps, True
+        self._slow = True
         self._convert = cv_bridge()
-        self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames)
-        self.scan: Latest[Scan] = Latest(profile.scan_max_age_s)
-        self.command: Latest[Order] = Latest()
-        self.detections: Latest[bytes] = Latest()
+        self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames, stamps=camera_stamps)
+        self.scan: Latest[Scan] = Latest(profile.scan_max_age_s, stamps=scan_stamps)
+        self.command: Latest[Order] = Latest(stamps=False)
+        self.detections: Latest[bytes] = Latest(stamps=False)
+        detections = self.detections if profile.detections else None
+        self.hearing = Hearing(self.camera, self.scan, self.command, detections, inference.needs_scan)
         self.ticks = Ticks(1.0 / contract.control_hz)
         self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
         self.ladder, self.rung, self.gap_free = Ladder(), FULL, True
@@ -92,17 +87,18 @@ class Slot:
 
     # Inputs
 
-    def on_camera(self, data: bytes, now: float) -> None:
-        """Take the bytes of a sensor_msgs/Image."""
+    def on_camera(self, data: bytes, now: float, ros_now_ns: int) -> None:
+        """Take the bytes of a sensor_msgs/Image, which arrived at `now` (monotonic s) and `ros_now_ns`."""
         try:
             image = parse_image(data)
             seen = frame(image, self._convert)
             with self._preparing:
                 shown = Shown(seen, *self._prepare(seen, now))
-                self.camera.put(shown, now, image.stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
+                stamp_ns = image.stamp_ns if self.camera.stamps else ros_now_ns
+                self.camera.put(shown, now, stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
             self._news.set()
         except HomeportError as error:
-            self.camera.reject(error)
+            self.camera.reject(error, now)
 
     def _prepare(self, seen: Frame, now: float) -> tuple[Tensor | None, Inference]:
         """Make the network's tensor at once when inference waits for this frame. One that inference may never look at is kept as it is."""
@@ -118,9 +114,9 @@ class Slot:
         """Take the bytes of a sensor_msgs/LaserScan, which arrived at `now` (monotonic s) and `ros_now_ns`."""
         try:
             scan = parse_scan(data)
-            self.scan.put(scan, now, scan.stamp_ns if self._scan_stamps else ros_now_ns, valid=scan.valid)
+            self.scan.put(scan, now, scan.stamp_ns if self.scan.stamps else ros_now_ns, valid=scan.valid)
         except HomeportError as error:
-            self.scan.reject(error)
+            self.scan.reject(error, now)
 
     def on_detections(self, data: bytes, now: float) -> None:
         """Keep the bytes of a vision_msgs/Detection2DArray; no network takes them yet, and none waits for them."""
@@ -131,7 +127,7 @@ class Slot:
         try:
             command = Command.parse(data, now)
         except HomeportError as error:
-            self.command.reject(error)
+            self.command.reject(error, now)
             command = Command("", None)
         moves = self._full.tokenizer(command.text) is not None
         before = self.command.get()
@@ -233,12 +229,12 @@ class Slot:
             return Action(None, reason or "no_chunk", ros_now_ns)
         return Action(rest.actions, None, rest.stamp_ns, rest.advisory)
 
-    def sources(self, now: float) -> dict[str, object]:
+    def sources(self, now: float, ros_now_ns: int) -> dict[str, object]:
         """The inputs in the slot status."""
-        names = ("camera", "scan", "command", *(("detections",) if self.profile.detections else ()))
-        return {name: getattr(self, name).to_dict(now) for name in names}
+        return self.hearing.document(now, ros_now_ns)
 
     def _fault(self, now: float, ros_now_ns: int) -> str | None:
+        """Why there is nothing to say now."""
         order = self.command.get()
         if order is None or not order.value.command.text.strip():
             return "no_command"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,6 +14,8 @@ from model_registry.core.errors import HomeportError
 T = TypeVar("T")
 
 FUTURE_S = 0.05  # a stamp further ahead than this comes from another clock
+_SAMPLES = 8
+"""How many different samples are remembered: a few old pictures that are shown in turn are as frozen as one."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,18 @@ class Arrived(Generic[T]):
 class Latest(Generic[T]):
     """Keeps the newest value of one source. One thread writes; others `get` what it replaces in one step.
 
-    A source is frozen when `frozen_after` values in a row had the same sample, whatever their stamps; 0 never looks.
+    Without `stamps` a value is as old as its arrival says, and `stamp_ns` is then when it arrived, in ROS time. A source
+    is frozen when `frozen_after` values in a row had the same sample as one of the last few, whatever their stamps; 0
+    never looks.
     """
 
-    def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0) -> None:
-        self._max_age_s, self._frozen_after = max_age_s, frozen_after
+    def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0, *, stamps: bool = True) -> None:
+        self.max_age_s, self.stamps = max_age_s, stamps
+        self._frozen_after = frozen_after
         self._newest: Arrived[T] | None = None
-        self._sample = b""
+        self._samples: deque[bytes] = deque(maxlen=_SAMPLES)
         self._repeats = 0
+        self._refused_at: float | None = None
         self.received = 0
         self.rejected = 0
         self.error: str | None = None
@@ -46,44 +53,62 @@ class Latest(Generic[T]):
     def put(
         self, value: T, now: float, stamp_ns: int, *, mark: int = 0, sample: bytes = b"", valid: float | None = None
     ) -> None:
-        """Take a value. `sample` is compared with the last one's; `valid` is the fraction of it that says anything."""
+        """Take a value. `sample` is compared with the last few; `valid` is the fraction of it that says anything."""
         if self._newest is not None:  # the mean of about the last ten
             self.interval_s += ((now - self._newest.at) - self.interval_s) * (0.1 if self.interval_s else 1.0)
-        self._repeats = self._repeats + 1 if sample and sample == self._sample else 0
-        self._sample, self.valid = sample, valid
+        if sample and sample in self._samples:
+            self._repeats += 1
+        else:
+            self._repeats = 0
+            self._samples.append(sample)
+        self.valid = valid
         self.received += 1
         self._newest = Arrived(value, now, stamp_ns, self.received, mark)
 
-    def reject(self, error: HomeportError) -> None:
+    def reject(self, error: HomeportError, now: float) -> None:
         """Count a message that cannot be used and remember why."""
         self.rejected += 1
         self.error = str(error)
+        self._refused_at = now
 
     def get(self) -> Arrived[T] | None:
         return self._newest
 
-    def fault(self, now: float, ros_now_ns: int) -> str | None:
-        """Why the newest value must not be used: `missing`, `stale`, `stale_stamp`, `future_stamp`, `frozen` or `blind`; None when it may."""
+    @property
+    def refused(self) -> bool:
+        """Whether the last message could not be used."""
+        newest, refused_at = self.get(), self._refused_at
+        return refused_at is not None and (newest is None or refused_at >= newest.at)
+
+    def silent(self, now: float) -> bool:
+        """Whether nothing has come for longer than it may be old."""
         newest = self.get()
-        if newest is None:
-            return "missing"
-        if now - newest.at > self._max_age_s:
-            return "stale"
+        return newest is None or now - newest.at > self.max_age_s
+
+    def fault(self, now: float, ros_now_ns: int) -> str | None:
+        """Why the newest value must not be used, one of the words in faults.py; None when it may.
+
+        A stamp of the future is told by the clock as it was when the message came: waiting makes it no better.
+        """
+        newest = self.get()
+        if newest is None or self.silent(now):
+            if self.refused and now - (self._refused_at or 0.0) <= self.max_age_s:
+                return "unreadable"
+            return "missing" if newest is None else "stale"
         age_s = (ros_now_ns - newest.stamp_ns) / 1e9
-        if age_s > self._max_age_s:
+        if self.stamps and age_s > self.max_age_s:
             return "stale_stamp"
-        if age_s < -FUTURE_S:
+        if self.stamps and age_s - (now - newest.at) < -FUTURE_S:
             return "future_stamp"
         if self._frozen_after and self._repeats >= self._frozen_after:
             return "frozen"
         return "blind" if self.valid == 0.0 else None
 
     def to_dict(self, now: float) -> dict[str, object]:
-        """This source in the slot status."""
+        """The figures of this source in the slot status."""
         newest = self.get()
         age_ms = None if newest is None else max(0.0, (now - newest.at) * 1e3)
-        counts = {"received": self.received, "rejected": self.rejected}
-        return {"age_ms": age_ms, **counts, "error": self.error, "valid": self.valid}
+        return {"age_ms": age_ms, "received": self.received, "rejected": self.rejected, "valid": self.valid}
 
 
 @dataclass(frozen=True)
@@ -105,6 +130,15 @@ class Command:
 
     def holds(self, now: float) -> bool:
         return self.ends_at is None or now < self.ends_at
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command, and whether it can move the robot. `generation` rises whenever the robot had none that moves it."""
+
+    command: Command
+    moves: bool
+    generation: int
 
 
 def selects(state: str, slot: str, release: str) -> bool:

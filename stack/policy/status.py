@@ -43,8 +43,8 @@ class Status:
     """Load and heat, as they were sampled last."""
     start_ticks: int = field(default_factory=start_ticks)
 
-    def to_dict(self, now: float) -> dict[str, object]:
-        """The document; `now` is monotonic seconds."""
+    def to_dict(self, now: float, ros_now_ns: int) -> dict[str, object]:
+        """The document; `now` is monotonic seconds, `ros_now_ns` the same moment in ROS time."""
         release, image, running = self.found.release, self.found.image, self.running
         return {
             "schema": 1,
@@ -62,16 +62,17 @@ class Status:
             "degraded": self.degraded,
             "actions": self.actions,
             "void_reason": self.void_reason,
-            "sources": running.sources(now) if running else {},
+            "sources": running.sources(now, ros_now_ns) if running else {},
             "memory_bytes": psutil.Process().memory_info().rss,
             "machine": self.machine,
             "monotonic_ns": int(now * 1e9),
             **(_figures(running) if running else _NOTHING),
         }
 
-    def write(self) -> None:
+    def write(self, ros_now_ns: int) -> None:
+        """Replace the file by what is true now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_volatile(self.path, dump(self.to_dict(time.monotonic())))
+        write_volatile(self.path, dump(self.to_dict(time.monotonic(), ros_now_ns)))
 
 
 def _figures(running: Slot) -> dict[str, object]:

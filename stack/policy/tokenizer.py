@@ -13,6 +13,12 @@ from model_registry.core.stop_words import Meaning, StopWords
 
 PAD, UNKNOWN = 0, 1
 _KEPT = 32
+_STOP_WORDS = StopWords()
+
+
+def stops(command: str) -> bool:
+    """Whether a command means stop. A site's own words never come this far: the supervisor says "stop" for them."""
+    return _STOP_WORDS.heard_in(command) is not Meaning.NOTHING
 
 
 class CommandTokenizer:
@@ -21,8 +27,6 @@ class CommandTokenizer:
     def __init__(self, path: Path, length: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
         self._length = length
-        # A site's own words never come this far: the supervisor says "stop" for them.
-        self._stop_words = StopWords()
         self._kept = lru_cache(_KEPT)(self._encode)
 
     def __call__(self, command: str) -> NDArray[np.int64] | None:
@@ -38,7 +42,7 @@ class CommandTokenizer:
         return self._kept.cache_info().misses
 
     def _encode(self, command: str) -> NDArray[np.int64] | None:
-        if self._stop_words.heard_in(command) is not Meaning.NOTHING:
+        if stops(command):
             return None
         encoded = self._tokenizer.encode(command[:1000])
         numbers = encoded.ids[: self._length]

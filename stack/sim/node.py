@@ -20,7 +20,7 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState, Image, LaserScan
 from std_msgs.msg import Header
@@ -35,6 +35,8 @@ TRACE_TICKS = 10  # 5 Hz
 CAMERA_HZ = 15.0
 MAX_STEP_S = 0.1  # after a stall the robot does not leap
 
+# Asks for nothing, so that whoever commands is heard; an old command must not count.
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 TOPICS = {
     Image: ("/camera/image_raw", qos_profile_sensor_data),
     LaserScan: ("/scan", qos_profile_sensor_data),
@@ -52,7 +54,7 @@ class SimNode(Node):  # type: ignore[misc]
         self._senses = Senses(seed)
         self._latest: tuple[float, float] | None = None
         self._topics = {kind: self.create_publisher(kind, *where) for kind, where in TOPICS.items()}
-        self.create_subscription(Twist, "/cmd_vel", self._on_command, 10)
+        self.create_subscription(Twist, "/cmd_vel", self._on_command, _NEWEST)
         self._image = Image(
             header=Header(frame_id="camera"), height=HEIGHT, width=WIDTH, encoding="rgb8", step=WIDTH * 3
         )

@@ -10,7 +10,7 @@ from model_registry.core.robot import Limits
 Command = tuple[float, float]
 """Linear (m/s) and angular (rad/s) speed."""
 ZERO: Command = (0.0, 0.0)
-_SAME = 1e-9
+_SAME = 1e-12  # below the dust that sums of slopes leave
 
 
 def exceeds(value: Command, limits: Limits, factor: float) -> bool:

@@ -45,13 +45,14 @@ def make_slot(
     profile: str = "resource_optimized",
     small: Path | None = None,
     scan_stamps: bool = True,
+    camera_stamps: bool = True,
     **settings: Any,
 ) -> Slot:
     """A slot of a model folder that runs on `backend`; `settings` replace those of the profile."""
     contract = Contract.load(folder)
     smaller = Inference(small, Contract.load(small), Constant()) if small else None
     wanted, full = replace(PROFILES[profile], **settings), Inference(folder, contract, backend)
-    return Slot(contract, wanted, full, smaller, scan_stamps=scan_stamps)
+    return Slot(contract, wanted, full, smaller, scan_stamps=scan_stamps, camera_stamps=camera_stamps)
 
 
 def frame(stamp_s: float, encoding: str = "rgb8", noise: int | None = None, size: tuple[int, int] = (32, 24)) -> bytes:
@@ -78,7 +79,7 @@ def command(text: str, remaining_s: float | None = None) -> str:
 
 def feed(slot: Slot, now: float) -> None:
     """Camera and scan that arrive at `now`; ROS time is 1000 s ahead."""
-    slot.on_camera(frame(1000 + now), now)
+    slot.on_camera(frame(1000 + now), now, ros(now))
     slot.on_scan(beams(1000 + now), now, ros(now))
 
 

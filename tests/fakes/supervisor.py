@@ -22,6 +22,7 @@ class FakeSupervisor:
         self.linear, self.battery = 0.0, 0.9
         self.latched: list[str] = []
         self.faults: dict[str, str | None] = {}
+        self.unheard: list[str] = []
         self.revert_after_s: dict[str, float] = {}
         self.hears: set[str] = set()
         """Slots whose actions go on, also when their status does not."""
@@ -157,10 +158,10 @@ class FakeSupervisor:
             "latched": self.latched,
             "blocking": self.latched,
             "limited_by": [],
+            "unheard": self.unheard,
             "selected": self.selected,
             "probation": {"fallback": self._fallback, "remaining_s": left} if left else None,
             "reverted": self.reverted,
-            "unheard": [],
             "strangers": [],
             "buttons": [],
             "version": "0.1.0",

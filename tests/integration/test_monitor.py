@@ -7,7 +7,7 @@ import signal
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from std_msgs.msg import String
 
 from model_registry.core.layout import Layout
@@ -34,12 +34,20 @@ def test_the_monitor_says_what_it_reads_and_hears_and_ends_when_told(tmp_path):
             path = layout.slot_status("a")
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps({"state": "ready", "monotonic_ns": time.monotonic_ns() + 60_000_000_000}))
-            ros.publisher("/safety/state", String, KEPT).publish(String(data='{"state":"LATCHED"}'))
+            said_once = ros.publisher("/safety/state", String, KEPT)
+            said_once.publish(String(data='{"state":"LATCHED"}'))
             wait_until(lambda: latest()["homeport: slot a"].message == "ready", 10.0, "the slot's state")
             found = wait_until(
                 lambda: latest()["homeport: supervisor"].message == "LATCHED" and latest(), 10.0, "its state"
             )
             assert found["homeport: supervisor"].level == b"\x02"
+            by_the_way = ros.publisher("/safety/state", String, qos_profile_sensor_data)
+
+            def heard_by_the_way():
+                by_the_way.publish(String(data='{"state":"RUN"}'))
+                return latest()["homeport: supervisor"].message == "RUN"
+
+            wait_until(heard_by_the_way, 10.0, "a best-effort state to be heard")
             process.signal(signal.SIGTERM)
             assert process.wait(5.0) == 0
     assert "Traceback" not in process.text

@@ -89,6 +89,21 @@ class World:
             self.beams.header.stamp = self._ros.node.get_clock().now().to_msg()
             self._scan.publish(self.beams)
 
+    def offer(self, reliability: str, durability: str) -> None:
+        """Camera, scan and command come from other publishers, which offer this."""
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+        from sensor_msgs.msg import Image, LaserScan
+
+        quality = QoSProfile(
+            depth=1, reliability=ReliabilityPolicy[reliability], durability=DurabilityPolicy[durability]
+        )
+        before = self._image, self._scan, self._command
+        self._image = self._ros.publisher("/camera/image_raw", Image, quality)
+        self._scan = self._ros.publisher("/scan", LaserScan, quality)
+        self._command = self._ros.publisher("/command", self._text, quality)
+        for publisher in before:
+            self._ros.node.destroy_publisher(publisher)
+
     def command(self, text: str, seq: int = 1) -> None:
         self._command.publish(self._text(data=json.dumps({"text": text, "seq": seq, "remaining_s": None})))
 
@@ -163,7 +178,8 @@ def test_t01_t02_t04_a_slot_drives_from_camera_scan_and_command_until_the_camera
     inputs = {"/camera/image_raw": "sensor_msgs/msg/Image", "/scan": "sensor_msgs/msg/LaserScan"}
     for topic, kind in inputs.items():
         assert world.owners(topic, publish=False) == [("/slot_a/policy", kind, "BEST_EFFORT")]
-    assert world.owners("/command", publish=False) == [("/slot_a/policy", "std_msgs/msg/String", "RELIABLE")]
+    heard_twice = [("/slot_a/policy", "std_msgs/msg/String", kind) for kind in ("BEST_EFFORT", "RELIABLE")]
+    assert sorted(world.owners("/command", publish=False)) == heard_twice, "also what asks for less than it was"
     assert world.owners("/voice_command", publish=False) == [], "words reach a slot through the supervisor only"
     wait_until(lambda: slot.status().get("void_reason") == "no_command", WAIT_S, "the reason in the status")
 
@@ -274,6 +290,44 @@ def test_d24_a_camera_that_is_best_effort_and_one_that_is_reliable_are_both_hear
     world.camera_on = True
     wait_until(world.drives, WAIT_S, "actions from a reliable camera")
     assert slot.status()["sources"]["camera"]["rejected"] == 0
+
+
+@pytest.mark.parametrize("durability", ["VOLATILE", "TRANSIENT_LOCAL"])
+@pytest.mark.parametrize("reliability", ["BEST_EFFORT", "RELIABLE"])
+def test_every_input_is_heard_whatever_its_publisher_offers(
+    world: World, root: Path, start: Callable[[], SlotProcess], reliability: str, durability: str
+) -> None:
+    release_with(root, "resource_optimized")
+    slot = start()
+    world.offer(reliability, durability)
+
+    def says(text: str, effect: Callable[[], bool]) -> bool:
+        world.command(text)
+        return effect()
+
+    wait_until(lambda: says("go to the red pillar", world.drives), WAIT_S, "actions")
+    wait_until(lambda: says("stop", world.is_void), WAIT_S, "nothing after a stop")
+    wait_until(lambda: slot.status()["void_reason"] == "command_without_motion", WAIT_S, "the reason")
+    assert {name: source["fault"] for name, source in slot.status()["sources"].items()} == {
+        "camera": None, "scan": None, "command": None,
+    }  # fmt: skip
+
+
+def test_a_frame_that_was_kept_from_before_a_slot_started_drives_nothing(
+    world: World, root: Path, start: Callable[[], SlotProcess]
+) -> None:
+    world.offer("RELIABLE", "TRANSIENT_LOCAL")
+    world.scan_on = True
+    wait_until(lambda: world._noise > 3, WAIT_S, "a frame to be published")
+    world.camera_on = False
+    release_with(root, "resource_optimized")
+    slot = start()
+    world.command("go to the red pillar")
+    wait_until(lambda: slot.status().get("void_reason") == "camera_missing", WAIT_S, "the camera to be missed")
+    wait_until(
+        lambda: "/test should publish" in str(slot.status()["sources"]["camera"]["error"]), WAIT_S, "who is silent"
+    )
+    assert slot.status()["sources"]["camera"]["received"] == 0 and not world.drives()
 
 
 def test_a_camera_that_repeats_one_picture_stops_the_slot(

@@ -126,6 +126,10 @@ def test_sim_senses_drives_and_stops_by_itself(
     spin_until(executor, lambda: node.speed > 0.25, "the robot to drive", lambda: node.drive(0.3, 0.2))
     spin_until(executor, lambda: abs(node.speed) < 0.01, "the robot to stop by itself")
 
+    node.destroy_publisher(node.publisher)
+    node.publisher = node.create_publisher(Twist, "/cmd_vel", qos_profile_sensor_data)
+    spin_until(executor, lambda: node.speed > 0.25, "a best-effort command to be heard", lambda: node.drive(0.3, 0.2))
+
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
     states = [json.loads(line) for line in trace.read_text().splitlines()]

@@ -26,6 +26,7 @@ from stack.supervisor.state import names
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.supervision import Bench
 from tests.testbed.deeds import body, say, silent, slot
+from tests.testbed.faults_camera import CASES as CAMERA
 from tests.testbed.faults_messages import CASES as MESSAGES
 from tests.testbed.faults_stops import CASES as STOPS
 from tests.testbed.injection import Case, Deed, Outcome, run
@@ -276,6 +277,7 @@ REAL_POLICY = (
         lambda r: r.start_policy(),
         real_policy=True,
     ),
+    *CAMERA,
     Case("engine_damaged", damage, "SAFE_STOP", "silence", 20_000.0, real_policy=True),
 )
 """What only a real policy can do; in this order, the last one breaks it."""
@@ -291,6 +293,8 @@ QUICK = (
     "second_writer",
     "sockets_flooded",
     "switch_then_candidate_late",
+    *(case.name for case in STOPS),
+    *(case.name for case in MESSAGES),
 )
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
@@ -156,6 +157,9 @@ class Body:
         self._frame = Image(width=160, height=120, encoding="rgb8", step=480, data=array.array("B", bytes(57_600)))
         self.scan_on = self.odom_on = self.camera_on = True
         self.frozen_camera = False
+        self.camera_stamp_offset_s: float | None = 0.0
+        """How far the camera's stamps are ahead; None: they are zero."""
+        self.camera_encoding = "rgb8"
         self.ranges: list[float] | None = None
         """All beams as they are; None: a room of 5 m with a little noise."""
         self.scan_header: dict[str, Any] = {}
@@ -269,7 +273,9 @@ class Body:
     def _look(self) -> None:
         if not self.frozen_camera:
             self._frame.data = array.array("B", os.urandom(len(self._frame.data)))
-        self._frame.header.stamp = self._stamp(0.0)
+        zero = self.camera_stamp_offset_s is None
+        self._frame.header.stamp = Time() if zero else self._stamp(self.camera_stamp_offset_s or 0.0)
+        self._frame.encoding = self.camera_encoding
         if self.camera_on and self._camera is not None:
             self._camera.publish(self._frame)
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
 SPOKEN = (
     "stack/agent/**/*.py",
-    "stack/policy/load.py",
+    "stack/policy/*.py",
     "stack/supervisor/*.py",
     "stack/agent/*.sh",
     "model_registry/core/*.py",

@@ -28,6 +28,11 @@ from tests.fakes.rig import TOP, Rig
 from tests.fakes.schemas import check
 
 RELEASE = f"sha256:{'1' * 64}"
+CLOCK = "it is heard, and its stamps are 80 ms ahead of this robot's clock; set `stamps = false`"
+REFUSED: dict[str, object] = {
+    "camera": {"fault": "future_stamp", "error": CLOCK},
+    "void_reason": "camera_future_stamp",
+}
 
 
 def test_without_an_agent_there_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +82,7 @@ def test_a_client_does_not_load_the_agent() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     loaded = {name for name in done.stdout.split() if name.startswith("stack.agent.")}
-    assert loaded == {"stack.agent.__main__", "stack.agent.reports"}
+    assert loaded == {"stack.agent.__main__", "stack.agent.output", "stack.agent.reports"}
 
 
 def test_status_of_an_empty_robot_is_not_healthy(rig: Rig) -> None:
@@ -101,6 +106,30 @@ def test_hold_arm_and_reset_reach_the_supervisor(rig: Rig) -> None:
     assert refused.code == 5 and "estop" in refused.message
     for request in rig.supervisor.requests:
         check(request, "operator" if request["verb"] in ("arm", "reset") else "control", "request")
+
+
+def test_a_reset_that_forgets_buttons_that_are_gone_says_so_only_when_it_is_asked_to(rig: Rig) -> None:
+    assert rig.run("reset").code == rig.run("reset", "--gone").code == 0
+    assert [request.get("gone") for request in rig.supervisor.requests if request["verb"] == "reset"] == [None, True]
+    for request in rig.supervisor.requests:
+        check(request, "operator" if request["verb"] == "reset" else "control", "request")
+    for argv in (["reset"], ["reset", "--gone"]):
+        line, _ = agent.request(agent.parser().parse_args(argv), rig.layout)
+        check(json.loads(line), "agent", "request")
+
+
+def test_the_status_names_what_a_slot_does_not_use_and_what_the_supervisor_does_not_hear(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.deploy(rig.publish("1.0.0", REFUSED))
+    assert rig.status()["unheard"] == []
+    rig.supervisor.unheard = ["/safety/estop is published by /button as std_msgs/msg/Empty."]
+    status = rig.status()
+    assert status["slots"]["a"]["void_reason"] == "camera_future_stamp"
+    assert status["slots"]["a"]["faults"] == {"camera": CLOCK} and status["unheard"] == rig.supervisor.unheard
+    main(["--root", str(rig.root), "status"])
+    out = capsys.readouterr().out
+    assert "says nothing: camera_future_stamp" in out and f"camera: {CLOCK}" in out and "not heard /safety/estop" in out
 
 
 def test_recovery_before_the_stack_ends_what_a_power_cut_left_open_and_never_beside_an_agent(rig: Rig) -> None:

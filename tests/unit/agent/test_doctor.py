@@ -175,6 +175,65 @@ def test_a_camera_that_only_slots_hear_is_a_silent_topic(rig: Rig, age_ms: float
     assert found.verdict == "fail" and words in found.text and "ROS domain 41" in str(found.fix)
 
 
+CLOCK = "it is heard, and its stamps are 80 ms ahead of this robot's clock"
+REMEDY = "set `stamps = false`"
+
+
+def refused(reason: str) -> dict[str, dict[str, object]]:
+    """What a slot does that does not use its camera."""
+    return {"camera": {"fault": "future_stamp", "error": f"{reason}; {REMEDY}"}}
+
+
+def test_what_a_slot_does_not_use_is_a_line_that_names_it_whether_the_slot_drives_or_not(rig: Rig) -> None:
+    rig.deploy(rig.publish("1.0.0"))
+    assert one(Patient(rig.layout), "inputs").text == "slot a uses camera, command, scan"
+    rig.deploy(rig.publish("1.3.0", refused(CLOCK)))
+
+    found = look(Patient(rig.layout))
+
+    drives = rig.layout.current.readlink().name
+    assert found["inputs"].verdict == "fail" and found["inputs"].fix == REMEDY
+    assert found["inputs"].text == f"slot {drives}, camera: {CLOCK}"
+    assert found["topics"].verdict == "ok", "it is told once"
+
+
+def test_what_a_shadow_does_not_use_is_a_warning(rig: Rig) -> None:
+    rig.deploy(rig.publish("1.0.0"))
+    shadow(rig, "b", refused(CLOCK))
+    found = one(Patient(rig.layout), "inputs")
+    rig.layout.slot_process("b").unlink()
+    assert (found.verdict, found.text, found.fix) == ("warn", f"slot b, camera: {CLOCK}", REMEDY)
+
+
+def test_words_that_the_model_does_not_know_are_no_failure_of_the_robot(rig: Rig) -> None:
+    rig.deploy(rig.publish("1.0.0"))
+    shadow(rig, "b", {"command": {"fault": "unknown_words", "error": "no word of it; say another"}})
+    found = one(Patient(rig.layout), "inputs")
+    rig.layout.slot_process("b").unlink()
+    assert (found.verdict, found.fix) == ("warn", "say another")
+
+
+def shadow(rig: Rig, slot: str, sources: dict[str, dict[str, object]]) -> None:
+    """Let this process be a slot that says so of its sources."""
+    own = Identity(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
+    remember(rig.layout.slot_process(slot), own, own.pid)
+    status = json.loads(rig.layout.slot_status("a").read_bytes())
+    status |= {"slot": slot, "pid": own.pid, "start_ticks": own.start_ticks, "monotonic_ns": time.monotonic_ns()}
+    for name, fields in sources.items():
+        status["sources"][name] |= fields
+    rig.layout.slot_status(slot).parent.mkdir(exist_ok=True)
+    rig.layout.slot_status(slot).write_text(json.dumps(status))
+
+
+def test_what_the_supervisor_cannot_hear_is_named(clinic: Rig, well: Patient) -> None:
+    clinic.supervisor.unheard = ["/safety/estop is published by /button as std_msgs/msg/Empty."]
+    found = one(Patient(well.layout, well.proc), "topics")
+    clinic.supervisor.unheard = []
+    assert found.verdict == "fail" and "not heard: /safety/estop is published by /button" in found.text
+    assert one(Patient(well.layout, well.proc), "topics").verdict == "ok"
+    clinic.supervisor.unheard = None
+
+
 def test_a_clock_behind_the_robots_own_files_is_a_warning(well: Patient) -> None:
     os.utime(well.layout.agent_toml, (4e9, 4e9))
     assert one(well, "clock").verdict == "warn" and "before this robot's own files" in one(well, "clock").text

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from model_registry.core.digest import Digest
-from stack.agent.__main__ import status_lines
 from stack.agent.baseline import Baseline, faults_of
 from stack.agent.gates import Patience, Watch, blames
+from stack.agent.output import status_lines
 from stack.agent.reports import Failure
 from stack.agent.runtime import Identity
 from stack.agent.slots import Sample

@@ -18,7 +18,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from model_registry.core.errors import UsageError
-from model_registry.core.robot import Footprint, Robot
+from model_registry.core.robot import SOURCES, Footprint, Robot
 from model_registry.core.toml import read_toml
 from stack.agent.config import Config, GateSettings
 from stack.agent.hook import Hook
@@ -126,9 +126,12 @@ def test_the_robot_is_read_back_as_the_inventory_says(tmp_path: Path) -> None:
     path = tmp_path / "robot.toml"
     body = {"homeport_footprint": {"front": 0.4, "rear": 0.3, "half_width": 0.2}, "homeport_lidar": {"yaw": 3.14}}
     body["homeport_voice"] = {"stop": ["arrête", "止まれ", 'say "ho"'], "emergency": ["🛑 urgence"]}
+    body["homeport_sources"] = {"camera": {"stamps": False}}
     path.write_text(render("robot.toml", homeport_l4t="36.4.3", homeport_limits={"linear": 0.8}, **body))
 
     robot = Robot.load(path)
+
+    assert not robot.camera_stamps and set(robot.sources) == set(SOURCES), "the supervisor waits for no camera"
 
     assert (robot.name, robot.row, robot.l4t, robot.limits.linear) == ("bay-1", "cpu", "36.4.3", 0.8)
     assert (robot.footprint, robot.lidar.yaw) == (Footprint(0.4, 0.3, 0.2, round=False), 3.14)

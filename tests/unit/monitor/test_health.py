@@ -18,7 +18,7 @@ SLOT = {
     "inference_p50_ms": 1.0, "inference_p99_ms": None, "missed": 2, "late": 0, "non_finite": 0, "clamped": 0,
     "overhead_p50_ms": 0.2, "overhead_p99_ms": 0.4, "overhead_counts": [], "prepared_p50_ms": None, "delay_steps": 1, "gap_free": True, "rung": "full", "advisory": None,
     "late_p99_ms": 0.1, "late_counts": [], "empty": 0, "struggling": False, "slow": 0,
-    "void_reason": None, "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "error": None, "valid": None}},
+    "void_reason": None, "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}},
     "memory_bytes": 5, "machine": {}, "monotonic_ns": NOW_NS - 400_000_000,
 }  # fmt: skip
 STATE = {
@@ -67,10 +67,27 @@ def test_what_a_source_was_refused_for_is_told():
         "age_ms": None,
         "received": 0,
         "rejected": 3,
+        "fault": None,
         "error": "camera: encoding 'yuv422' needs cv_bridge",
         "valid": None,
     }
     assert said(sources={"camera": source}).values["camera_error"] == source["error"]
+
+
+def test_a_source_that_a_slot_does_not_use_is_a_warning_that_names_it_and_what_to_do():
+    text = "it is heard, and its stamps are 80 ms ahead; set its clock"
+    camera = {
+        "age_ms": 3.0,
+        "received": 9,
+        "rejected": 0,
+        "fault": "future_stamp",
+        "error": text,
+        "valid": None,
+    }
+    found = said(sources={"camera": camera}, void_reason="camera_future_stamp")
+    assert (found.level, found.message) == (WARN, f"camera: {text}")
+    told = {"void_reason": "camera_future_stamp", "camera_fault": "future_stamp", "camera_error": text}
+    assert told.items() <= found.values.items()
 
 
 def test_an_empty_slot_is_no_trouble_and_a_broken_file_is(tmp_path):
@@ -94,6 +111,16 @@ def test_the_supervisor_is_told_with_what_blocks_it():
 def test_a_supervisor_in_trouble_is_told_as_such(state, age_s, level):
     data = None if state is None else json.dumps({**STATE, "state": state}).encode()
     assert supervisor(data, age_s).level == level
+
+
+def test_what_the_supervisor_cannot_hear_is_a_warning_that_says_so():
+    text = "/safety/estop is published by /button as std_msgs/msg/Empty"
+    state = {**STATE, "unheard": [text]}
+    check(state, "supervisor-state")
+    found = supervisor(json.dumps(state).encode(), 0.1)
+    assert (found.level, found.message, found.values["unheard"]) == (WARN, f"SAFE_STOP; {text}", text)
+    assert supervisor(json.dumps({**state, "state": "LATCHED"}).encode(), 0.1).level == ERROR
+    assert "unheard" not in supervisor(json.dumps(STATE).encode(), 0.1).values
 
 
 def test_a_machine_is_told_with_the_limits_it_crossed(tmp_path):

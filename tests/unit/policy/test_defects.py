@@ -192,7 +192,7 @@ def test_d21_beams_that_say_nothing_are_left_out_and_their_part_is_told(slot: Sl
     _, valid = lidar_sectors(ranges, *FULL_TURN, 0.05, 12.0, 90, 3.0)
     assert valid == 0.75
     slot.on_scan(beams(1010, 0.0), 10.0, ros(10.0))
-    assert slot.sources(10.0)["scan"]["valid"] == parse_scan(beams(1010, 0.0)).valid == 0.0  # type: ignore[index]
+    assert slot.sources(10.0, ros(10.0))["scan"]["valid"] == parse_scan(beams(1010, 0.0)).valid == 0.0  # type: ignore[index]
 
 
 @pytest.mark.parametrize("missing", ["camera", "scan"])
@@ -201,7 +201,7 @@ def test_d22_a_missing_input_stops_and_is_never_made_up(slot: Slot, missing: str
     if missing == "camera":
         slot.on_scan(beams(1010), 10.0, ros(10.0))
     else:
-        slot.on_camera(frame(1010), 10.0)
+        slot.on_camera(frame(1010), 10.0, ros(10.0))
     assert not slot.infer(10.0, ros(10.0))
     assert slot.action(10.0, ros(10.0)).void_reason == f"{missing}_missing"
 

@@ -18,7 +18,7 @@ from model_registry.core.layout import Layout
 from stack.engine import builder
 from stack.engine.variants import variants
 from stack.policy.load import find, load
-from tests.fakes.observations import beams
+from tests.fakes.observations import beams, frame
 from tests.fakes.robot import add_model, make_release, put_in_slot, release_fields, stage, take_as_proved
 from tests.fakes.ros import REPOSITORY
 from tests.fakes.schemas import check
@@ -55,6 +55,23 @@ def test_the_robot_says_whether_its_lasers_stamps_are_looked_at(
     _, slot = load(find(layout, "a"))
     slot.on_scan(beams(0.0), time.monotonic(), time.time_ns())
     assert slot.scan.fault(time.monotonic(), time.time_ns()) == fault
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"), [("", "stale_stamp"), ("stamps = true", "stale_stamp"), ("stamps = false", None)]
+)
+def test_the_robot_says_whether_its_cameras_stamps_are_looked_at(
+    tmp_path: Path, model: Path, entry: str, fault: str | None
+) -> None:
+    root = tmp_path / "robot"
+    make_release(root, model)
+    example = (REPOSITORY / "docs/examples/robot.toml").read_text()
+    layout = Layout.at(root)
+    layout.robot_toml.parent.mkdir(parents=True, exist_ok=True)
+    layout.robot_toml.write_text(re.sub(r"^(\[sources.camera\].*)\n.*$", rf"\1\n{entry}", example, flags=re.M))
+    _, slot = load(find(layout, "a"))
+    slot.on_camera(frame(0.0), time.monotonic(), time.time_ns())
+    assert slot.camera.fault(time.monotonic(), time.time_ns()) == fault
 
 
 def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -> None:

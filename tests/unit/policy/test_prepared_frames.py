@@ -24,7 +24,7 @@ class Interrupted(Constant):
 
     def infer(self, inputs: Mapping[str, Any]) -> Any:
         if self.slot is not None:
-            self.slot.on_camera(frame(1010.05), 10.05)
+            self.slot.on_camera(frame(1010.05), 10.05, ros(10.05))
         return super().infer(inputs)
 
 
@@ -89,7 +89,7 @@ def test_from_its_arrival_to_its_actions_a_frame_allocates_nothing_of_its_size(t
         slot.on_scan(beams(1000 + now), now, ros(now))
         tracemalloc.start()
         try:
-            slot.on_camera(data, now)
+            slot.on_camera(data, now, ros(now))
             assert slot.infer(now, ros(now)) and slot.action(now, ros(now)).steps is not None
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:

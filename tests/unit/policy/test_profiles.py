@@ -46,7 +46,7 @@ def test_t03_only_optimized_takes_detections_and_nothing_waits_for_them(tmp_path
     drive(slot)
     assert slot.action(10.0, ros(10.0)).steps is not None
     slot.on_detections(b"anything", 10.0)
-    assert "detections" in slot.sources(10.0)
+    assert "detections" in slot.sources(10.0, ros(10.0))
 
 
 @pytest.mark.parametrize("name", ["/battery_state", "/cmd_vel", "/safety_status", "/safety_log"])

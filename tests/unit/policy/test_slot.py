@@ -93,7 +93,7 @@ def test_a_stale_input_gives_a_void_action(slot: Slot, source: str, after_s: flo
     if source == "camera":
         slot.on_scan(beams(1000 + now), now, ros(now))
     else:
-        slot.on_camera(frame(1000 + now), now)
+        slot.on_camera(frame(1000 + now), now, ros(now))
     assert not slot.infer(now, ros(now))
     assert slot.action(now, ros(now)).void_reason == reason
 
@@ -105,11 +105,11 @@ def test_a_clock_that_jumps_an_hour_gives_void_actions(slot: Slot) -> None:
 
 
 def test_a_frame_that_cannot_be_decoded_is_counted_and_named(slot: Slot) -> None:
-    slot.on_camera(frame(1010.0, "yuv422"), 10.0)
-    slot.on_camera(b"\0\1\0\0abc", 10.0)
+    slot.on_camera(frame(1010.0, "yuv422"), 10.0, ros(10.0))
+    slot.on_camera(b"\0\1\0\0abc", 10.0, ros(10.0))
     assert slot.camera.rejected == 2
-    slot.on_camera(frame(1010.0, "bayer"), 10.0)
-    assert "bayer" in str(slot.camera.to_dict(10.0)["error"])
+    slot.on_camera(frame(1010.0, "bayer"), 10.0, ros(10.0))
+    assert "bayer" in str(slot.camera.error)
     assert slot.camera.get() is None
 
 
@@ -137,7 +137,7 @@ def test_a_laser_without_usable_stamps_is_as_old_as_its_arrival_says(
     slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), scan_stamps=stamps)
     now, ros_ns = time.monotonic(), time.time_ns()
     slot.on_command(command("go to the red pillar"), now)
-    slot.on_camera(frame(ros_ns / 1e9), now)
+    slot.on_camera(frame(ros_ns / 1e9), now, ros_ns)
     slot.on_scan(beams(0.0), now, ros_ns)
     assert slot.infer(now, ros_ns) is (reason is None)
     action = slot.action(now, ros_ns)
@@ -145,6 +145,36 @@ def test_a_laser_without_usable_stamps_is_as_old_as_its_arrival_says(
     assert reason or abs(action.stamp_ns - ros_ns) < 1_000_000_000, (
         "the supervisor looks at how old the action's inputs are"
     )
+
+
+@pytest.mark.parametrize("stamp_s", [0.0, 4213.0, 1_000_009.0, 1_000_010.08])
+@pytest.mark.parametrize("stamps", [True, False])
+def test_a_camera_without_usable_stamps_is_as_old_as_its_arrival_says(
+    tmp_path: Path, stamps: bool, stamp_s: float
+) -> None:
+    """Zero, a clock of its own, a second old, 80 ms ahead: without stamps it drives by the arrival of its frames."""
+    slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), camera_stamps=stamps)
+    now, ros_ns = 10.0, 1_000_010 * SECOND
+    slot.on_command(command("go to the red pillar"), now)
+    slot.on_scan(beams(1_000_009.9), now, ros_ns)
+    slot.on_camera(frame(stamp_s), now, ros_ns)
+
+    assert slot.infer(now + 0.01, ros_ns + SECOND // 100) is not stamps
+    action = slot.action(now + 0.04, ros_ns + SECOND // 25)
+
+    reason = "camera_future_stamp" if stamp_s > 1_000_010 else "camera_stale_stamp"
+    assert action.void_reason == (reason if stamps else None)
+    assert stamps or action.stamp_ns == pytest.approx(1_000_009.9 * SECOND, abs=1000), "the scan is the older one"
+    assert slot.action(now + 0.4, ros_ns + SECOND * 2 // 5).void_reason == "camera_stale"
+
+
+def test_a_camera_without_usable_stamps_names_its_arrival_in_the_action(tmp_path: Path) -> None:
+    slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), camera_stamps=False)
+    slot.on_command(command("go to the red pillar"), 10.0)
+    slot.on_camera(frame(0.0), 10.0, ros(10.0))
+    slot.on_scan(beams(1010.02), 10.02, ros(10.02))
+    assert slot.infer(10.03, ros(10.03))
+    assert slot.action(10.05, ros(10.05)).stamp_ns == ros(10.0)
 
 
 def test_every_cycle_since_the_warm_up_is_counted_by_what_it_took_beside_the_backend(slot: Slot) -> None:
@@ -157,12 +187,12 @@ def test_the_status_follows_its_schema_before_and_after_loading(slot: Slot, tmp_
     fields = release_fields(Digest.of(b"model"))
     found = Found(tmp_path, Release.parse(payload(fields)), None)
     status = Status(tmp_path / "run" / "status.json", "a", 7, found)
-    check(status.to_dict(1.0), "slot-status")
+    check(status.to_dict(1.0, ros(1.0)), "slot-status")
     drive(slot)
     status.running = slot
     status.error = "x" * 10_000
-    check(status.to_dict(10.0), "slot-status")
-    status.write()
+    check(status.to_dict(10.0, ros(10.0)), "slot-status")
+    status.write(ros(10.0))
     check(json.loads(status.path.read_bytes()), "slot-status")
     assert [path.name for path in status.path.parent.iterdir()] == ["status.json"]
 
@@ -172,9 +202,9 @@ def test_the_same_pixels_under_new_stamps_void_the_action(slot: Slot) -> None:
         now = 10.0 + number / 15
         slot.on_command(command("turn left"), now)
         slot.on_scan(beams(1000 + now), now, ros(now))
-        slot.on_camera(frame(1000 + now, noise=0), now)
+        slot.on_camera(frame(1000 + now, noise=0), now, ros(now))
     assert slot.action(now, ros(now)).void_reason == "camera_frozen"
-    slot.on_camera(frame(1000 + now), now)
+    slot.on_camera(frame(1000 + now), now, ros(now))
     assert slot.action(now, ros(now)).void_reason == "no_chunk"
 
 

@@ -11,24 +11,47 @@ from model_registry.core.errors import UsageError
 from stack.policy.sources import Command, Latest, selects
 from tests.fakes.schemas import check
 
-SECOND = 1_000_000_000
+SECOND, MS = 1_000_000_000, 1_000_000
 
 
 @pytest.mark.parametrize(
     ("now", "ros_now_ns", "fault"),
     [
         (10.0, 100 * SECOND, None),
-        (10.29, 100 * SECOND, None),
-        (10.31, 100 * SECOND, "stale"),
-        (10.0, 100 * SECOND + SECOND // 2, "stale_stamp"),
-        (10.0, 100 * SECOND - SECOND // 10, "future_stamp"),
+        (10.29, 100 * SECOND + 290 * MS, None),
+        (10.31, 100 * SECOND + 310 * MS, "stale"),
+        (10.0, 100 * SECOND + 500 * MS, "stale_stamp"),
+        (10.2, 100 * SECOND + 400 * MS, "stale_stamp"),
+        (10.0, 100 * SECOND - 100 * MS, "future_stamp"),
+        (10.2, 100 * SECOND + 100 * MS, "future_stamp"),
         (10.0, 3700 * SECOND, "stale_stamp"),
     ],
 )
 def test_a_source_is_judged_by_arrival_and_by_stamp(now: float, ros_now_ns: int, fault: str | None) -> None:
+    """A stamp that was ahead when it came is no better for having waited until the clock has caught up with it."""
     source: Latest[int] = Latest(0.3)
     source.put(1, 10.0, 100 * SECOND)
     assert source.fault(now, ros_now_ns) == fault
+
+
+@pytest.mark.parametrize("stamp_ns", [0, -5 * SECOND, 4213 * SECOND, 99 * SECOND, 3700 * SECOND])
+def test_without_usable_stamps_a_source_is_as_old_as_its_arrival_says(stamp_ns: int) -> None:
+    source: Latest[int] = Latest(0.3, stamps=False)
+    source.put(1, 10.0, stamp_ns)
+    assert source.fault(10.2, 100 * SECOND + 200 * MS) is None
+    assert source.fault(10.31, 100 * SECOND + 310 * MS) == "stale"
+
+
+def test_a_source_of_which_no_message_can_be_used_is_not_called_silent() -> None:
+    source: Latest[int] = Latest(0.3)
+    source.reject(UsageError("camera: no; do"), 10.0)
+    assert source.fault(10.1, 0) == "unreadable" and source.refused
+    assert source.fault(10.4, 0) == "missing"
+    source.put(1, 10.5, 100 * SECOND)
+    assert source.fault(10.5, 100 * SECOND) is None and not source.refused
+    source.reject(UsageError("camera: no; do"), 11.0)
+    assert source.fault(11.0, 100 * SECOND) == "unreadable"
+    assert source.fault(11.4, 100 * SECOND) == "stale"
 
 
 def test_a_source_that_never_came_is_missing() -> None:
@@ -44,6 +67,15 @@ def test_the_same_picture_under_new_stamps_is_frozen() -> None:
         source.put(number, 10.0, 100 * SECOND, sample=sample)
     assert source.fault(10.0, 100 * SECOND) == "frozen"
     source.put(5, 10.0, 100 * SECOND, sample=b"b")
+    assert source.fault(10.0, 100 * SECOND) is None
+
+
+def test_a_few_old_pictures_that_are_shown_in_turn_are_frozen() -> None:
+    source: Latest[int] = Latest(0.3, frozen_after=6)
+    for number in range(9):
+        source.put(number, 10.0, 100 * SECOND, sample=(b"a", b"b", b"c")[number % 3])
+    assert source.fault(10.0, 100 * SECOND) == "frozen"
+    source.put(10, 10.0, 100 * SECOND, sample=b"d")
     assert source.fault(10.0, 100 * SECOND) is None
 
 

@@ -61,7 +61,8 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
     failed = Path(behaviour.get("fail_file", "/nowhere")).exists()
     broken = lived > behaviour.get("non_finite_after_s", float("inf"))
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    source = {"age_ms": 20.0, "received": 5, "rejected": 0, "error": None, "valid": None}
+    source = {"age_ms": 20.0, "received": 5, "rejected": 0, "fault": None, "error": None, "valid": None}
+    camera = source | behaviour.get("camera", {})
     return {
         "schema": 1,
         "slot": slot,
@@ -100,8 +101,8 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "slow": 0,
         "non_finite": int(broken),
         "clamped": 0,
-        "void_reason": None,
-        "sources": {"camera": source, "scan": source, "command": source},
+        "void_reason": behaviour.get("void_reason"),
+        "sources": {"camera": camera, "scan": source, "command": source},
         "memory_bytes": behaviour.get("memory_bytes", 1 << 20),
         "machine": {"temperature_c": 50.0, "throttled": 0.0, "pressure_percent": None},
         "monotonic_ns": time.monotonic_ns(),

@@ -1,0 +1,82 @@
+"""The doctor's lines about what is heard: `topics` by the supervisor, `inputs` by the slots."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from model_registry.core.documents import Reader
+from model_registry.core.errors import HomeportError
+from model_registry.core.layout import SLOTS, linked_slot
+from stack.agent.doctor import Doubt, Patient
+from stack.agent.runtime import recall
+from stack.agent.slots import SlotStatus
+
+_SILENT_MS = 2000.0
+_SENSORS = frozenset({"camera", "scan"})
+"""Inputs without which a slot cannot drive, whatever it is told."""
+
+
+class _Refused(NamedTuple):
+    """An input that a slot does not use. `drives`: it keeps the committed release from driving."""
+
+    reason: str
+    remedy: str
+    drives: bool
+
+
+def topics(patient: Patient) -> str:
+    """What the supervisor misses or cannot hear.
+
+    Of the camera, which only slots hear, it is told here where the slot of an older release gives nothing but its age.
+    """
+    names = patient.robot.topics
+    sources = patient.supervisor.table("sources", Reader)
+    unheard = patient.supervisor.texts("unheard")
+    silent = [
+        f"{names.get(name, name)} ({source.text('fault')})" for name, source in sources.items() if source.has("fault")
+    ]
+    slot = linked_slot(patient.layout)
+    status = None if slot is None else _status(patient, slot)
+    if status is not None and "camera" not in status.faults:
+        age = status.source_ages_ms.get("camera", 0.0)
+        if age is None or age > _SILENT_MS:
+            silent.append(f"{names['camera']} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})")
+    remedies = []
+    if silent:
+        domain = patient.config.domain_id
+        remedies.append(f"start its driver, in ROS domain {domain} and with a transport that the DDS profile has")
+    if unheard:
+        remedies.append("let what is not heard publish the type in docs/interfaces.md, or end it")
+    if remedies:
+        told = [f"silent: {', '.join(silent)}"] if silent else []
+        told += [f"not heard: {text.rstrip('.')}" for text in unheard]
+        raise HomeportError(f"{'. '.join(told)}; {', and '.join(remedies)}")
+    return f"{', '.join(sorted(sources))} are heard"
+
+
+def inputs(patient: Patient) -> str:
+    """What both slots do not use of what they hear, whether they drive or not."""
+    drives = linked_slot(patient.layout)
+    refused: list[_Refused] = []
+    well: list[str] = []
+    for slot in SLOTS:
+        if (status := _status(patient, slot)) is None:
+            continue
+        if not status.faults:
+            why = f" (says nothing: {status.void_reason})" if status.void_reason else ""
+            well.append(f"slot {slot} uses {', '.join(sorted(status.source_ages_ms))}{why}")
+        for name, text in status.faults.items():
+            reason, _, remedy = text.rpartition("; ")
+            refused.append(_Refused(f"slot {slot}, {name}: {reason}", remedy, slot == drives and name in _SENSORS))
+    if not refused:
+        return "; ".join(well) or "no slot runs"
+    remedies = ", and ".join(dict.fromkeys(each.remedy for each in refused))
+    message = f"{'. '.join(each.reason for each in refused)}; {remedies}"
+    raise HomeportError(message) if any(each.drives for each in refused) else Doubt(message)
+
+
+def _status(patient: Patient, slot: str) -> SlotStatus | None:
+    """What the live process of a slot says of itself."""
+    status = SlotStatus.load(patient.layout.slot_status(slot))
+    alive = recall(patient.layout.slot_process(slot))
+    return status if status is not None and status.belongs_to(alive) else None

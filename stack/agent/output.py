@@ -1,0 +1,69 @@
+"""What `homeport-agent` prints for people: a sentence about each verb's result, and a small table of the status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LOG_LINES = 5
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """One sentence about a verb's result."""
+    what = f"{result['verb']} {result['version']}" if result["version"] else result["verb"]
+    if (plan := result["plan"]) is not None:
+        steps = ", ".join(plan["steps"]) or "nothing to do"
+        window = f"; {window_line(plan['window'])}" if plan["window"] else ""
+        return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}{window}"
+    if result["verb"] == "prune" and result["removed"]:
+        lines = [f"{each['kind']} {each['name']}  {each['bytes']} bytes" for each in result["removed"]]
+        return "\n".join(
+            [*lines, f"{result['bytes_freed']} bytes {'freed' if result['changed'] else 'would be freed'}"]
+        )
+    if not result["changed"]:
+        return f"{what}: nothing to change"
+    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin"):
+        return f"{what}: done"
+    fetched, built = result["bytes_fetched"], result["engines_built"]
+    return f"{what}: {result['stage']} after {result['seconds']} s, {fetched} bytes fetched, {built} engines built"
+
+
+def window_line(window: Mapping[str, Any]) -> str:
+    """One sentence about the maintenance windows."""
+    return f"window open, then next {window['next']}" if window["open"] else str(window["reason"])
+
+
+def slot_lines(name: str, slot: Mapping[str, Any] | None) -> list[str]:
+    """What runs in a slot, why it says nothing, and what is wrong with its inputs."""
+    if slot is None:
+        return [f"  slot {name}    -"]
+    void = f", says nothing: {slot['void_reason']}" if slot["void_reason"] else ""
+    row = f"  slot {name}    {slot['release'][7:19]} {slot['state']} pid {slot['pid'] or '-'}{void}"
+    return [row, *(f"            {source}: {text}" for source, text in slot["faults"].items())]
+
+
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """A small table of what runs here."""
+    rows = [f"{status['name']}: {'healthy' if status['healthy'] else 'NOT HEALTHY'}, {status['stage']}"]
+    for key in ("running", "current", "previous", "fallback"):
+        release = status[key]
+        text = f"{release['name']} {release['version']} ({release['digest'][7:19]})" if release else "-"
+        rows.append(f"  {key:9} {text}")
+    for name, slot in status["slots"].items():
+        rows += slot_lines(name, slot)
+    rows.append(f"  supervisor {status['supervisor'] or 'silent'}")
+    rows += [f"  not heard {text}" for text in status["unheard"]]
+    if (wait := status["wait"]) is not None:
+        rows.append(f"  waits for {'; '.join(wait['for']) or 'nothing more of the robot'}")
+    if status["window"] is not None:
+        rows.append(f"  window    {window_line(status['window'])}")
+    for key, words in (("failure", "failure  "), ("restore_failure", "then     ")):
+        if failure := status[key]:
+            figures = ", ".join(
+                f"{name} {failure[name]:g}" for name in ("value", "threshold") if failure[name] is not None
+            )
+            rows.append(
+                f"  {words} {failure['stage']} {failure['metric']} ({figures or 'no figure'}): {failure['message']}"
+            )
+    rows += [f"  log       {line}" for line in status["log"][-_LOG_LINES:]] if status["failure"] else []
+    return rows
