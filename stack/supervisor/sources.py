@@ -12,7 +12,7 @@ from typing import NamedTuple
 from model_registry.core.robot import Robot
 from stack.supervisor.clock import STAMP_FUTURE_S, ClockWatch
 from stack.supervisor.limits import Command
-from stack.supervisor.obstacles import Obstacles, Scan
+from stack.supervisor.obstacles import Obstacles, Scan, stopping_m
 from stack.supervisor.state import NONE, Reason
 
 FROZEN_S = 0.5
@@ -25,6 +25,7 @@ _STALE = {
 }
 _BAD = {"scan": Reason.SCAN_BAD, "odom": Reason.ODOM_BAD}
 _BATTERY_HYSTERESIS = 0.05
+_LONGEST_REACTION_S = 1.0
 
 
 class Heard(NamedTuple):
@@ -95,7 +96,7 @@ class Sources:
 
     def __init__(self, robot: Robot, clock: ClockWatch) -> None:
         self.all = {name: Source(s.present, s.max_age_ms / 1e3, s.stamps) for name, s in robot.sources.items()}
-        self.obstacles = Obstacles(robot.footprint, robot.lidar) if robot.footprint is not None else None
+        self.obstacles = _obstacles(robot)
         self.speed: Command | None = None
         self.battery: float | None = None
         self.estop_pressed = False
@@ -107,9 +108,9 @@ class Sources:
     def scan(self, scan: Scan, now_s: float, ros_s: float) -> None:
         if (obstacles := self.obstacles) is None:
             return
-        blind = obstacles.see(scan)
+        blind = obstacles.see(scan, now_s - self._stamped_age_s("scan", scan.stamp_s, ros_s))
         # A scan without a single echo may well be the same twice: there is nothing around.
-        content = b"" if obstacles.nearest_m is None else scan.ranges.tobytes()
+        content = scan.ranges.tobytes() if obstacles.echoes else b""
         self._hear_stamped("scan", scan.stamp_s, blind, content, now_s, ros_s)
 
     def odom(self, speed: Command, stamp_s: float, content: bytes, now_s: float, ros_s: float) -> None:
@@ -132,6 +133,11 @@ class Sources:
     def estop(self, pressed: bool, now_s: float) -> None:
         self.estop_pressed = pressed
         self.all["estop"].hear(now_s, None)
+
+    def _stamped_age_s(self, name: str, stamp_s: float, ros_s: float) -> float:
+        """How old a message is by its stamp; 0 when the stamp cannot be believed."""
+        source, age_s = self.all[name], ros_s - stamp_s
+        return max(0.0, age_s) if source.stamps and age_s <= source.max_age_s else 0.0
 
     def _hear_stamped(
         self, name: str, stamp_s: float, fault: str | None, content: bytes, now_s: float, ros_s: float
@@ -190,3 +196,12 @@ class Sources:
             }
             for name, source in self.all.items()
         }
+
+
+def _obstacles(robot: Robot) -> Obstacles | None:
+    """Things are remembered as far around the body as they can matter to a robot at full speed."""
+    if robot.footprint is None:
+        return None
+    limits = robot.limits
+    kept_m = stopping_m(limits.linear, _LONGEST_REACTION_S, limits.linear_acceleration) + robot.safety.margin
+    return Obstacles(robot.footprint, robot.lidar, robot.safety.margin, kept_m)
