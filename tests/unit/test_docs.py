@@ -15,6 +15,7 @@ DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
 SPOKEN = (
     "stack/agent/**/*.py",
     "stack/policy/load.py",
+    "stack/supervisor/*.py",
     "stack/agent/*.sh",
     "model_registry/core/*.py",
     "ansible/roles/device/**/*.yml",
