@@ -88,11 +88,25 @@ class Limiter:
     def last(self) -> Command:
         return self.axes[0].last, self.axes[1].last
 
-    def follow(self, target: Command, cap: float = math.inf) -> Command:
-        """The next command on the way to `target`: within limits, slope and jerk. A linear speed above `cap` is braked, not eased, down to it."""
+    def follow(self, target: Command, cap: float = math.inf, turns: bool = True) -> Command:
+        """The next command on the way to `target`: within limits, slope and jerk.
+
+        A linear speed above `cap` is braked, not eased, down to it, and so is the turning of a robot that may not turn (`turns`).
+        """
         linear, angular = self.axes
         wanted = max(-cap, min(cap, target[0]))
-        return (linear.brake(wanted) if abs(linear.last) > cap else linear.drive(wanted)), angular.drive(target[1])
+        return (
+            linear.brake(wanted) if abs(linear.last) > cap else linear.drive(wanted),
+            angular.drive(target[1]) if turns else angular.brake(0.0),
+        )
+
+    def next(self, target: Command, cap: float, turns: bool) -> Command:
+        """What `follow` would give."""
+        before = [(axis.last, axis.step) for axis in self.axes]
+        command = self.follow(target, cap, turns)
+        for axis, (last, step) in zip(self.axes, before, strict=True):
+            axis.last, axis.step = last, step
+        return command
 
     def brake(self, target: Command = ZERO) -> Command:
         """The next command down to `target`, as steep as the slope allows."""

@@ -15,7 +15,7 @@ from stack.supervisor.battery import Battery
 from stack.supervisor.clock import STAMP_FUTURE_S, ClockWatch
 from stack.supervisor.following import Following
 from stack.supervisor.limits import Command
-from stack.supervisor.obstacles import Obstacles
+from stack.supervisor.obstacles import around
 from stack.supervisor.odometry import STANDSTILL, Odometry, Track, above
 from stack.supervisor.repeats import Repeats
 from stack.supervisor.scan import Scan
@@ -140,7 +140,7 @@ class Sources:
 
     def __init__(self, robot: Robot, clock: ClockWatch) -> None:
         self.all = {name: Source(s.present, s.max_age_ms / 1e3, s.stamps) for name, s in robot.sources.items()}
-        self.obstacles = Obstacles(robot.footprint, robot.lidar) if robot.footprint is not None else None
+        self.obstacles = around(robot)
         self.speed: Command | None = None
         self.battery: float | None = None
         self.name_of: Callable[[bytes], str] = bytes.hex
@@ -166,7 +166,7 @@ class Sources:
             return
         self._speakers["scan"].hear(publisher, now_s)
         self._frames["scan"].hear((scan.frame,))
-        fault = obstacles.see(scan)
+        fault = obstacles.see(scan, now_s - self._stamped_age_s("scan", scan.stamp_s, ros_s))
         new = None if fault else self._repeats.new(scan)
         self._hear_stamped("scan", scan.stamp_s, fault, new, False, now_s, ros_s)
 
@@ -205,6 +205,11 @@ class Sources:
     def estop(self, at_s: float) -> None:
         """The button that was silent for the longest has spoken last at `at_s`."""
         self.all["estop"].hear(at_s, None)
+
+    def _stamped_age_s(self, name: str, stamp_s: float, ros_s: float) -> float:
+        """How old a message is by its stamp; 0 when the stamp cannot be believed."""
+        source, age_s = self.all[name], ros_s - stamp_s
+        return max(0.0, age_s) if source.stamps and age_s <= source.max_age_s else 0.0
 
     def _hear_stamped(
         self, name: str, stamp_s: float, fault: str | None, new: bool | None, resting: bool, now_s: float, ros_s: float

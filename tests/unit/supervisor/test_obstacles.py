@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from model_registry.core.robot import Footprint, Lidar
@@ -71,6 +71,7 @@ def swept(body, points, command, horizon_m, pad_m):
     st.sampled_from([0.05, 0.3, 0.5, -0.3]),
     st.floats(-1.0, 1.0),
 )
+@example(BOX, [(0.4375, 0.25)], 0.05, 0.6875)  # a corner that passes a point between two coarse steps
 def test_the_free_way_is_that_of_the_body_swept_along_the_arc(body, points, linear, angular):
     points = [(x, y) for x, y in points if gap(body, x, y) > 0.05]
     assume(points)
