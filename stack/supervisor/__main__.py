@@ -9,9 +9,12 @@ from pathlib import Path
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
+from stack.supervisor.logs import Logs
 from stack.supervisor.node import run
+from stack.supervisor.priority import become_real_time
 
 log = logging.getLogger("homeport.supervisor")
+FLUSH_S = 0.5
 
 
 def main() -> int:
@@ -19,12 +22,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="homeport-supervisor", description="The only writer of /cmd_vel.")
     parser.add_argument("--root", type=Path, help="move every path below this folder (default: the robot's own)")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs = Logs()
+    scheduler = become_real_time()
+    logs.start()
     try:
-        return run(Layout.at(options.root))
+        return run(Layout.at(options.root), scheduler, logs.terminal)
     except HomeportError as error:
         log.error("error: %s", error)  # noqa: TRY400
         return error.exit_code
+    finally:
+        logs.end(FLUSH_S)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-log = logging.getLogger(__name__)
+from stack.supervisor.priority import show_name
+
 T = TypeVar("T")
 
 STAMP_FUTURE_S = 0.05
 """A stamp may be this far ahead of the clock; more is a fault."""
-_PRIORITY = 50
 _REMEMBERED = 500
 _LEAD_S = 0.002
 _OVERRUN = 10
@@ -112,6 +110,7 @@ class Ticker(threading.Thread, Generic[T]):
         self.join(timeout_s)
 
     def run(self) -> None:
+        show_name(self.name)
         deadline = time.monotonic() + self._period_s
         while not self._ending.is_set():
             _sleep_until(deadline - min(_LEAD_S, self._period_s / 4))
@@ -133,13 +132,3 @@ class Ticker(threading.Thread, Generic[T]):
 
 def _sleep_until(at_s: float) -> None:
     time.sleep(max(0.0, at_s - time.monotonic()))
-
-
-def become_real_time() -> str:
-    """Ask for SCHED_FIFO for the calling thread and all that it starts; `fifo` or `other`."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-    except OSError as error:
-        log.warning("No real-time scheduling (%s); ticks may be late under load", error.strerror)
-        return "other"
-    return "fifo"

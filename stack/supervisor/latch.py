@@ -13,6 +13,7 @@ from pathlib import Path
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.files import Files
+from stack.supervisor import priority
 from stack.supervisor.state import LATCHING, NONE, Reason, names
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class LatchWriter(threading.Thread):
         self.join(timeout_s)
 
     def run(self) -> None:
+        priority.step_back("latch")
         while not self._ending:
             self._news.wait()
             self._news.clear()

@@ -1,15 +1,14 @@
 """The supervisor's process: ROS topics, the tick thread, both sockets, and how it ends.
 
-Four threads beside the main one, which only waits for a signal: *tick* takes what has arrived, decides and publishes, *sockets* serves requests, *executor*
-the parameters and looks at the ROS graph, *latch* writes what is latched to a file. The last message of a process that is told to end is zero, whatever
-its state.
+Five threads beside the main one, which only waits for a signal: *tick* takes what has arrived, decides and publishes, *sockets* serves requests,
+*executor* the parameters and looks at the ROS graph, *latch* writes what is latched to a file, *log* carries what the process writes to its standard
+error. All but *tick* are one step below it (`priority`). The last message of a process that is told to end is zero, whatever its state.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import sys
 import threading
@@ -25,8 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
-from stack.supervisor import latch, thresholds
-from stack.supervisor.clock import Ticker, become_real_time
+from stack.supervisor import heap, latch, priority, thresholds
+from stack.supervisor.clock import Ticker
 from stack.supervisor.envelope import TICK_S
 from stack.supervisor.guarded import Guarded
 from stack.supervisor.hang import Watchdog
@@ -43,6 +42,8 @@ _LOOK_S = 0.5
 _LAST_ZEROS = 5
 # A tick waits at most this long for a thread of its own process, instead of Python's 5 ms.
 _SWITCH_S = 0.0005
+# Nothing of the middleware's own log goes to a file, whose disk may be full or stand still.
+_ROS_ARGUMENTS = ("--ros-args", "--disable-external-lib-logs", "--disable-rosout-logs")
 
 
 def parameters(node: Node, supervisor: Supervisor) -> None:
@@ -77,19 +78,24 @@ class Process:
         self._node.create_timer(_LOOK_S, self._topics.look)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
+        self._ending = False
         self._spinning = threading.Thread(target=self._spin, name="executor", daemon=True)
         self._serving = threading.Thread(target=self._serve_sockets, name="sockets", daemon=True)
         guarded = Guarded(supervisor, self._topics, latch_writer.note)
         self._ticker = Ticker(TICK_S, guarded.decide, guarded.act, self._last, supervisor.ticks)
 
-    def serve(self, ending: threading.Event) -> int:
-        """Run until `ending` is set. Returns the exit code: 1 when it can no longer decide or hear."""
+    def serve(self, ending: threading.Event, terminal: int) -> int:
+        """Run until `ending` is set. Returns the exit code: 1 when it can no longer decide or hear.
+
+        `terminal` is the descriptor that a hung process writes its last words to.
+        """
         # What exists now lives as long as the process: the collector need not walk it during a tick.
         gc.collect()
         gc.freeze()
         for thread in (self._latch, self._spinning, self._ticker, self._serving):
             thread.start()
-        watchdog = Watchdog()
+        priority.step_back()
+        watchdog = Watchdog(terminal=terminal)
         while self._alive and not ending.wait(0.5):
             watchdog.look(self._supervisor.ticks.count)
         watchdog.end()
@@ -98,6 +104,7 @@ class Process:
         self._sockets.stop()
         self._latch.stop(1.0)
         self._serving.join(2.0)
+        self._ending = True
         self._executor.shutdown(timeout_sec=1.0)
         self._spinning.join(1.0)
         self._topics.close()
@@ -110,8 +117,12 @@ class Process:
         return self._ticker.is_alive() and self._spinning.is_alive()
 
     def _spin(self) -> None:
+        priority.step_back("executor")
+        share = priority.Share()
         try:
-            self._executor.spin()
+            while not self._ending:
+                self._executor.spin_once()
+                share.rest()
         except ExternalShutdownException:
             return
         except Exception:
@@ -119,8 +130,7 @@ class Process:
             self._supervisor.stops.trip(Reason.EXCEPTION)
 
     def _serve_sockets(self) -> None:
-        # Whoever talks to a socket has no claim on the processor.
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        priority.step_back("sockets")
         while not self._sockets.ending:
             try:
                 self._sockets.serve()
@@ -134,21 +144,24 @@ class Process:
             time.sleep(TICK_S)
 
 
-def run(layout: Layout) -> int:
-    """Supervise one robot until SIGTERM or SIGINT. Returns the exit code. Raises HomeportError when it cannot start."""
+def run(layout: Layout, scheduler: str, terminal: int) -> int:
+    """Supervise one robot until SIGTERM or SIGINT. Returns the exit code. Raises HomeportError when it cannot start.
+
+    `scheduler` is what `become_real_time` said; `terminal` the real standard error (`Logs`).
+    """
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     latched = latch.read(layout.latched)
     supervisor = Supervisor(Robot.load(layout.robot_toml), committed(layout), latched)
-    # Threads inherit it: what receives for the middleware must not wait behind a busy machine either.
-    supervisor.ticks.scheduler = become_real_time()
+    supervisor.ticks.scheduler = scheduler
     sys.setswitchinterval(_SWITCH_S)
     # The sockets come first: they are how a second supervisor finds out that it is one.
     paths = {CONTROL: layout.control_socket, OPERATOR: layout.operator_socket}
     sockets = SocketServer(paths, supervisor.tickets.append)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    heap.give_back()
+    rclpy.init(args=[*_ROS_ARGUMENTS], signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return Process(supervisor, sockets, latch.LatchWriter(layout.latched, latched)).serve(ending)
+        return Process(supervisor, sockets, latch.LatchWriter(layout.latched, latched)).serve(ending, terminal)
     finally:
         rclpy.try_shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,12 @@ MAX_LINE_BYTES = 4096
 MAX_PROBATION_S = 86_400.0
 CONTROL = "control"
 OPERATOR = "operator"
-_VERBS = {CONTROL: ("status", "select", "hold", "unhold"), OPERATOR: ("status", "arm", "reset", "estop")}
+ESTOP, STATUS = "estop", "status"
+_FOR_THE_STATE_MACHINE = frozenset({"arm", "reset", ESTOP})
+_MOST_CHANGES = 4
+# More than both sockets have places; what is dropped at most is the question of a poller that is gone.
+_MOST_WAITING = 256
+_VERBS = {CONTROL: (STATUS, "select", "hold", "unhold"), OPERATOR: (STATUS, "arm", "reset", ESTOP)}
 
 Answer = dict[str, object] | HomeportError
 
@@ -35,12 +41,64 @@ class Request:
     gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
     """A request, and who waits for the answer. `answer` is called by the tick thread and must not block."""
 
     request: Request
     answer: Callable[[Answer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one tick serves. `operator` has tickets of one verb only: what came first, but an estop before everything else."""
+
+    operator: tuple[Ticket, ...] = ()
+    """arm, reset or estop: the state machine decides, once for all of them."""
+    changes: tuple[Ticket, ...] = ()
+    """select, hold and unhold, in the order in which they came."""
+    status: tuple[Ticket, ...] = ()
+    """All get the same document, so that many who ask cost a tick no more than one."""
+
+
+class Tickets:
+    """Requests on their way to the tick thread, which takes the urgent ones first: nobody's question keeps an operator's estop waiting.
+
+    `append` may be called by any thread, `take` by the tick thread.
+    """
+
+    def __init__(self) -> None:
+        self._estops: deque[Ticket] = deque(maxlen=_MOST_WAITING)
+        self._operator: deque[Ticket] = deque(maxlen=_MOST_WAITING)
+        self._changes: deque[Ticket] = deque(maxlen=_MOST_WAITING)
+        self._status: deque[Ticket] = deque(maxlen=_MOST_WAITING)
+
+    def append(self, ticket: Ticket) -> None:
+        verb = ticket.request.verb
+        if verb == ESTOP:
+            self._estops.append(ticket)
+        elif verb == STATUS:
+            self._status.append(ticket)
+        elif verb in _FOR_THE_STATE_MACHINE:
+            self._operator.append(ticket)
+        else:
+            self._changes.append(ticket)
+
+    def take(self) -> Due:
+        operator = _first(self._estops, len(self._estops)) or _of_one_verb(self._operator)
+        return Due(operator, _first(self._changes, _MOST_CHANGES), _first(self._status, len(self._status)))
+
+
+def _first(waiting: deque[Ticket], count: int) -> tuple[Ticket, ...]:
+    return tuple(waiting.popleft() for _ in range(min(count, len(waiting))))
+
+
+def _of_one_verb(waiting: deque[Ticket]) -> tuple[Ticket, ...]:
+    """All that ask for what the first one asks for; the others stay in their order."""
+    tickets = _first(waiting, len(waiting))
+    taken = tuple(each for each in tickets if each.request.verb == tickets[0].request.verb)
+    waiting.extendleft(reversed([each for each in tickets if each not in taken]))
+    return taken
 
 
 def parse_request(line: bytes, endpoint: str) -> Request:

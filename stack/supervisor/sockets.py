@@ -1,7 +1,7 @@
 """Both sockets, served by one thread that a hostile client cannot make slow or large. A socket has its folder's group: root and that group may use it.
 
 A connection has at most one request under way and at most one line in memory. Nothing here touches the supervisor's state: a request becomes a ticket
-for the tick thread, and the answer comes back through a queue.
+for the tick thread, and the answer comes back through a queue. When all places are taken, a new client takes that of one that only polls (`places`).
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from model_registry.core.errors import HomeportError, LockedError, RefusedError, UntrustedError, UsageError
 from model_registry.core.files import umask
-from model_registry.core.lines import reply_error, reply_ok
-from stack.supervisor.requests import MAX_LINE_BYTES, Answer, Ticket, parse_request
+from model_registry.core.lines import MAX_REPLY_BYTES, reply_error, reply_ok
+from stack.supervisor.places import MAX_CONNECTIONS, Connection, least_needed
+from stack.supervisor.priority import Share
+from stack.supervisor.requests import MAX_LINE_BYTES, STATUS, Answer, Ticket, parse_request
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 8
 PATIENCE_S = 5.0
 _POLL_S = 1.0
 _BACKLOG = 128
-# Between two looks at its clients it sleeps for this long: whatever they send, most of the time is the tick thread's.
+# New clients of one socket between two rests: those who connect and leave again without a pause must not keep others waiting at the door.
+_MOST_NEW = 8
+# Between two looks at its clients it sleeps for this long at least: whatever they send, most of the time is the tick thread's.
 _PAUSE_S = 0.002
 _SO_PEERGROUPS = 59
 
@@ -65,29 +67,6 @@ def open_socket(path: Path) -> socket.socket:
     return listener
 
 
-@dataclass(eq=False)
-class _Connection:
-    """One client, with its process, user and group id. `deadline_s` (monotonic) moves with every whole line and every answer."""
-
-    socket: socket.socket
-    endpoint: str
-    peer: tuple[int, int, int]
-    admitted: bool
-    deadline_s: float
-    received: bytes = b""
-    to_send: bytes = b""
-    waiting: bool = False
-    last: bool = False
-    """Close when everything is sent."""
-
-    @property
-    def events(self) -> int:
-        """Write while something is left to send; read only while nothing is under way."""
-        if self.to_send:
-            return selectors.EVENT_WRITE
-        return 0 if self.waiting else selectors.EVENT_READ
-
-
 def _peer_groups(client: socket.socket) -> tuple[int, ...]:
     """The other groups of whom is at the other end, as the kernel knows them; none when there are more than 256."""
     try:
@@ -97,7 +76,22 @@ def _peer_groups(client: socket.socket) -> tuple[int, ...]:
     return struct.unpack(f"{len(data) // 4}I", data)
 
 
-def _check_admitted(connection: _Connection, group: int) -> None:
+def _written(answer: Answer) -> bytes:
+    """The line of a reply; an answer that JSON cannot say, or that no client would read, becomes an error that says so."""
+    if isinstance(answer, HomeportError):
+        return reply_error(answer)
+    try:
+        line = reply_ok(answer)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        return reply_error(HomeportError(f"the reply cannot be written as JSON ({error}); ask again, and report this"))
+    if len(line) > MAX_REPLY_BYTES:
+        return reply_error(
+            HomeportError(f"the reply has {len(line)} bytes, at most {MAX_REPLY_BYTES} are sent; report this")
+        )
+    return line
+
+
+def _check_admitted(connection: Connection, group: int) -> None:
     if not connection.admitted:
         log.warning("Refused pid %d uid %d gid %d at %s", *connection.peer, connection.endpoint)
         raise RefusedError(
@@ -116,15 +110,21 @@ class SocketServer:
         self._submit = submit
         self._patience_s = patience_s
         self._paths = paths
-        self._connections: set[_Connection] = set()
-        self._answers: deque[tuple[_Connection, Answer]] = deque()
+        self._connections: set[Connection] = set()
+        self._answers: deque[tuple[Connection, Answer]] = deque()
+        self._written: tuple[Answer, bytes] = ({}, reply_ok({}))
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_reader, selectors.EVENT_READ, partial(self._wake_reader.recv, 4096))
         for endpoint, listener in self._listeners.items():
-            self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, endpoint))
+            self._selector.register(listener, selectors.EVENT_READ, partial(self._welcome, listener, endpoint))
         self.ending = False
+
+    @property
+    def clients(self) -> tuple[Connection, ...]:
+        """Who is connected, to either socket."""
+        return tuple(self._connections)
 
     def stop(self) -> None:
         """Make `serve` return."""
@@ -133,8 +133,9 @@ class SocketServer:
 
     def serve(self) -> None:
         """Serve until `stop`, then `close`."""
+        share = Share(shortest_s=_PAUSE_S)
         while not self.ending:
-            self._serve_once()
+            self._serve_once(share)
         self.close()
 
     def close(self) -> None:
@@ -146,10 +147,10 @@ class SocketServer:
             each.close()
         self._selector.close()
 
-    def _serve_once(self) -> None:
+    def _serve_once(self, share: Share) -> None:
         for key, _ in self._selector.select(_POLL_S):
             key.data()
-        time.sleep(_PAUSE_S)
+        share.rest()  # before the answers: the tick that gave them ends first
         while self._answers:
             connection, answer = self._answers.popleft()
             if connection in self._connections:
@@ -159,24 +160,36 @@ class SocketServer:
             log.info("Dropped a silent client, pid %d uid %d", *connection.peer[:2])
             self._close(connection)
 
-    def _accept(self, listener: socket.socket, endpoint: str) -> None:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        if sum(each.endpoint == endpoint for each in self._connections) >= MAX_CONNECTIONS:
-            client.close()
-            return
+    def _welcome(self, listener: socket.socket, endpoint: str) -> None:
+        """Let some of those in who wait at the door. Nobody comes in while nobody may be sent away."""
+        for _ in range(_MOST_NEW):
+            here = [each for each in self._connections if each.endpoint == endpoint]
+            leaving = least_needed(here, time.monotonic()) if len(here) >= MAX_CONNECTIONS else None
+            if len(here) >= MAX_CONNECTIONS and leaving is None:
+                return
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            if leaving is not None:
+                log.info("Gave the place of pid %d uid %d at %s to another", *leaving.peer[:2], endpoint)
+                self._close(leaving)
+            self._take_in(client, endpoint)
+
+    def _take_in(self, client: socket.socket, endpoint: str) -> None:
         client.setblocking(False)
         pid, uid, gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         group = self._groups[endpoint]
         admitted = uid in (0, os.getuid()) or group == gid or group in _peer_groups(client)
-        connection = _Connection(client, endpoint, (pid, uid, gid), admitted, time.monotonic() + self._patience_s)
+        now_s = time.monotonic()
+        connection = Connection(client, endpoint, (pid, uid, gid), admitted, now_s, now_s + self._patience_s)
         self._connections.add(connection)
-        self._watch(connection)
+        self._attend(connection)  # most have sent their request already
 
-    def _attend(self, connection: _Connection) -> None:
+    def _attend(self, connection: Connection) -> None:
         """Send or receive, whichever is due, and wait for what comes next."""
+        if connection not in self._connections:
+            return  # sent away by who came in just before
         try:
             with suppress(BlockingIOError):
                 act = self._send if connection.to_send else self._receive
@@ -186,13 +199,13 @@ class SocketServer:
         if connection in self._connections:
             self._watch(connection)
 
-    def _watch(self, connection: _Connection) -> None:
+    def _watch(self, connection: Connection) -> None:
         with suppress(KeyError):
             self._selector.unregister(connection.socket)
         if connection.events:
             self._selector.register(connection.socket, connection.events, partial(self._attend, connection))
 
-    def _receive(self, connection: _Connection) -> None:
+    def _receive(self, connection: Connection) -> None:
         # Never reads more than one longest line beyond what it holds, and nothing while a request is under way.
         piece = connection.socket.recv(MAX_LINE_BYTES + 1 - len(connection.received))
         connection.received += piece
@@ -201,11 +214,11 @@ class SocketServer:
         else:
             self._close(connection)
 
-    def _next_line(self, connection: _Connection) -> None:
+    def _next_line(self, connection: Connection) -> None:
         line, newline, rest = connection.received.partition(b"\n")
         if not newline and len(line) <= MAX_LINE_BYTES:
             return
-        connection.received, connection.waiting = rest, True
+        connection.received = rest
         connection.deadline_s = time.monotonic() + self._patience_s
         try:
             _check_admitted(connection, self._groups[connection.endpoint])
@@ -214,29 +227,35 @@ class SocketServer:
             connection.last = True
             self._reply(connection, error)
             return
-        if request.verb != "status":
-            log.info("%s from pid %d uid %d gid %d", request, *connection.peer)
+        connection.request, connection.polls = request, request.verb == STATUS
+        if not connection.polls:
+            log.info("%s from pid %d uid %d gid %d: %s", request.verb, *connection.peer, request)
         self._submit(Ticket(request, partial(self._answer, connection)))
 
-    def _answer(self, connection: _Connection, answer: Answer) -> None:
+    def _answer(self, connection: Connection, answer: Answer) -> None:
         """Called by the tick thread: queues, and never blocks."""
         self._answers.append((connection, answer))
-        self._wake()
+        if (
+            len(self._answers) == 1
+        ):  # else it is awake, or has been woken; each time costs the tick the interpreter's lock
+            self._wake()
 
-    def _reply(self, connection: _Connection, answer: Answer) -> None:
-        connection.to_send = reply_error(answer) if isinstance(answer, HomeportError) else reply_ok(answer)
-        connection.waiting = False
-        connection.deadline_s = time.monotonic() + self._patience_s
+    def _reply(self, connection: Connection, answer: Answer) -> None:
+        if self._written[0] is not answer:  # all who ask for the status in one tick get the same
+            self._written = answer, _written(answer)
+        connection.to_send, connection.request = self._written[1], None
+        connection.served_s = time.monotonic()
+        connection.deadline_s = connection.served_s + self._patience_s
         self._attend(connection)
 
-    def _send(self, connection: _Connection) -> None:
+    def _send(self, connection: Connection) -> None:
         connection.to_send = connection.to_send[connection.socket.send(connection.to_send) :]
         if not connection.to_send and connection.last:
             self._close(connection)
         elif not connection.to_send:
             self._next_line(connection)
 
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         self._connections.discard(connection)
         with suppress(KeyError):
             self._selector.unregister(connection.socket)

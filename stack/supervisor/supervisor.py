@@ -19,7 +19,7 @@ from stack.supervisor.actions import ActionMessage
 from stack.supervisor.clock import ClockWatch, Ticks
 from stack.supervisor.envelope import Envelope
 from stack.supervisor.limits import ZERO, Command
-from stack.supervisor.requests import Answer, Request, Ticket
+from stack.supervisor.requests import ESTOP, Answer, Request, Ticket, Tickets
 from stack.supervisor.selection import Selected, Selection
 from stack.supervisor.slots import Disagreement, SlotView
 from stack.supervisor.sources import Sources
@@ -28,7 +28,6 @@ from stack.supervisor.stops import Stops
 from stack.supervisor.thresholds import changed
 
 MAX_HOLDERS = 16
-_MAX_REQUESTS_PER_TICK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Supervisor:
         self.actions: deque[tuple[str, ActionMessage]] = deque(maxlen=64)
         self.voice = self.stops.voice
         self.trips = self.stops.trips
-        self.tickets: deque[Ticket] = deque(maxlen=64)
+        self.tickets = Tickets()
         self._adjusted = self.envelope.thresholds
         self._allowed: Command | None = None
         self._events: list[dict[str, object]] = []
@@ -100,7 +99,7 @@ class Supervisor:
         self._take_messages(now_s)
         waiting = self._serve(now_s)
         machine, reverted, probation = self.machine, self.selection.reverted, self.selection.probation
-        self._decide(now_s, waiting.request.verb if waiting is not None else "")
+        self._decide(now_s, waiting[0].request.verb if waiting else "")
         command, source = self._move()
         if self.limiter.last == ZERO:
             self.stops.rest()
@@ -112,8 +111,9 @@ class Supervisor:
         if self.selection.reverted is not None and self.selection.reverted is not reverted:
             self._event("revert", str(self.selection.reverted["reason"]))
         self._report_edges(machine)
-        if waiting is not None:
-            waiting.answer(self._outcome(waiting.request.verb))
+        outcome = self._outcome(waiting[0].request.verb) if waiting else {}
+        for ticket in waiting:
+            ticket.answer(outcome)
         changed = bool(self._events) or self.selection.probation is not probation
         events, self._events = tuple(self._events), []
         return Output(command, source, self.machine.state in state.MAY_MOVE, changed, events)
@@ -134,18 +134,20 @@ class Supervisor:
             if mine is not None:
                 view.disagreement.add(mine, due, view.observed_age_s(now_s), self.robot.limits)
 
-    def _serve(self, now_s: float) -> Ticket | None:
-        """Do what waits, a few requests a tick. An arm, reset or estop is returned: its answer is what the state machine makes of it."""
-        for _ in range(min(_MAX_REQUESTS_PER_TICK, len(self.tickets))):
-            ticket = self.tickets.popleft()
-            if ticket.request.verb in ("arm", "reset", "estop"):
-                if ticket.request.verb == "estop":
-                    self.stops.trip(Reason.ESTOP)
-                elif ticket.request.verb == "reset":
-                    self._reset(ticket.request.gone, now_s)
-                return ticket
+    def _serve(self, now_s: float) -> tuple[Ticket, ...]:
+        """Do what waits. Tickets of arm, reset or estop are returned: their answer is what the state machine makes of it."""
+        due = self.tickets.take()
+        verb = due.operator[0].request.verb if due.operator else ""
+        if verb == ESTOP:
+            self.stops.trip(Reason.ESTOP)
+        elif verb == "reset":
+            self._reset(any(ticket.request.gone for ticket in due.operator), now_s)
+        for ticket in due.changes:
             ticket.answer(self._do(ticket.request, now_s))
-        return None
+        status = report.status(self, now_s) if due.status else {}
+        for ticket in due.status:
+            ticket.answer(status)
+        return due.operator
 
     def _reset(self, gone: bool, now_s: float) -> None:
         """What an operator's reset forgets beside the latched reasons."""
@@ -156,8 +158,6 @@ class Supervisor:
                 self.views[slot] = SlotView(self.robot.limits)
 
     def _do(self, request: Request, now_s: float) -> Answer:
-        if request.verb == "status":
-            return report.status(self, now_s)
         if request.verb == "select":
             try:
                 return self._select(request, now_s)

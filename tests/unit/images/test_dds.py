@@ -26,3 +26,15 @@ def test_a_participant_announces_itself_within_half_a_second(path: str) -> None:
 
 def test_many_announcements_in_a_row_may_be_lost_before_a_participant_is_forgotten() -> None:
     assert seconds("discovery_config/leaseAnnouncement") <= LEASE_S / 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [("data_reader", "DYNAMIC"), ("data_writer", "PREALLOCATED_WITH_REALLOC")],
+    ids=lambda each: each,
+)
+def test_a_process_that_asks_for_the_profile_loses_no_long_message_and_shares_no_memory(kind: str, policy: str) -> None:
+    default = PROFILE.find(f".//dds:{kind}[@is_default_profile='true']", NAMES)
+    assert default is not None
+    assert default.findtext("dds:historyMemoryPolicy", "", NAMES) == policy
+    assert default.findtext("dds:qos/dds:data_sharing/dds:kind", "", NAMES) == "OFF"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.fakes.unread import Unread
 
 TOP = Path(__file__).parents[3]
 WATCHED = """
@@ -39,3 +42,22 @@ def test_ticks_that_do_not_come_any_more_end_the_process() -> None:
 def test_who_stopped_looking_is_left_in_peace() -> None:
     done = watched("watchdog.end()\ntime.sleep(1.0)\n")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_hung_process_ends_although_nobody_reads_what_it_writes() -> None:
+    for end in (HUNG, SILENT):
+        with Unread() as log:
+            argv = [sys.executable, "-c", WATCHED + end]
+            done = subprocess.run(argv, cwd=TOP, stdout=subprocess.DEVNULL, stderr=log.writer, timeout=30)
+        assert done.returncode == -signal.SIGALRM
+
+
+def test_who_started_it_cannot_take_the_kernels_alarm_away() -> None:
+    with Unread() as log:
+        ignored = "import os, signal, sys\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
+        ignored += "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})\n"
+        argv = [sys.executable, "-c", ignored + "os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"]
+        done = subprocess.run(
+            [*argv, WATCHED + SILENT], cwd=TOP, stdout=subprocess.DEVNULL, stderr=log.writer, timeout=30
+        )
+    assert done.returncode == -signal.SIGALRM

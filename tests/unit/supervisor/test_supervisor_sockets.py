@@ -17,9 +17,13 @@ import pytest
 
 from model_registry.core import lines
 from model_registry.core.errors import HomeportError, LockedError, RefusedError, UsageError
-from stack.supervisor.requests import CONTROL, OPERATOR, Request
-from stack.supervisor.sockets import MAX_CONNECTIONS, SocketServer
+from stack.supervisor.places import MAX_CONNECTIONS
+from stack.supervisor.requests import CONTROL, OPERATOR, Request, Tickets
+from stack.supervisor.sockets import SocketServer
+from tests.fakes.ros import wait_until
 from tests.fakes.schemas import check
+
+CROWD = Path(__file__).parents[2] / "testbed" / "crowd.py"
 
 
 class Desk:
@@ -143,6 +147,116 @@ def test_fifty_connections_leave_room_for_the_operator_and_go_away_by_themselves
     desk.server.stop()
     desk.thread.join(3.0)
     assert answer
+
+
+class OperatorsDesk(Desk):
+    """Answers as the tick thread does: every 20 ms, and everything that waits then."""
+
+    def __init__(self, folder):
+        self.tickets = Tickets()
+        self.ending = threading.Event()
+        self.ticking = threading.Thread(target=self._tick, daemon=True)
+        super().__init__(folder)
+        self.ticking.start()
+
+    def answer(self, ticket):
+        self.tickets.append(ticket)
+
+    def _tick(self):
+        while not self.ending.wait(0.02):
+            due = self.tickets.take()
+            for ticket in (*due.operator, *due.changes, *due.status):
+                ticket.answer({"verb": ticket.request.verb, "padding": "x" * 3000})
+
+    def operate(self, verb):
+        return lines.call(self.paths[OPERATOR], lines.request(verb), 2.0)["verb"]
+
+
+@pytest.fixture
+def operators_desk(folder):
+    desk = OperatorsDesk(folder)
+    yield desk
+    desk.ending.set()
+    desk.ticking.join(3.0)
+    desk.server.stop()
+    desk.thread.join(3.0)
+
+
+@contextmanager
+def crowded(path, *kinds):
+    """Programs that crowd a socket, one a kind that is named."""
+    programs = []
+    try:
+        for kind in kinds:
+            programs.append(subprocess.Popen([sys.executable, str(CROWD), kind, str(path)], stdout=subprocess.PIPE))
+        for program in programs:
+            assert program.stdout.readline() == b"here\n"
+        yield
+        assert all(program.poll() is None for program in programs)
+    finally:
+        for program in programs:
+            program.kill()
+            program.communicate(timeout=5.0)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["poll"] * 8,
+        ["silent"],
+        ["silent"] * 4,
+        ["half"] * 2,
+        ["reconnect"] * 8,
+        ["knock"] * 4,
+        ["silent", "half", "poll", "reconnect", "knock"],
+    ],
+    ids="+".join,
+)
+def test_an_operator_always_gets_in(operators_desk, kinds):
+    with crowded(operators_desk.paths[OPERATOR], *kinds):
+        for _ in range(10):  # each call has two seconds
+            assert operators_desk.operate("estop") == "estop"
+            assert operators_desk.operate("reset") == "reset"
+    assert operators_desk.thread.is_alive()
+
+
+def test_who_polls_gives_its_place_and_who_waits_for_a_change_does_not(folder):
+    desk = OperatorsDesk(folder)  # it does not tick before it is started again
+    desk.ending.set()
+    desk.ticking.join(3.0)
+    held = [desk.connect() for _ in range(MAX_CONNECTIONS - 1)]
+    for client in held:
+        client.sendall(lines.request("hold", owner="x", reason="y"))
+    polling = desk.connect()
+    polling.sendall(lines.request("status"))
+    wait_until(lambda: len(desk.server.clients) == MAX_CONNECTIONS, 5.0, "every place to be taken")
+    late = desk.connect()
+    late.sendall(lines.request("status"))
+    assert polling.recv(100) == b""
+    for client in held:
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(100)
+    for client in (*held, polling, late):
+        client.close()
+    desk.server.stop()
+    desk.thread.join(3.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"x": float("nan")}, {"x": float("inf")}, {"x": "\ud800"}, {"x": {1, 2}}, {"x": "y" * lines.MAX_REPLY_BYTES}],
+    ids=["nan", "infinity", "surrogate", "no JSON type", "too long"],
+)
+def test_an_answer_that_cannot_be_written_is_an_error_that_says_so(folder, answer):
+    path = folder / "odd" / "c.sock"
+    server = SocketServer({CONTROL: path}, lambda ticket: ticket.answer(answer))
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    with pytest.raises(HomeportError, match="the reply"):
+        lines.call(path, lines.request("status"), 3.0)
+    server.stop()
+    thread.join(3.0)
 
 
 def test_a_client_that_does_not_finish_its_line_is_dropped(folder):

@@ -1,0 +1,202 @@
+"""Nobody makes a real supervisor late, large or dumb: not who outweighs it, who does not read its log, who crowds its sockets, or who talks at length."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from std_msgs.msg import String
+
+from model_registry.core import lines
+from model_registry.core.errors import RefusedError
+from stack.supervisor.priority import BESIDE, TICK
+from tests.fakes.ros import Process, wait_until
+from tests.fakes.unread import Unread
+from tests.testbed import busy
+from tests.testbed.played import PlayedRobot, Repeat
+
+CROWD = Path(__file__).parents[1] / "testbed" / "crowd.py"
+LONG_TEXTS, LONG_TEXT = 40, "x" * 10_000_000
+MOST_KEPT_BYTES = 12_000_000
+OF_PYTHON = ("tick", "sockets", "executor", "log")
+
+
+@pytest.fixture
+def robot(tmp_path):
+    with PlayedRobot(tmp_path) as robot:
+        yield robot
+
+
+class UnreadProcess(Process):
+    """Its standard output and error lead to a pipe that is full, and that nobody reads."""
+
+    def __enter__(self) -> UnreadProcess:
+        self.unread = Unread().__enter__()
+        out = self.unread.writer
+        self._child = subprocess.Popen(self.argv, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.unread.__exit__()
+
+
+class UnreadRobot(PlayedRobot):
+    """A robot with such a supervisor."""
+
+    def start_supervisor(self) -> None:
+        argv = ["stack.supervisor", "--root", str(self.layout.root)]
+        self.supervisor = UnreadProcess(argv, self.environment, self.folder / "unused.log").__enter__()
+        wait_until(self.try_status, 30.0, "the supervisor to answer")
+
+
+def priorities(pid: int) -> dict[str, tuple[int, int]]:
+    """Policy and priority of the threads that Python made."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        if name in OF_PYTHON or int(task.name) == pid:
+            thread = int(task.name)
+            found[name] = (os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority)
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_thread_that_takes_the_interpreters_lock_has_an_ordinary_priority(robot):
+    if robot.status["ticks"]["scheduler"] != "fifo":
+        pytest.skip("real-time scheduling is not permitted here")
+    found = priorities(robot.supervisor.pid)
+    assert found.pop("tick") == (os.SCHED_FIFO, TICK)
+    assert set(found) > {"sockets", "executor", "log"} and set(found.values()) == {(os.SCHED_FIFO, BESIDE)}
+
+
+@contextmanager
+def urgent():
+    """All threads of this process come before busy loops: they play the robot, and end the loops."""
+    schedule(os.SCHED_FIFO, 1)
+    try:
+        yield
+    finally:
+        schedule(os.SCHED_OTHER, 0)
+
+
+def schedule(policy: int, priority: int) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+
+
+@pytest.mark.parametrize("load", [busy.nice, busy.heavy_group], ids=["nice", "group"])
+def test_who_asks_it_on_a_busy_machine_does_not_make_it_skip_ticks(robot, load):
+    if robot.status["ticks"]["scheduler"] != "fifo":
+        pytest.skip("real-time scheduling is not permitted here")
+    answered, layout = [], robot.layout
+
+    def ask(path: Path, verb: str) -> None:
+        with suppress(RefusedError):
+            lines.call(path, lines.request(verb), 2.0)
+        answered.append(verb)
+
+    def client(path: Path, verb: str) -> Repeat:
+        return Repeat(20, lambda: ask(path, verb))
+
+    clients = [client(layout.control_socket, "status") for _ in range(3)]
+    clients += [client(layout.operator_socket, verb) for verb in ("status", "reset") for _ in range(3)]
+    before = robot.status["ticks"]
+    try:
+        with urgent(), load(16):
+            for each in clients:
+                each.start()
+            wait_until(lambda: robot.status["ticks"]["count"] > before["count"] + 200, 10.0, "200 ticks")
+            for each in clients:
+                each.stop()
+    except busy.CannotOutweighError as error:
+        pytest.skip(str(error))
+    after = robot.status
+    assert len(answered) > 100
+    assert after["ticks"]["missed"] - before["missed"] < 10 and "overrun" not in after["reasons"], after["ticks"]
+
+
+def test_a_log_that_nobody_reads_keeps_nobody_from_driving_or_from_ending(tmp_path):
+    with UnreadRobot(tmp_path) as robot:
+        robot.drive()
+        other = robot.slots["b"]
+        other.stop()
+        shouting = Repeat(50, lambda: other.publisher.publish(too_many_steps(other)))
+        shouting.start()
+        since_s = time.monotonic()
+        wait_until(lambda: time.monotonic() - since_s > 5.0, 6.0, "five seconds of malformed actions")
+        shouting.stop()
+        assert robot.status["state"] == "RUN" and robot.speed == pytest.approx(0.3)
+        assert len([at_s for at_s, _ in robot.cmd_vel if at_s > since_s]) > 200
+        robot.supervisor.signal(signal.SIGTERM)
+        assert robot.supervisor.wait(5.0) == 0
+        assert robot.cmd_vel[-1][1].linear.x == 0.0
+
+
+def too_many_steps(slot):
+    message = slot.message()
+    message.points *= 200
+    return message
+
+
+def test_a_malformed_action_at_every_tick_is_a_few_lines_and_a_number(robot):
+    other = robot.slots["b"]
+    other.stop()
+    shouting = Repeat(50, lambda: other.publisher.publish(too_many_steps(other)))
+    shouting.start()
+    wait_until(lambda: "more like this" in robot.supervisor.text, 10.0, "the lines to be counted")
+    shouting.stop()
+    assert robot.supervisor.text.count("slot b") < 60
+
+
+def test_the_middleware_writes_no_log_of_its_own(robot):
+    folder = Path(robot.environment["ROS_LOG_DIR"])
+    mine = f"_{robot.supervisor.pid}_"
+    assert not [path for path in folder.glob("*") if mine in path.name]
+
+
+def heard(robot, beginning):
+    return robot.commands and json.loads(robot.commands[-1][1].data)["text"].startswith(beginning)
+
+
+def test_texts_of_ten_megabytes_leave_nothing_behind(robot):
+    robot.drive()
+    pid = robot.supervisor.pid
+    before = resident_bytes(pid)
+    for number in range(LONG_TEXTS):
+        robot.voice.publish(String(data=f"{number} {LONG_TEXT}"))
+        wait_until(partial(heard, robot, f"{number} "), 5.0, f"text {number} to be heard")
+    wait_until(lambda: resident_bytes(pid) < before + MOST_KEPT_BYTES, 5.0, "the memory to be given back")
+    wait_until(lambda: not robot.status["blocking"], 15.0, "the robot to be healthy")
+    robot.drive()
+
+
+def test_an_operator_stops_a_robot_whose_socket_is_crowded(robot):
+    robot.drive()
+    kinds = ["poll"] * 8 + ["silent", "half", "reconnect", "knock"]
+    path = str(robot.layout.operator_socket)
+    programs = [
+        subprocess.Popen([sys.executable, str(CROWD), kind, path], stdout=subprocess.PIPE, start_new_session=True)
+        for kind in kinds
+    ]
+    try:
+        for program in programs:
+            assert program.stdout.readline() == b"here\n"
+        assert lines.call(Path(path), lines.request("estop"), 2.0)["state"] == "LATCHED"
+    finally:
+        for program in programs:
+            program.kill()
+            program.communicate(timeout=5.0)
+    assert robot.status["latched"] == ["estop"]
