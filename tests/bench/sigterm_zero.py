@@ -84,6 +84,7 @@ STATES: dict[str, Callable[[PlayedRobot], None]] = {
 def trial(robot: PlayedRobot, heard: Listening, state: str, number: signal.Signals) -> tuple[bool, float, int]:
     """Bring a new supervisor into a state and end it; whether its last message was zero, after how many ms it came, and the exit code."""
     robot.body.scan_on, robot.slots["a"].steps, robot.slots["a"].speed = state != "BOOT", 8, 0.3
+    robot.layout.latched.unlink(missing_ok=True)  # what the trial before has left latched
     robot.start_supervisor()
     STATES[state](robot)
     robot.wait_state(state)
