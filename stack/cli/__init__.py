@@ -13,7 +13,12 @@ from model_registry.cli.entry import app_of, run
 
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The whole program for one command line. The engine's verbs load numpy and ONNX Runtime: a registry verb does not wait for them."""
-    app = app_of("Homeport: proved, reversible deployment of VLA policies to robots.")
+    app = app_of(
+        "Homeport: proved, reversible deployment of VLA policies to robots.",
+        "homeport keys generate --out ~/homeport-keys",
+        "homeport model pack pilot-1.0.0 --source oci:registry",
+        "homeport release create --file release.toml --source oci:registry --key ~/homeport-keys/homeport.key",
+    )
     mount(app)
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if verb not in ("model", "release", "channel", "keys", "image"):
