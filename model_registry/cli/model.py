@@ -71,18 +71,14 @@ def pull(
     source: SourceOption,
     to: Annotated[Path, typer.Option("--to", help="Folder of models; the model goes to TO/<64 hex>.")],
     robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml that the model must fit.")] = None,
-    ingest: Annotated[
-        Path | None, typer.Option("--ingest", help="Folder for partial files; default: TO/../ingest.")
-    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring one model to this machine, every byte checked; prints its folder."""
     repository, digest = Reference.pinned(reference)
     wanted = None if robot is None else Robot.load(robot)
     if (stored := store.stored(to, digest, wanted)) is None:
-        place = ingest if ingest is not None else to.resolve().parent / "ingest"
         with transfer(f"Pulling {repository}@{digest.short}") as progress:
-            stored = store.pull_model(open_source(source), repository, digest, to, place, wanted, progress)
+            stored = store.pull_model(open_source(source), repository, digest, to, wanted, progress)
     say(f"{stored.bytes_fetched} bytes fetched" if stored.changed else "already here, nothing fetched")
     cost = {"bytes_fetched": stored.bytes_fetched, "changed": stored.changed}
     result({"path": str(stored.path), "digest": str(digest), **cost}, as_json, str(stored.path))

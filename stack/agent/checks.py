@@ -142,7 +142,7 @@ def _topics(patient: Patient) -> str:
 
 
 def _disk(patient: Patient) -> str:
-    folders = [patient.layout.root]
+    folders = list(patient.layout.disks)
     with suppress(HomeportError):  # a Docker that is silent has a line of its own
         if patient.docker is not None and patient.docker.has("DockerRootDir"):
             folders.append(Path(patient.docker.text("DockerRootDir")))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.files import write_volatile
 from model_registry.core.layout import Layout
 from model_registry.core.release import Image, Release
 from model_registry.core.robot import Robot
 from stack.agent.journal import boot_id
 from stack.agent.reports import Removed, fill
+from stack.agent.room import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class Runtime(Protocol):
     def ensure(self, release: Release) -> None:
         """Look whether the image of a release is whole, and bring it back from its copy when it is not. Raises RefusedError when that cannot be."""
 
-    def room(self, compressed_bytes: int) -> dict[str, int]:
-        """What an image of so many compressed bytes will take on the disk of ROOT, by what takes it."""
+    def room(self, compressed_bytes: int) -> tuple[Need, ...]:
+        """What an image of so many compressed bytes will take, and where."""
 
     def keep(self, release: Release, rest: Callable[[], None]) -> None:
         """Make the copy of a release's image that is not made yet; `rest` is called between its pieces and may take its time."""
@@ -98,6 +99,15 @@ def image_of(layout: Layout, release: Release) -> Image:
         known = ", ".join(sorted(release.images))
         raise IncompatibleError(f"release {release.version}: has no image for {row_arch} (it has {known})")
     return release.images[row_arch]
+
+
+def check_mounted(layout: Layout, names: Iterable[str]) -> None:
+    """Raises RefusedError for a folder of ROOT that is a symbolic link: links and containers lead through these folders, and would miss it."""
+    for name in names:
+        if (path := layout.root / name).is_symlink():
+            raise RefusedError(
+                f"{path}: is a symbolic link, which links and containers do not follow; mount the other disk there (mount --bind)"
+            )
 
 
 def proc_stat(pid: int) -> list[str] | None:

@@ -15,15 +15,15 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files
-from model_registry.core.layout import Layout
+from model_registry.core.layout import FOLDERS, Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.archives import Archives
 from stack.agent.child import ask
 from stack.agent.config import Config
 from stack.agent.reports import Removed
-from stack.agent.room import check_room
-from stack.agent.runtime import Command, Fetched, Identity, containers, image_of, recall, remember
+from stack.agent.room import Need, check_room
+from stack.agent.runtime import Command, Fetched, Identity, check_mounted, containers, image_of, recall, remember
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
 from stack.agent.runtime.images import Images
 
@@ -57,6 +57,7 @@ class DockerRuntime:
 
     def preflight(self) -> None:
         self._info()
+        check_mounted(self._layout, FOLDERS)
         if self._device_found() is None:
             raise IncompatibleError(f"{self._device}: not on this robot; apply the role `device`")
         engines = self._layout.engines
@@ -84,10 +85,9 @@ class DockerRuntime:
         if self._device_found() is None and (copy := self._archives.find(self._device_digest)) is not None:
             self._images.mend(self._device_digest, (copy.identity,), f"{self._device}: the device's own image")
 
-    def room(self, compressed_bytes: int) -> dict[str, int]:
-        needed = int(_ROOM * compressed_bytes)
-        shared = Path(self._info().text("DockerRootDir")).stat().st_dev == self._layout.root.stat().st_dev
-        return {"a copy of its image": needed, "its image": needed if shared else 0}
+    def room(self, compressed_bytes: int) -> tuple[Need, ...]:
+        needed, docker = int(_ROOM * compressed_bytes), Path(self._info().text("DockerRootDir"))
+        return Need(self._layout.images, "a copy of its image", needed), Need(docker, "its image", needed)
 
     def keep(self, release: Release, rest: Callable[[], None]) -> None:
         """Also the device's own image."""
