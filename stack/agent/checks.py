@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from model_registry.core import dsse, lines
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
+from model_registry.core.domain import clash, ports_of
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, linked_release, linked_slot
@@ -102,6 +103,13 @@ def _dds(patient: Patient) -> str:
             f"other machines can hear and command this robot ({named}); use the role's profile unless the site wants that"
         )
     return "UDP on this machine only"
+
+
+def _domain(patient: Patient) -> str:
+    domain = patient.config.domain_id
+    if (shared := clash(domain, patient.proc)) is not None:
+        raise Doubt(f"{shared}; choose one from 0 to 101 or from 215 to 232")
+    return f"ROS domain {domain}, ports {ports_of(domain)[0]} to {ports_of(domain)[-1]}"
 
 
 def _buffers(patient: Patient) -> str:
@@ -267,6 +275,7 @@ CHECKS: dict[str, Check] = {
     "docker": _docker,
     "gpu": _gpu,
     "dds": _dds,
+    "domain": _domain,
     "buffers": _buffers,
     "disk": _disk,
     "clock": _clock,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
+from model_registry.core.domain import check_domain
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from stack.supervisor.node import run
@@ -21,6 +23,8 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        said = os.environ.get("ROS_DOMAIN_ID") or "0"
+        check_domain(int(said) if said.isdecimal() else -1, f"ROS_DOMAIN_ID={said}")
         return run(Layout.at(options.root))
     except HomeportError as error:
         log.error("error: %s", error)  # noqa: TRY400

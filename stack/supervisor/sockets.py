@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from model_registry.core.errors import HomeportError, LockedError, RefusedError, UntrustedError, UsageError
-from model_registry.core.files import umask
+from model_registry.core.files import spare, umask
 from model_registry.core.lines import reply_error, reply_ok
 from stack.supervisor.requests import MAX_LINE_BYTES, Answer, Ticket, parse_request
 
@@ -116,6 +116,7 @@ class SocketServer:
         self._submit = submit
         self._patience_s = patience_s
         self._paths = paths
+        self._spared = [spare(folder) for folder in {path.parent.parent for path in paths.values()}]
         self._connections: set[_Connection] = set()
         self._answers: deque[tuple[_Connection, Answer]] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -144,6 +145,9 @@ class SocketServer:
         clients = [connection.socket for connection in self._connections]
         for each in (*clients, *self._listeners.values(), self._wake_reader, self._wake_writer):
             each.close()
+        for folder in self._spared:
+            if folder is not None:
+                os.close(folder)
         self._selector.close()
 
     def _serve_once(self) -> None:

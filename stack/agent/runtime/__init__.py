@@ -137,5 +137,39 @@ def recall(path: Path) -> Identity | None:
         identity, host_pid = fill(Identity, reader), reader.integer("host_pid")
     except (OSError, HomeportError):
         return None
-    running = identity.boot == boot_id() and start_ticks(host_pid) == identity.start_ticks
-    return identity if running else None
+    return identity if _lives(identity, host_pid) else None
+
+
+def _lives(identity: Identity, host_pid: int) -> bool:
+    return identity.boot == boot_id() and start_ticks(host_pid) == identity.start_ticks
+
+
+class Notes:
+    """Who runs in each slot, noted in RUN for the next agent.
+
+    This agent knows it as well, and notes it again when somebody has swept that folder: a policy that nobody knows of would be started twice.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[str, tuple[Identity, int]] = {}
+
+    def note(self, slot: str, identity: Identity, host_pid: int) -> None:
+        """`host_pid` is what this machine calls the process."""
+        self._known[slot] = (identity, host_pid)
+        remember(self._layout.slot_process(slot), identity, host_pid)
+
+    def find(self, slot: str) -> Identity | None:
+        """Who runs in a slot, while that very process lives."""
+        if (noted := recall(self._layout.slot_process(slot))) is not None:
+            return noted
+        identity, host_pid = self._known.get(slot, (None, 0))
+        if identity is None or not _lives(identity, host_pid):
+            return None
+        self.note(slot, identity, host_pid)
+        return identity
+
+    def forget(self, slot: str) -> None:
+        """Nobody runs there any more."""
+        self._known.pop(slot, None)
+        self._layout.slot_process(slot).unlink(missing_ok=True)

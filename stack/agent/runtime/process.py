@@ -26,10 +26,9 @@ from stack.agent.runtime import (
     Command,
     Fetched,
     Identity,
+    Notes,
     check_mounted,
     image_of,
-    recall,
-    remember,
     start_ticks,
 )
 
@@ -87,6 +86,7 @@ class ProcessRuntime:
 
     def __init__(self, layout: Layout, config: Config, files: Files) -> None:
         self._layout, self._config, self._files = layout, config, files
+        self._notes = Notes(layout)
 
     def _python(self, release: Release) -> Path:
         lock = image_of(self._layout, release).lock
@@ -216,7 +216,7 @@ class ProcessRuntime:
         if ticks is None:
             raise HomeportError(f"slot {slot}: the policy ended at once; read {self._layout.slot_log(slot)}")
         identity = Identity(pid, ticks, boot_id())
-        remember(self._layout.slot_process(slot), identity, pid)
+        self._notes.note(slot, identity, pid)
         return identity
 
     def _open_log(self, slot: str) -> Path:
@@ -226,7 +226,7 @@ class ProcessRuntime:
         return path
 
     def alive(self, slot: str) -> Identity | None:
-        return recall(self._layout.slot_process(slot))
+        return self._notes.find(slot)
 
     def stop(self, slot: str) -> None:
         """SIGTERM, then SIGKILL after 5 s. Raises HomeportError when even that does not end it."""
@@ -236,7 +236,7 @@ class ProcessRuntime:
                 break
         if self.alive(slot) is not None:
             raise HomeportError(f"slot {slot}: its process does not end; look at the robot")
-        self._layout.slot_process(slot).unlink(missing_ok=True)
+        self._notes.forget(slot)
 
     def log_tail(self, slot: str, count: int) -> list[str]:
         try:
