@@ -2,103 +2,150 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench dist lock lock-check image images push size scan fleet-up fleet-down bootstrap deploy rollback status clean
+FLEET := bootstrap deploy rollback status prune drain
+.PHONY: help ready demo test lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
+	check-fleet check-release check-rollback check-registry
 
+# What a person may say. A value is taken letter by letter and travels in the environment: recipes write "$$LIMIT" and never $(LIMIT), so that
+# neither make nor the shell acts on what is in it. A name that is not here is refused, since LIMT=bay would roll out to every robot.
+SETTINGS := APT ARCH BENCH CHECK FRESH FULL INVENTORY LIMIT N PLATFORM PYTHON REGISTRY RELEASE RETRY TESTS TO VENV
 VENV := .venv
-PY := $(VENV)/bin/python
-READY := $(VENV)/.ready
-INVENTORY ?= ansible/inventory/example
-BENCH ?=
-BAKE := $(PY) -m images.bake
-PLATFORM_OPTION = $(if $(PLATFORM),--platform $(PLATFORM))
-ARCH_OPTION = $(if $(ARCH),--arch $(ARCH))
-LIMIT_OPTION = $(if $(LIMIT),--limit $(LIMIT))
-TESTS ?= tests/unit tests/integration tests/e2e
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(eval TYPED += $(name))))
+$(foreach name,LIMIT TO,$(if $(filter environment,$(origin $(name))),$(eval TYPED += $(name))))
+$(foreach name,$(filter-out $(SETTINGS),$(TYPED)),$(error $(name)= is not known here. There are: $(SETTINGS)))
+$(foreach name,$(TYPED),$(if $(value $(name)),,$(error $(name)= is empty. Leave it out, or give it a value)))
+$(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name)))$(if $(value $(name)),$(eval export $(name))))
 
-# A world-writable checkout makes Ansible ignore ansible.cfg, so its settings travel in the environment.
-ANSIBLE := ANSIBLE_CONFIG=$(CURDIR)/ansible/ansible.cfg ANSIBLE_COLLECTIONS_PATH=$(CURDIR) ANSIBLE_LOCALHOST_WARNING=False \
-	ANSIBLE_INVENTORY_UNPARSED_WARNING=False $(VENV)/bin/ansible-playbook -i $(INVENTORY)
+# --option value; with an equals sign where the value begins with a dash, which programs would take for an option of theirs
+option = $(if $($2),$1$(if $(filter -%,$(firstword $($2))),=, )"$$$2")
+PY := "$$VENV/bin/python"
+TOOL := "$$VENV/bin"
+READY := ready
+BAKE := $(PY) -m images.bake
+PLATFORM_OPTION = $(call option,--platform,PLATFORM)
+ARCH_OPTION = $(call option,--arch,ARCH)
+ROW = $(or $(PLATFORM_OPTION),--platform cpu) $(ARCH_OPTION)
+
+ANSIBLE := ANSIBLE_CONFIG="$$PWD/ansible/ansible.cfg" ANSIBLE_COLLECTIONS_PATH="$$PWD"
+PLAY = $(ANSIBLE) $(TOOL)/ansible-playbook $(call option,--inventory,INVENTORY) $(call option,--limit,LIMIT) $(if $(CHECK),--check --diff)
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-$(READY): requirements/dev.txt pyproject.toml requirements/bootstrap.sh
-	@requirements/bootstrap.sh $(VENV)
-	@touch $@
+# Before anything is installed or started, and in the words that were typed: %q shows a value as a shell would take it.
+REFUSE := refuse() { printf "error: $$1\n" "$${@:2}" >&2; exit 2; }
+DIGEST := ^sha256:[0-9a-f]{64}$$
+
+check-fleet:
+	@$(REFUSE); goal='make $(firstword $(filter $(FLEET),$(MAKECMDGOALS)))'; \
+	[ -n "$${INVENTORY-}" ] || refuse "INVENTORY is missing: write $$goal INVENTORY=fleet, where fleet is your copy of ansible/inventory/example"; \
+	[ -e "$$INVENTORY" ] || refuse "INVENTORY=%q: no such file or folder; write the path of your inventory" "$$INVENTORY"; \
+	[[ $${LIMIT-all} =~ [^[:space:],:] ]] || refuse "LIMIT=%q: names no robot; leave it out for all of them" "$$LIMIT"; \
+	for name in RETRY CHECK; do [[ $${!name-1} = 1 ]] || refuse "$$name=%q: write $$name=1, or leave it out" "$${!name}"; done
+
+check-release:
+	@$(REFUSE); [ -n "$${RELEASE-}" ] || refuse "RELEASE is missing: write make deploy RELEASE=sha256:…, the digest that homeport release create printed"; \
+	[[ $$RELEASE =~ $(DIGEST) ]] || refuse "RELEASE=%q: expected sha256: and 64 hex characters; give the digest, not a tag" "$$RELEASE"
+
+check-rollback:
+	@$(REFUSE); [ -z "$${RELEASE-}" ] || refuse "RELEASE is for make deploy; write make rollback TO=sha256:…, or without TO for the release before"; \
+	[[ $${TO-previous} =~ ^(previous|fallback)$$|$(DIGEST) ]] || \
+		refuse "TO=%q: expected previous, fallback, or sha256: and 64 hex characters; give the digest, not a tag" "$$TO"
+
+check-registry:
+	@$(REFUSE); [ -n "$${REGISTRY-}" ] || refuse "REGISTRY is missing: write make push REGISTRY=registry.example.org[:port]"; \
+	[[ $$REGISTRY =~ ^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?$$ ]] || \
+		refuse "REGISTRY=%q: expected host[:port], such as registry.example.org:5000, without https:// and without a path" "$$REGISTRY"
+
+# The programs of an environment name its path in their first line, where sh reads these characters; a colon separates paths.
+$(READY):
+	@$(REFUSE); for file in requirements/dev.txt pyproject.toml requirements/bootstrap.sh; do \
+		[ "$$file" -nt "$$VENV/.ready" ] || continue; \
+		[[ "$$PWD/$$VENV" != *[:\"\$$\`\\]* ]] || refuse 'no environment can be made in %s: move the checkout to a path without : " $$ ` and \\' "$$PWD/$$VENV"; \
+		requirements/bootstrap.sh "$$VENV" && touch "$$VENV/.ready"; \
+		break; \
+	done
 
 demo: $(READY) ## three simulated robots: deploy, cut over, catch a bad release, roll back (report in build/demo)
 	@$(PY) -m tests.testbed.demo
 
 test: lint ## lint and all tests (TESTS=path for a part); those with containers are skipped where Docker cannot run
 	@requirements/bench.sh || echo "Without these packages the tests that need them are skipped." >&2
-	@$(PY) -m pytest $(TESTS)
+	@$(PY) -m pytest $(if $(TESTS),-- "$$TESTS",tests/unit tests/integration tests/e2e)
 
+# A syntax check has no plan, and so not the group of deploy.yml that is made from it.
 lint: $(READY) ## ruff, mypy --strict, shellcheck, hadolint, yamllint, ansible-lint (production)
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
-	@git ls-files -co --exclude-standard '*.sh' .ci/run | xargs $(VENV)/bin/shellcheck
-	@$(VENV)/bin/hadolint images/*.Dockerfile
-	@git ls-files -co --exclude-standard '*.yml' '*.yaml' .yamllint '*.ansible-lint' | xargs $(VENV)/bin/yamllint --strict
-	@PATH=$(CURDIR)/$(VENV)/bin:$$PATH ANSIBLE_CONFIG=$(CURDIR)/ansible/ansible.cfg ANSIBLE_COLLECTIONS_PATH=$(CURDIR) \
+	@$(TOOL)/ruff check .
+	@$(TOOL)/ruff format --check .
+	@$(TOOL)/mypy
+	@git ls-files -zco --exclude-standard '*.sh' .ci/run | xargs -0 $(TOOL)/shellcheck
+	@$(TOOL)/hadolint images/*.Dockerfile
+	@git ls-files -zco --exclude-standard '*.yml' '*.yaml' .yamllint '*.ansible-lint' | xargs -0 $(TOOL)/yamllint --strict
+	@PATH="$$(cd -- $(TOOL) && pwd):$$PATH" $(ANSIBLE) ANSIBLE_HOST_PATTERN_MISMATCH=warning \
 		ansible-lint -q -c ansible/.ansible-lint ansible
 
 bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode, which goes on where it was interrupted; FRESH=1 anew); one JSON line a bench
-	@$(PY) -m tests.bench $(BENCH)
+	@$(PY) -m tests.bench $(if $(BENCH),"$$BENCH")
 
 dist: $(READY) ## build/dist: the wheel that releases of the row `process` carry, and the agent as one file
 	@$(PY) -m hatchling build -t wheel -d build/dist
 	@$(PY) -m stack.agent.build --out build/dist/homeport-agent
 
 image: $(READY) ## build the image of PLATFORM=cpu (a row of images/platforms.toml) for ARCH=… (default: this machine's)
-	@$(BAKE) build --platform $(or $(PLATFORM),cpu) $(ARCH_OPTION)
+	@$(BAKE) build $(ROW)
 
 images: $(READY) ## build every row and arch that is locked; says which it skips
 	@$(BAKE) build
 
-push: $(READY) ## push PLATFORM=… (default: all that is locked) to REGISTRY=host[:port], with index and SBOM; refuses when the lock is stale
-	@$(BAKE) push --to $(REGISTRY) $(PLATFORM_OPTION) $(ARCH_OPTION)
+push: check-registry $(READY) ## push PLATFORM=… (default: all that is locked) to REGISTRY=host[:port], with index and SBOM; refuses when the lock is stale
+	@$(BAKE) push $(call option,--to,REGISTRY) $(PLATFORM_OPTION) $(ARCH_OPTION)
 
 size: $(READY) ## where the bytes of PLATFORM=cpu go
-	@$(BAKE) size --platform $(or $(PLATFORM),cpu) $(ARCH_OPTION)
+	@$(BAKE) size $(ROW)
 
 scan: $(READY) ## look for known weaknesses in PLATFORM=cpu, with trivy or grype
-	@$(BAKE) scan --platform $(or $(PLATFORM),cpu) $(ARCH_OPTION)
+	@$(BAKE) scan $(ROW)
 
 lock-check: $(READY) ## compare images/lock.json with the mirrors; exit 3 when they differ
 	@$(BAKE) lock-check $(PLATFORM_OPTION) $(ARCH_OPTION)
 
 lock: $(READY) ## resolve the lock files anew: Python's, or with PLATFORM=… (ARCH=…, APT=folder) an image's in images/lock.json
 ifdef PLATFORM
-	@$(BAKE) lock $(PLATFORM_OPTION) $(ARCH_OPTION) $(if $(APT),--apt $(APT))
+	@$(BAKE) lock $(PLATFORM_OPTION) $(ARCH_OPTION) $(call option,--apt,APT)
 else
-	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+	@$(TOOL)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--extra robot pyproject.toml -o requirements/robot.txt
-	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra dev pyproject.toml -o requirements/dev.txt
-	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra train pyproject.toml -o requirements/train.txt
 	@$(BAKE) lock --platform cpu
 endif
 
-fleet-up: $(READY) ## N=2 bench robots (containers with systemd, sshd, Docker) and a registry; prints the next commands
+fleet-up: $(READY) ## start an engine where none runs (as root; said first), N=2 bench robots (containers with systemd, sshd, Docker) and a registry; prints the next commands
 	@requirements/bench.sh
-	@$(PY) -m tests.testbed.bench up --robots $(or $(N),2)
+	@$(PY) -m tests.testbed.bench up $(or $(call option,--robots,N),--robots 2)
 
 fleet-down: $(READY) ## remove the bench and all that it made
 	@$(PY) -m tests.testbed.bench down
 
-bootstrap: $(READY) ## prepare the robots of INVENTORY=… (LIMIT=… for some), or bring their settings up to date; one robot first
-	@$(ANSIBLE) ansible/playbooks/bootstrap.yml $(LIMIT_OPTION)
+bootstrap: check-fleet $(READY) ## prepare the robots of INVENTORY=… (LIMIT=… for some), or bring their settings up to date; one robot first
+	@$(PLAY) ansible/playbooks/bootstrap.yml
 
-deploy: $(READY) ## roll RELEASE=sha256:… over INVENTORY=… (LIMIT=… for some)
-	@$(ANSIBLE) ansible/playbooks/deploy.yml -e homeport_release=$(RELEASE) $(LIMIT_OPTION)
+deploy: check-fleet check-release $(READY) ## roll RELEASE=sha256:… over INVENTORY=… (LIMIT=… for some; RETRY=1 where it failed before; CHECK=1 only plans)
+	@$(PLAY) ansible/playbooks/deploy.yml -e "homeport_release=$$RELEASE" $(if $(RETRY),-e homeport_retry=true)
 
-rollback: $(READY) ## bring every robot of INVENTORY=… (LIMIT=… for some) back to its previous release, or TO=sha256:…, without the network
-	@$(ANSIBLE) ansible/playbooks/rollback.yml $(if $(TO),-e homeport_to=$(TO)) $(LIMIT_OPTION)
+rollback: check-fleet check-rollback $(READY) ## bring every robot of INVENTORY=… (LIMIT=… for some) back to its previous release, or TO=sha256:…, without the network
+	@$(PLAY) ansible/playbooks/rollback.yml $(if $(TO),-e "homeport_to=$$TO")
 
-status: $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some)
-	@$(ANSIBLE) ansible/playbooks/status.yml $(LIMIT_OPTION)
+status: check-fleet $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some)
+	@$(PLAY) ansible/playbooks/status.yml
+
+drain: check-fleet $(READY) ## command zero on every robot of INVENTORY=… (LIMIT=… for some) and wait until each stands; `homeport-agent unhold` gives one back
+	@$(PLAY) ansible/playbooks/drain.yml
+
+prune: check-fleet $(READY) ## remove from every robot of INVENTORY=… (LIMIT=… for some) what it needs no more (CHECK=1 only says what)
+	@$(PLAY) ansible/playbooks/prune.yml
 
 clean: ## remove what was built here (the environment stays)
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
 """The device store: `models/<64 hex of the manifest>/`, real files that appear all at once when every byte was checked.
 
-Order of a pull: manifest, contract, does it fit this robot, is there room; only then the first byte of weights.
+Order of a pull: manifest, contract, does it fit this robot, is there room; only then the first byte of weights. What is not whole yet lies
+beside the models, in folders whose names begin with a dot: a rename does not cross file systems, and models often have a disk of their own.
 """
 
 from __future__ import annotations
@@ -65,7 +66,6 @@ def pull_model(
     repository: str,
     digest: Digest,
     models: Path,
-    ingest: Path,
     robot: Robot | None = None,
     progress: Progress = no_progress,
 ) -> PullResult:
@@ -75,14 +75,13 @@ def pull_model(
     then nothing is left behind.
     """
     files = Files()
-    for folder in (models, ingest):
-        files.make_folder(folder)
+    files.make_folder(models)
     target, before = models / digest.hex, source.bytes_fetched
-    with held(ingest / f"{digest.hex}.lock", _LOCK_S, f"pull of {repository}"):
+    with held(models / f".{digest.hex}.lock", _LOCK_S, f"pull of {repository}"):
         if (found := stored(models, digest, robot)) is not None:
             return found
-        part = ingest / f"{digest.hex}.part"
-        damaged = ingest / f"{digest.hex}.damaged"
+        part = models / f".{digest.hex}.part"
+        damaged = models / f".{digest.hex}.damaged"
         for folder in (part, damaged):
             shutil.rmtree(folder, ignore_errors=True)
         try:

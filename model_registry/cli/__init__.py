@@ -7,7 +7,9 @@ import typer
 from model_registry.cli import channel, image, keys, model, release
 from model_registry.cli.entry import app_of
 
-app: typer.Typer = app_of("Version, sign, store and fetch models and releases.")
+app: typer.Typer = app_of(
+    "Version, sign, store and fetch models and releases.", "homeport model list --source oci:registry"
+)
 
 
 def mount(onto: typer.Typer) -> None:

@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from model_registry.core.errors import HomeportError
+from model_registry.core.examples import click_epilog
+from model_registry.core.version import version
 from model_registry.sources import Progress, no_progress
 
 SourceOption = Annotated[
@@ -22,17 +24,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
 
 
-def app_of(help_text: str) -> typer.Typer:
-    """A program, with --debug."""
-    app = group_of(help_text)
+def app_of(help_text: str, *examples: str) -> typer.Typer:
+    """A program, with --debug and --version."""
+    app = group_of(help_text, *examples)
     app.callback()(_shared)
     return app
 
 
-def group_of(help_text: str) -> typer.Typer:
+def group_of(help_text: str, *examples: str) -> typer.Typer:
     """A group of verbs in the style of all our commands: plain text, no tracebacks of its own."""
     return typer.Typer(
         help=help_text,
+        epilog=click_epilog(*examples),
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
@@ -40,7 +43,18 @@ def group_of(help_text: str) -> typer.Typer:
     )
 
 
-def _shared(debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False) -> None:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version())
+        raise typer.Exit
+
+
+def _shared(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """`run` looks for --debug itself, so that it also holds for errors before parsing."""
 
 

@@ -11,8 +11,9 @@ import typer
 
 from model_registry import inspecting
 from model_registry.cli.entry import JsonOption, group_of, result, transfer
+from model_registry.core.examples import click_epilog
 
-app = group_of("Look into container images.")
+app = group_of("Look into container images.", "homeport image inspect homeport/stack:0.1.0-cpu")
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -21,7 +22,12 @@ def _group() -> None:
     """Look into container images."""
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog(
+        "homeport image inspect homeport/stack:0.1.0-cpu",
+        "homeport image inspect homeport/stack:0.1.0-jp6 --arch arm64 --row jp6 --l4t 36.4.3",
+    )
+)
 def inspect(
     reference: Annotated[str, typer.Argument(help="An image that the engine here has: NAME:TAG or its ID.")],
     arch: Annotated[str | None, typer.Option("--arch", help="Of the robot; without it, this machine's.")] = None,

@@ -11,16 +11,21 @@ from model_registry import packing, store
 from model_registry.cli.entry import JsonOption, SourceOption, group_of, result, say, transfer
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
+from model_registry.core.examples import click_epilog
 from model_registry.core.robot import Robot
 from model_registry.models import Model
 from model_registry.refs import Reference
 from model_registry.releases import FOLDER
 from model_registry.sources import Source, check_blobs, open_source, resolve
 
-app = group_of("Pack, move and check models.")
+app = group_of(
+    "Pack, move and check models.",
+    "homeport model pack pilot-1.0.0 --source oci:registry",
+    "homeport model list --source oci:registry",
+)
 
 
-@app.command()
+@app.command(epilog=click_epilog("homeport model pack pilot-1.0.0 --source oci:registry"))
 def pack(
     folder: Annotated[Path, typer.Argument(help="Folder with vla.json and the files it lists.")],
     source: SourceOption,
@@ -34,7 +39,9 @@ def pack(
     result(fields, as_json, f"{contract.name}@{digest}")
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog("homeport model push pilot:1.0.0 --from oci:registry --to https://registry.example.org")
+)
 def push(
     reference: Annotated[str, typer.Argument(metavar="NAME:VERSION")],
     origin: Annotated[
@@ -54,30 +61,36 @@ def push(
     result(fields, as_json, f"{named.repository}@{digest}")
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog(
+        "homeport model pull pilot@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --source oci:registry --to models"
+    )
+)
 def pull(
     reference: Annotated[str, typer.Argument(metavar="NAME@sha256:…")],
     source: SourceOption,
     to: Annotated[Path, typer.Option("--to", help="Folder of models; the model goes to TO/<64 hex>.")],
     robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml that the model must fit.")] = None,
-    ingest: Annotated[
-        Path | None, typer.Option("--ingest", help="Folder for partial files; default: TO/../ingest.")
-    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring one model to this machine, every byte checked; prints its folder."""
     repository, digest = Reference.pinned(reference)
     wanted = None if robot is None else Robot.load(robot)
     if (stored := store.stored(to, digest, wanted)) is None:
-        place = ingest if ingest is not None else to.resolve().parent / "ingest"
         with transfer(f"Pulling {repository}@{digest.short}") as progress:
-            stored = store.pull_model(open_source(source), repository, digest, to, place, wanted, progress)
+            stored = store.pull_model(open_source(source), repository, digest, to, wanted, progress)
     say(f"{stored.bytes_fetched} bytes fetched" if stored.changed else "already here, nothing fetched")
     cost = {"bytes_fetched": stored.bytes_fetched, "changed": stored.changed}
     result({"path": str(stored.path), "digest": str(digest), **cost}, as_json, str(stored.path))
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=click_epilog(
+        "homeport model list --source oci:registry",
+        "homeport model list pilot --source https://registry.example.org --json",
+    ),
+)
 def list_models(
     source: SourceOption,
     name: Annotated[str | None, typer.Argument(help="One model; all without it.")] = None,
@@ -94,7 +107,9 @@ def list_models(
     result(rows, as_json, "\n".join(f"{row['name']}:{row['version']}  {row['digest']}" for row in rows) or "no models")
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog("homeport model verify pilot-1.0.0", "homeport model verify pilot:1.0.0 --source oci:registry")
+)
 def verify(
     what: Annotated[str, typer.Argument(metavar="FOLDER|NAME:VERSION|NAME@sha256:…")],
     source: Annotated[str | None, typer.Option("--source", envvar="HOMEPORT_SOURCE", metavar="SOURCE")] = None,

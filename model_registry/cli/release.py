@@ -12,15 +12,25 @@ import typer
 from model_registry import releases
 from model_registry.cli.entry import JsonOption, KeysOption, SourceOption, group_of, result, say, transfer
 from model_registry.core.digest import Digest
+from model_registry.core.examples import click_epilog
 from model_registry.core.release import Release, check_version
 from model_registry.refs import Reference
 from model_registry.sources import Source, open_source
 
-app = group_of("Make, find and check releases.")
+app = group_of(
+    "Make, find and check releases.",
+    "homeport release create --file release.toml --source oci:registry --key ~/homeport-keys/homeport.key",
+    "homeport release list --source oci:registry",
+)
 ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME:VERSION|NAME@sha256:…")]
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog(
+        "homeport release create --file release.toml --source oci:registry --key ~/homeport-keys/homeport.key",
+        "homeport release create --file release.toml --version 1.1.0 --counter 2 --source oci:registry --key ~/homeport-keys/homeport.key",
+    )
+)
 def create(
     file: Annotated[Path, typer.Option("--file", help="release.toml")],
     key: Annotated[Path, typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it.")],
@@ -50,7 +60,7 @@ def create(
     result(fields, as_json, str(release.digest))
 
 
-@app.command()
+@app.command(epilog=click_epilog("homeport release show pilot:1.0.0 --source oci:registry --keys keys"))
 def show(
     reference: ReferenceArgument, source: SourceOption, keys: KeysOption = None, as_json: JsonOption = False
 ) -> None:
@@ -65,7 +75,7 @@ def show(
     result(fields, as_json, text)
 
 
-@app.command()
+@app.command(epilog=click_epilog("homeport release verify pilot:1.0.0 --source oci:registry --keys keys"))
 def verify(
     reference: ReferenceArgument,
     source: SourceOption,
@@ -83,7 +93,7 @@ def verify(
     result(fields, as_json, f"{release.name} {release.version} {release.digest}: signature and {size} bytes are good")
 
 
-@app.command("list")
+@app.command("list", epilog=click_epilog("homeport release list --source https://registry.example.org"))
 def list_releases(
     source: SourceOption,
     name: Annotated[str | None, typer.Argument(help="One release name; all without it.")] = None,
@@ -111,7 +121,11 @@ def _releases_in(source: Source, repository: str) -> Iterator[Release]:
             yield releases.read(source, Reference(repository, tag, None), None).release
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog(
+        "homeport release pull sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --source oci:registry --repository releases/pilot --to folder --row-arch process/amd64"
+    )
+)
 def pull(
     digest: Annotated[str, typer.Argument(metavar="sha256:…")],
     source: SourceOption,

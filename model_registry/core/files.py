@@ -5,9 +5,11 @@ Everything that must survive goes through a `Files` object, so that a test can p
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -75,6 +77,32 @@ class Files:
         self._rename(source, target)
         self.sync(target.parent)
 
+    def move(self, source: Path, target: Path) -> None:
+        """Rename a file or folder, or copy it where `target` lies on another file system: a disk or a mount of its own.
+
+        Either way `target` appears at once and whole, and `source` is gone afterwards.
+        """
+        try:
+            self.rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy_over(source, target)
+
+    def _copy_over(self, source: Path, target: Path) -> None:
+        temporary = _temporary(target)
+        try:
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, temporary, symlinks=True)
+                self.sync_tree(temporary)
+            else:
+                shutil.copy2(source, temporary, follow_symlinks=False)
+                self.sync(temporary)
+            self.rename(temporary, target)
+        finally:
+            remove(temporary)
+        remove(source)
+
     def link(self, path: Path, target: str) -> None:
         """Make `path` a symbolic link to `target` (relative to its folder), replacing an older link in one step."""
         with self._replacing(path) as temporary:
@@ -134,6 +162,14 @@ class Files:
         path.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Take away a file, a link or a folder with all that is in it; nothing to do is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
@@ -153,6 +189,21 @@ def umask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def spare(folder: Path) -> int | None:
+    """Keep a folder and all that is in it from the ageing of systemd-tmpfiles while this process lives, or until the descriptor is closed.
+
+    It removes what nobody has touched for days below /tmp, and leaves alone what somebody holds a lock on. None where somebody else holds one
+    alone just now: ask again later.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import UsageError
 
 SLOTS = ("a", "b")
+FOLDERS = ("releases", "slots", "models", "engines", "ingest", "logs", "images")
+"""Below ROOT. Each may be a mount of its own; a robot that never had an image to keep lacks the last one."""
 
 
 class _Below:
@@ -77,6 +79,11 @@ class Layout:
     def options(self) -> tuple[str, ...]:
         """What tells a program of ours to use this layout: nothing on a real robot."""
         return () if self == Layout.default() else ("--root", str(self.root))
+
+    @property
+    def disks(self) -> tuple[Path, ...]:
+        """ROOT and those of its folders that are there: the places in which a disk can be full."""
+        return (self.root, *(path for name in FOLDERS if (path := self.root / name).is_dir()))
 
     @property
     def efivars(self) -> Path:

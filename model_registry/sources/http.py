@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 5
 _MAX_TOKEN_BYTES = 65_536
+_NOT_YET_VALID, _EXPIRED = 9, 10
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
 
@@ -112,9 +114,7 @@ class Client:
         try:
             yield
         except SSLError as error:
-            raise UntrustedError(
-                f"{target}: its certificate is not trusted ({_reason(error)}); name its CA in HOMEPORT_CA_FILE"
-            ) from error
+            raise UntrustedError(f"{target}: {_distrust(error)}") from error
         except (HTTPError, OSError) as error:
             raise TransferError(f"{self.url}: {what} ({_reason(error)}); check that it runs, then try again") from error
 
@@ -169,6 +169,26 @@ def read_capped(response: BaseHTTPResponse, max_bytes: int, what: str) -> bytes:
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _distrust(error: BaseException) -> str:
+    """Why a certificate was not taken. One that is not valid now says nothing against its authority: mostly it is the clock."""
+    now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    clock = f"by this machine's clock, which shows {now}; set the clock if that is wrong (timedatectl)"
+    code = next((each.verify_code for each in _causes(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if code == _NOT_YET_VALID:
+        return f"its certificate is not valid yet {clock}"
+    if code == _EXPIRED:
+        return f"its certificate has expired {clock}, else let the registry renew it"
+    return f"its certificate is not trusted ({_reason(error)}); name its CA in HOMEPORT_CA_FILE"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was made of, whichever way urllib3 has wrapped it."""
+    yield error
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
 
 
 def _reason(error: BaseException) -> str:

@@ -16,8 +16,10 @@ from typing import Any, NoReturn, TextIO
 from model_registry.core import lines
 from model_registry.core.digest import Digest
 from model_registry.core.errors import DriftError, HomeportError, NotFoundError, RefusedError, UsageError
+from model_registry.core.examples import examples
 from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
+from stack.agent.examples import EXAMPLES
 from stack.agent.output import status_lines, summary
 from stack.agent.reports import GATES
 
@@ -46,12 +48,14 @@ def parser() -> argparse.ArgumentParser:
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("--root", type=Path, help="robot root instead of /var/lib/homeport")
     shared.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-    top = _Parser(prog="homeport-agent", description=__doc__, parents=[shared])
+    style: dict[str, Any] = {"parents": [shared], "formatter_class": argparse.RawDescriptionHelpFormatter}
+    top = _Parser(prog="homeport-agent", description=__doc__, epilog=examples(EXAMPLES[""]), **style)
     top.add_argument("--version", action="version", version=version())
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
 
     def verb(name: str, text: str, *more: _Parser) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=text, description=text, parents=[shared, *more])
+        own = style | {"parents": [shared, *more]}
+        return verbs.add_parser(name, help=text, description=text, epilog=examples(EXAMPLES[name]), **own)
 
     release, robot = _Parser(add_help=False), _Parser(add_help=False)
     digest: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}

@@ -8,8 +8,10 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from model_registry.core.errors import LockedError
+from model_registry.core.files import spare
 from stack.agent.lease import SERVING_S, Lease
 
 log = logging.getLogger(__name__)
@@ -30,13 +32,17 @@ class Beat:
     or a change outstays its claim. `taken_over` is why this agent has to end, when another one serves.
     """
 
-    def __init__(self, serving: Lease, claim: Lease, stopping: threading.Event) -> None:
-        self._serving, self._claim, self._stopping = serving, claim, stopping
+    def __init__(self, serving: Lease, claim: Lease, stopping: threading.Event, run: Path) -> None:
+        self._serving, self._claim, self._stopping, self._run = serving, claim, stopping, run
+        self._spared: int | None = None
+        """A lock on RUN, which the agent holds from its first beat on."""
         self.kept_s = time.monotonic()
         self.taken_over: LockedError | None = None
 
     def run(self) -> None:
         while not self._stopping.wait(_EVERY_S):
+            with suppress(OSError):
+                self._spared = spare(self._run) if self._spared is None else self._spared
             try:
                 self._serving.renew(SERVING_S)
             except LockedError as error:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from model_registry.core import dsse, lines
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
+from model_registry.core.domain import clash, ports_of
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, linked_release
@@ -103,6 +104,13 @@ def _dds(patient: Patient) -> str:
     return "UDP on this machine only"
 
 
+def _domain(patient: Patient) -> str:
+    domain = patient.config.domain_id
+    if (shared := clash(domain, patient.proc)) is not None:
+        raise Doubt(f"{shared}; choose one from 0 to 101 or from 215 to 232")
+    return f"ROS domain {domain}, ports {ports_of(domain)[0]} to {ports_of(domain)[-1]}"
+
+
 def _buffers(patient: Patient) -> str:
     path = patient.proc / "sys/net/core/rmem_max"
     if not path.exists():
@@ -121,7 +129,7 @@ def _supervisor(patient: Patient) -> str:
 
 
 def _disk(patient: Patient) -> str:
-    folders = [patient.layout.root]
+    folders = list(patient.layout.disks)
     with suppress(HomeportError):  # a Docker that is silent has a line of its own
         if patient.docker is not None and patient.docker.has("DockerRootDir"):
             folders.append(Path(patient.docker.text("DockerRootDir")))
@@ -246,6 +254,7 @@ CHECKS: dict[str, Check] = {
     "docker": _docker,
     "gpu": _gpu,
     "dds": _dds,
+    "domain": _domain,
     "buffers": _buffers,
     "disk": _disk,
     "clock": _clock,

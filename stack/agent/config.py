@@ -3,7 +3,7 @@
 runtime = "process"
 source = "oci:/srv/homeport/registry"       # where `stage` fetches from unless told otherwise
 repository = "releases/pilot"
-domain_id = 41                              # ROS_DOMAIN_ID of every slot
+domain_id = 41                              # ROS_DOMAIN_ID of every slot, 0 to 232
 device_python = "/opt/homeport/bin/python"  # runtime process: fetches releases before their own code is here
 device_path = []                            # runtime process: PYTHONPATH entries for it
 device_image = "registry.example.org/homeport/stack@sha256:…"  # runtime docker: the same, as an image that is on the robot
@@ -33,6 +33,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model_registry.core.documents import Reader, as_text
+from model_registry.core.domain import check_domain
 from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.release import check_name
 from model_registry.core.toml import read_toml
@@ -93,7 +94,7 @@ class Config:
             runtime=(runtime := reader.text("runtime", _ONLY)),
             source=reader.text("source"),
             repository=check_name(reader.text("repository"), f"{path.name}.repository"),
-            domain_id=reader.integer("domain_id"),
+            domain_id=check_domain(reader.integer("domain_id"), f"{path.name}.domain_id"),
             device_python=Path(reader.text("device_python")) if runtime == "process" else None,
             device_path=reader.texts("device_path") if reader.has("device_path") else (),
             device_image=reader.text("device_image") if runtime == "docker" else None,
@@ -108,6 +109,8 @@ class Config:
             if reader.has(key):
                 raise UsageError(f"{path.name}.{key}: not for runtime {runtime}; take it out")
         reader.done()
+        if "ROS_DOMAIN_ID" in config.environment:
+            raise UsageError(f"{path.name}.environment: ROS_DOMAIN_ID is domain_id for all of the robot; set that one")
         if runtime == "docker" and not config.source.startswith("https://"):
             raise UsageError(
                 f"{path.name}.source: runtime docker pulls images from https://HOST, not {config.source!r}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError
-from model_registry.core.files import held
+from model_registry.core.files import held, remove
 from model_registry.core.layout import SLOTS
 from stack.agent.host import Host
 from stack.agent.reports import Removed, Result
@@ -53,7 +52,9 @@ def _unneeded(host: Host, kept: set[Digest]) -> Iterator[tuple[str, Path]]:
         ("engine", layout.engines, _linked(folders, "engine")),
         ("partial", layout.ingest, set()),
     ):
-        yield from ((kind, path) for path in sorted(folder.glob("*")) if path.name not in stay | {".lock", ".timing"})
+        for path in sorted(folder.glob("*")):
+            if path.name not in stay | {".timing"} and path.suffix != ".lock" and path.name != ".lock":
+                yield ("partial" if path.name.startswith(".") else kind), path
 
 
 def _linked(folders: list[Path], name: str) -> set[str]:
@@ -74,6 +75,6 @@ def _images(host: Host, kept: set[Digest]) -> set[Digest]:
 
 def _remove(host: Host, path: Path) -> None:
     """In one step out of sight, then piece by piece: a power cut leaves nothing half that looks whole."""
-    doomed = host.layout.ingest / f"pruned-{os.getpid()}-{path.name}"
+    doomed = path.with_name(f".pruned-{os.getpid()}-{path.name}")
     host.store.files.rename(path, doomed)
-    shutil.rmtree(doomed) if doomed.is_dir() and not doomed.is_symlink() else doomed.unlink()
+    remove(doomed)

@@ -6,12 +6,13 @@ docs/rollback.md shows the table as it is here.
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
+from model_registry.core.files import remove
 from model_registry.core.layout import Layout
 from stack.agent.journal import STAGING, Record
 from stack.agent.reports import Failure, fill
@@ -57,10 +58,9 @@ TABLE = (
 
 def sweep(layout: Layout) -> None:
     """Remove what an agent that was killed could not: half a release, and files that were to replace others."""
-    for folder in layout.ingest.glob("release-*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for path in (*layout.root.glob(".*.tmp"), *layout.root.glob("slots/.*.tmp")):
-        path.unlink(missing_ok=True)
+    for path in (*layout.ingest.glob("release-*"), *layout.root.glob(".*.tmp"), *layout.root.glob("*/.*.tmp")):
+        with suppress(OSError):
+            remove(path)
 
 
 def decide(last: str, current: str) -> Row:

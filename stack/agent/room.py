@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.core.errors import RefusedError
@@ -25,10 +26,33 @@ def check_room(folder: Path, needed: Mapping[str, int]) -> None:
         raise RefusedError(f"{folder}: {free} bytes free, {total} needed ({told}); make room: `homeport-agent prune`")
 
 
-def shortage(folder: Path, least_bytes: int = RESERVE_BYTES) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Need:
+    """`what` will take so many `bytes` in `folder`, which may not be there yet."""
+
+    folder: Path
+    what: str
+    bytes: int
+
+
+def check_rooms(needs: Iterable[Need]) -> None:
+    """The same for several folders, which may lie on disks of their own. Raises RefusedError for the first disk that is too small."""
+    disks: dict[int, tuple[Path, dict[str, int]]] = {}
+    for need in needs:
+        folder = next(path for path in (need.folder, *need.folder.parents) if path.exists())
+        _, parts = disks.setdefault(folder.stat().st_dev, (folder, {}))
+        parts[need.what] = need.bytes
+    for folder, parts in disks.values():
+        if any(parts.values()):
+            check_room(folder, parts)
+
+
+def shortage(folders: Iterable[Path], least_bytes: int = RESERVE_BYTES) -> str | None:
     """What to say of a disk on which less is free than no release may take; None when there is enough. What fails there is not the release's fault."""
-    free = shutil.disk_usage(folder).free
-    return f"{folder}: only {free} bytes free; make room: `homeport-agent prune`" if free < least_bytes else None
+    for folder in folders:
+        if (free := shutil.disk_usage(folder).free) < least_bytes:
+            return f"{folder}: only {free} bytes free; make room: `homeport-agent prune`"
+    return None
 
 
 def size_of(path: Path) -> int:

@@ -24,7 +24,7 @@ from stack.agent.host import Host, Progress
 from stack.agent.os_slots import check_settled
 from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.revocations import Revocations
-from stack.agent.room import check_room, shortage, size_of
+from stack.agent.room import Need, check_room, check_rooms, shortage, size_of
 from stack.agent.runtime import Command, Fetched
 from stack.agent.store import PROVED
 from stack.agent.windows import window_document
@@ -147,7 +147,7 @@ class _Staging:
             and not full
             and not isinstance(error, (CalledOff, LockedError))
         ):
-            if (lacking := shortage(self._host.layout.root)) is not None:  # which libraries tell in words of their own
+            if (lacking := shortage(self._host.layout.disks)) is not None:  # which libraries tell in words of their own
                 failure = replace(failure, message=f"{failure.message} ({lacking})")
             else:
                 self._host.store.quarantine(failure)
@@ -185,8 +185,14 @@ class _Staging:
         model = layout.model(release.model)
         here = size_of(model) if model.exists() else 0
         engine = 0 if store.engine_key(release.digest) else here or self._model_bytes
-        image = {} if self._installed else self._host.runtime.room(self._image_bytes)
-        check_room(layout.root, {"the model": 0 if here else self._model_bytes, "its engine": engine, **image})
+        image = () if self._installed else self._host.runtime.room(self._image_bytes)
+        check_rooms(
+            (
+                Need(layout.models, "the model", 0 if here else self._model_bytes),
+                Need(layout.engines, "its engine", engine),
+                *image,
+            )
+        )
 
     def _stage(self, release: Release) -> int:
         """Lay out code and model; returns the model's bytes that came over the wire."""
@@ -203,7 +209,7 @@ class _Staging:
                 shutil.rmtree(self._fetched)
                 self._host.runtime.ensure(release)
             else:
-                files.rename(self._fetched, self._home)
+                files.move(self._fetched, self._home)
         options = ("--to", str(layout.models), "--robot", str(layout.robot_toml), "--json")
         reference = f"{release.model_repository}@{release.model}"
         pull = ("model", "pull", reference, "--source", self._request.source, *options)

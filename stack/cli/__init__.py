@@ -14,7 +14,12 @@ from stack.cli import init
 
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The whole program for one command line. The engine's verbs load numpy and ONNX Runtime: a registry verb does not wait for them."""
-    app = app_of("Homeport: proved, reversible deployment of VLA policies to robots.")
+    app = app_of(
+        "Homeport: proved, reversible deployment of VLA policies to robots.",
+        "homeport keys generate --out ~/homeport-keys",
+        "homeport model pack pilot-1.0.0 --source oci:registry",
+        "homeport release create --file release.toml --source oci:registry --key ~/homeport-keys/homeport.key",
+    )
     mount(app)
     app.add_typer(init.app, name="init")
     verb = next((word for word in arguments if not word.startswith("-")), None)

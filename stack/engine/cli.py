@@ -14,27 +14,43 @@ import typer
 
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, NotFoundError
+from model_registry.core.examples import click_epilog
 from model_registry.core.files import Files
 from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.engine import builder, variants
 
-app = typer.Typer(help="Build, prove and look at engines.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Build, prove and look at engines.",
+    epilog=click_epilog("homeport engine list", "homeport engine show 9f86d081884c"),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 RELEASE = Annotated[Path, typer.Option("--release", help="Folder of a release, below releases/.")]
 ROOT = Annotated[Path | None, typer.Option("--root", help="Robot root instead of /var/lib/homeport.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
+@app.command(
+    epilog=click_epilog(
+        "homeport engine build --release /var/lib/homeport/releases/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    )
+)
 def build(release: RELEASE, root: ROOT = None, as_json: JSON = False) -> None:
     """Build a release's engine for this device, prove it and link it into the release folder."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # leave no half-built engine
     _make(release, Layout.at(root), as_json, build_it=True)
 
 
-@app.command("prove")
+@app.command(
+    "prove",
+    epilog=click_epilog(
+        "homeport engine prove --release /var/lib/homeport/releases/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    ),
+)
 def prove_command(release: RELEASE, root: ROOT = None, as_json: JSON = False) -> None:
     """Prove the engine that a release already has."""
     _make(release, Layout.at(root), as_json, build_it=False)
@@ -79,7 +95,7 @@ def _report(built: builder.Built, result: GateResult, as_json: bool) -> None:
     typer.echo(json.dumps(body, sort_keys=True) if as_json else f"{built.key} {gate['verdict']}")
 
 
-@app.command("list")
+@app.command("list", epilog=click_epilog("homeport engine list"))
 def list_command(root: ROOT = None, as_json: JSON = False) -> None:
     """List the engines on this robot."""
     folders = sorted(folder for folder in Layout.at(root).engines.glob("[!.]*") if folder.is_dir())
@@ -91,7 +107,7 @@ def list_command(root: ROOT = None, as_json: JSON = False) -> None:
         typer.echo(line)
 
 
-@app.command()
+@app.command(epilog=click_epilog("homeport engine gc --root ~/robot"))
 def gc(root: ROOT = None, as_json: JSON = False) -> None:
     """Remove engines that no release links to, damaged ones, and what interrupted builds left."""
     layout = Layout.at(root)
@@ -101,7 +117,7 @@ def gc(root: ROOT = None, as_json: JSON = False) -> None:
         typer.echo(line)
 
 
-@app.command()
+@app.command(epilog=click_epilog("homeport engine show 9f86d081884c"))
 def show(key: Annotated[str, typer.Argument(help="Engine key, or its first characters.")], root: ROOT = None) -> None:
     """Print what an engine was built from and its gate result, as JSON."""
     engines = Layout.at(root).engines

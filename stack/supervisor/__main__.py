@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
+from model_registry.core.domain import check_domain
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from stack.supervisor.logs import Logs
@@ -26,6 +28,8 @@ def main() -> int:
     scheduler = become_real_time()
     logs.start()
     try:
+        said = os.environ.get("ROS_DOMAIN_ID") or "0"
+        check_domain(int(said) if said.isdecimal() else -1, f"ROS_DOMAIN_ID={said}")
         return run(Layout.at(options.root), scheduler, logs.terminal)
     except HomeportError as error:
         log.error("error: %s", error)  # noqa: TRY400

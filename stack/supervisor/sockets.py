@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from model_registry.core.errors import HomeportError, LockedError, RefusedError, UntrustedError, UsageError
-from model_registry.core.files import umask
+from model_registry.core.files import spare, umask
 from model_registry.core.lines import MAX_REPLY_BYTES, reply_error, reply_ok
 from stack.supervisor.places import MAX_CONNECTIONS, Connection, least_needed
 from stack.supervisor.priority import Share
@@ -113,6 +113,7 @@ class SocketServer:
         self._connections: set[Connection] = set()
         self._answers: deque[tuple[Connection, Answer]] = deque()
         self._written: tuple[Answer, bytes] = ({}, reply_ok({}))
+        self._spared = [spare(folder) for folder in {path.parent.parent for path in paths.values()}]
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
         self._selector = selectors.DefaultSelector()
@@ -145,6 +146,9 @@ class SocketServer:
         clients = [connection.socket for connection in self._connections]
         for each in (*clients, *self._listeners.values(), self._wake_reader, self._wake_writer):
             each.close()
+        for folder in self._spared:
+            if folder is not None:
+                os.close(folder)
         self._selector.close()
 
     def _serve_once(self, share: Share) -> None:

@@ -2,9 +2,9 @@
 
     engine = find_engine()
     engine.client.containers.list()
-    engine.close()          # stops dockerd only if this call started it
+    engine.close()          # stops dockerd only if this call started it, and nobody else uses it by now
 
-An engine that was running is never touched. `adopt` takes over one that an earlier process of ours has started.
+An engine that was running is never touched, nor is a container without a label of ours. `adopt` takes over one that an earlier process of ours has started.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from model_registry.inspecting import SOCKET, listens
 from tests.fakes.ros import wait_until
 
 CLIENT_TIMEOUT_S = 180
+OURS = "dev.homeport."
+"""What the labels of our containers and images begin with."""
 # Log and pid of an engine that we started; there is one at a time, since it takes the usual socket.
 FOLDER = Path(tempfile.gettempdir()) / "homeport-dockerd"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -70,15 +72,25 @@ class Engine:
     client: docker.DockerClient
     daemon: Daemon | None
 
-    def close(self) -> None:
-        """Disconnect. Stop the engine if it is ours, its containers first."""
+    def close(self) -> list[str]:
+        """Disconnect. Stop the engine if it is ours, our containers first; one that others use by now goes on, and their containers are returned."""
+        foreign: list[str] = []
         if self.daemon is not None and self.daemon.alive:
-            for container in self.client.containers.list():
+            running = self.client.containers.list()
+            foreign = [str(each.name) for each in running if not is_ours(each.labels)]
+            for container in [each for each in running if is_ours(each.labels)]:
                 with contextlib.suppress(DockerException):
                     container.stop(timeout=5)
-            self.daemon.stop()
-            shutil.rmtree(FOLDER, ignore_errors=True)
+            if not foreign:
+                self.daemon.stop()
+                shutil.rmtree(FOLDER, ignore_errors=True)
         self.client.close()
+        return foreign
+
+
+def is_ours(labels: Mapping[str, str]) -> bool:
+    """Whether a container was made by a bench or a test of this project."""
+    return any(name.startswith(OURS) for name in labels)
 
 
 def start_ticks(pid: int) -> int:
@@ -105,8 +117,10 @@ def answering(environment: Mapping[str, str]) -> docker.DockerClient | None:
     return client
 
 
-def find_engine(environment: Mapping[str, str] = os.environ) -> Engine:
-    """Connect to an engine, or start one. Raises EngineError with the reason."""
+def find_engine(
+    environment: Mapping[str, str] = os.environ, say: Callable[[str], object] = lambda text: None
+) -> Engine:
+    """Connect to an engine, or start one, and `say` that first. Raises EngineError with the reason."""
     if (client := answering(environment)) is not None:
         return Engine(client, None)
     if host := environment.get("DOCKER_HOST"):
@@ -115,6 +129,9 @@ def find_engine(environment: Mapping[str, str] = os.environ) -> Engine:
         raise EngineError("no Docker engine answers, and only root can start one; start it, or run this as root")
     if shutil.which("dockerd") is None:
         raise EngineError("no Docker engine answers and dockerd is not installed; run requirements/bench.sh as root")
+    say(
+        f"No Docker engine answers, so one is started here: dockerd at {SOCKET}, log in {FOLDER}. It is stopped in the end"
+    )
     return _start(environment)
 
 

@@ -18,6 +18,7 @@ SPOKEN = (
     "stack/supervisor/*.py",
     "stack/agent/*.sh",
     "model_registry/core/*.py",
+    "model_registry/sources/http.py",
     "ansible/roles/device/**/*.yml",
 )
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.files import write_volatile
 from model_registry.core.layout import Layout
 from model_registry.core.release import Image, Release
 from model_registry.core.robot import Robot
 from stack.agent.journal import boot_id
 from stack.agent.reports import Removed, fill
+from stack.agent.room import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class Runtime(Protocol):
     def ensure(self, release: Release) -> None:
         """Look whether the image of a release is whole, and bring it back from its copy when it is not. Raises RefusedError when that cannot be."""
 
-    def room(self, compressed_bytes: int) -> dict[str, int]:
-        """What an image of so many compressed bytes will take on the disk of ROOT, by what takes it."""
+    def room(self, compressed_bytes: int) -> tuple[Need, ...]:
+        """What an image of so many compressed bytes will take, and where."""
 
     def keep(self, release: Release, rest: Callable[[], None]) -> None:
         """Make the copy of a release's image that is not made yet; `rest` is called between its pieces and may take its time."""
@@ -100,6 +101,15 @@ def image_of(layout: Layout, release: Release) -> Image:
     return release.images[row_arch]
 
 
+def check_mounted(layout: Layout, names: Iterable[str]) -> None:
+    """Raises RefusedError for a folder of ROOT that is a symbolic link: links and containers lead through these folders, and would miss it."""
+    for name in names:
+        if (path := layout.root / name).is_symlink():
+            raise RefusedError(
+                f"{path}: is a symbolic link, which links and containers do not follow; mount the other disk there (mount --bind)"
+            )
+
+
 def proc_stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the third on (state, parent, …); None when it is gone or a zombie."""
     try:
@@ -127,5 +137,39 @@ def recall(path: Path) -> Identity | None:
         identity, host_pid = fill(Identity, reader), reader.integer("host_pid")
     except (OSError, HomeportError):
         return None
-    running = identity.boot == boot_id() and start_ticks(host_pid) == identity.start_ticks
-    return identity if running else None
+    return identity if _lives(identity, host_pid) else None
+
+
+def _lives(identity: Identity, host_pid: int) -> bool:
+    return identity.boot == boot_id() and start_ticks(host_pid) == identity.start_ticks
+
+
+class Notes:
+    """Who runs in each slot, noted in RUN for the next agent.
+
+    This agent knows it as well, and notes it again when somebody has swept that folder: a policy that nobody knows of would be started twice.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[str, tuple[Identity, int]] = {}
+
+    def note(self, slot: str, identity: Identity, host_pid: int) -> None:
+        """`host_pid` is what this machine calls the process."""
+        self._known[slot] = (identity, host_pid)
+        remember(self._layout.slot_process(slot), identity, host_pid)
+
+    def find(self, slot: str) -> Identity | None:
+        """Who runs in a slot, while that very process lives."""
+        if (noted := recall(self._layout.slot_process(slot))) is not None:
+            return noted
+        identity, host_pid = self._known.get(slot, (None, 0))
+        if identity is None or not _lives(identity, host_pid):
+            return None
+        self.note(slot, identity, host_pid)
+        return identity
+
+    def forget(self, slot: str) -> None:
+        """Nobody runs there any more."""
+        self._known.pop(slot, None)
+        self._layout.slot_process(slot).unlink(missing_ok=True)

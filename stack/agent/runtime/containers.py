@@ -24,6 +24,7 @@ PINS = "homeport/pin"
 PIN_LABEL = "dev.homeport.pin"
 _ENGINE = (20, 10)
 _CDI_ENGINE = (25, 0)
+_FOREIGN_IDS = {"name=userns": "userns-remap is on", "name=rootless": "its engine is rootless"}
 _HARDENED = (
     *("--rm", "--pull", "never", "--network", "host", "--log-driver", "none", "--user", f"{USER}:{USER}"),
     *("--read-only", "--tmpfs", "/tmp", "--pids-limit", "512", "--cap-drop", "ALL"),
@@ -115,6 +116,12 @@ def check_engine(info: Reader, gpu: str) -> None:
     version = (int(found[1]), int(found[2]))
     if version < _ENGINE:
         raise IncompatibleError(f"docker: engine {text} is too old, 20.10 is the oldest; apply the role `device`")
+    kinds = {part for option in _security(info) for part in option.split(",")}
+    for kind, setting in _FOREIGN_IDS.items():
+        if kind in kinds:
+            raise IncompatibleError(
+                f"docker: {setting}, and then slots and supervisor have other ids than their files and sockets; use an engine without it"
+            )
     if gpu == "runtime" and "nvidia" not in info.mapping("Runtimes"):
         raise IncompatibleError(
             'gpu = "runtime": Docker has no runtime nvidia; install nvidia-container-toolkit and run `nvidia-ctk runtime configure`'
@@ -129,6 +136,10 @@ def check_engine(info: Reader, gpu: str) -> None:
     if not any(path.suffix in (".yaml", ".json") for folder in folders for path in folder.glob("*")):
         where = " or ".join(str(folder) for folder in folders)
         raise IncompatibleError(f'gpu = "cdi": no specification in {where}; run `nvidia-ctk cdi generate`')
+
+
+def _security(info: Reader) -> tuple[str, ...]:
+    return info.texts("SecurityOptions") if info.has("SecurityOptions") else ()
 
 
 def policy_of(init: int) -> tuple[Identity, int] | None:

@@ -15,15 +15,16 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files
-from model_registry.core.layout import Layout
+from model_registry.core.layout import FOLDERS, Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.archives import Archives
 from stack.agent.child import ask
+from stack.agent.clock import Clock
 from stack.agent.config import Config
 from stack.agent.reports import Removed
-from stack.agent.room import check_room
-from stack.agent.runtime import Command, Fetched, Identity, containers, image_of, recall, remember
+from stack.agent.room import Need, check_room
+from stack.agent.runtime import Command, Fetched, Identity, Notes, check_mounted, containers, image_of
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
 from stack.agent.runtime.images import Images
 
@@ -37,6 +38,10 @@ _KEPT = ("DOCKER_CONFIG", "DOCKER_HOST", "HOME", "LANG", "PATH")
 _PULL_ERRORS = (
     ("no space left", "Docker's disk is full; remove old images there"),
     ("manifest unknown", "this registry does not have it; push it there"),
+    (
+        "expired or is not yet valid",
+        "its certificate is not valid now, and this robot's clock {clock}; set it (timedatectl)",
+    ),
     ("x509", "its certificate is not trusted; apply the role `device` with homeport_registry_ca"),
     ("denied", "this robot may not read it; log Docker in on the robot"),
 )
@@ -50,6 +55,7 @@ class DockerRuntime:
         self._empty: set[str] = set()
         """Slots that were seen empty; nobody but this agent starts one."""
         self._call = ask
+        self._notes = Notes(layout)
         self._archives = Archives(layout.images, files)
         self._images = Images(self._archives, ask)
         self._device = str(config.device_image)
@@ -57,6 +63,7 @@ class DockerRuntime:
 
     def preflight(self) -> None:
         self._info()
+        check_mounted(self._layout, FOLDERS)
         if self._device_found() is None:
             raise IncompatibleError(f"{self._device}: not on this robot; apply the role `device`")
         engines = self._layout.engines
@@ -84,10 +91,9 @@ class DockerRuntime:
         if self._device_found() is None and (copy := self._archives.find(self._device_digest)) is not None:
             self._images.mend(self._device_digest, (copy.identity,), f"{self._device}: the device's own image")
 
-    def room(self, compressed_bytes: int) -> dict[str, int]:
-        needed = int(_ROOM * compressed_bytes)
-        shared = Path(self._info().text("DockerRootDir")).stat().st_dev == self._layout.root.stat().st_dev
-        return {"a copy of its image": needed, "its image": needed if shared else 0}
+    def room(self, compressed_bytes: int) -> tuple[Need, ...]:
+        needed, docker = int(_ROOM * compressed_bytes), Path(self._info().text("DockerRootDir"))
+        return Need(self._layout.images, "a copy of its image", needed), Need(docker, "its image", needed)
 
     def keep(self, release: Release, rest: Callable[[], None]) -> None:
         """Also the device's own image."""
@@ -151,7 +157,7 @@ class DockerRuntime:
                 raise HomeportError(f"slot {slot}: {unit(slot)} is {active} and no policy runs: {last}")
             time.sleep(0.1)
         identity, host_pid = found
-        remember(self._layout.slot_process(slot), identity, host_pid)
+        self._notes.note(slot, identity, host_pid)
         return identity
 
     def stop(self, slot: str) -> None:
@@ -167,11 +173,11 @@ class DockerRuntime:
             with suppress(HomeportError):
                 self._call("docker", "rm", "--force", container(slot))
             time.sleep(0.1)
-        self._layout.slot_process(slot).unlink(missing_ok=True)
+        self._notes.forget(slot)
         self._empty.add(slot)
 
     def alive(self, slot: str) -> Identity | None:
-        return recall(self._layout.slot_process(slot))
+        return self._notes.find(slot)
 
     def log_tail(self, slot: str, count: int) -> list[str]:
         try:
@@ -243,6 +249,7 @@ class DockerRuntime:
         except HomeportError as error:
             known = (advice for words, advice in _PULL_ERRORS if words in str(error).lower())
             advice = next(known, f"is the registry reachable from here? ({error})")
+            advice = advice.replace("{clock}", Clock().stands())
             raise HomeportError(f"{reference}: cannot be pulled: {advice}") from error
 
     def _give(self, path: Path, uid: int) -> None:

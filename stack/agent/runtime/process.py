@@ -21,7 +21,16 @@ from model_registry.core.release import Release
 from stack.agent.config import Config
 from stack.agent.journal import boot_id
 from stack.agent.reports import Removed
-from stack.agent.runtime import Command, Fetched, Identity, image_of, recall, remember, start_ticks
+from stack.agent.room import Need
+from stack.agent.runtime import (
+    Command,
+    Fetched,
+    Identity,
+    Notes,
+    check_mounted,
+    image_of,
+    start_ticks,
+)
 
 _STOP_S = 5.0
 _LOG_BYTES = 8 << 20
@@ -77,6 +86,7 @@ class ProcessRuntime:
 
     def __init__(self, layout: Layout, config: Config, files: Files) -> None:
         self._layout, self._config, self._files = layout, config, files
+        self._notes = Notes(layout)
 
     def _python(self, release: Release) -> Path:
         lock = image_of(self._layout, release).lock
@@ -90,6 +100,7 @@ class ProcessRuntime:
         python = self._config.device_python
         if python is None or not python.exists():
             raise IncompatibleError(f"{python}: not there; apply the role `device`")
+        check_mounted(self._layout, ("releases", "slots"))
 
     def check(self, release: Release) -> None:
         python = self._python(release)
@@ -110,7 +121,7 @@ class ProcessRuntime:
         image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
         unpack(wheel, fetched.folder / "site")
         self._files.make_folder(self._layout.images)
-        self._files.rename(wheel, self._kept(release))
+        self._files.move(wheel, self._kept(release))
 
     def ensure(self, release: Release) -> None:
         """Compare `site/` with the wheel, and unpack that again where they differ. Raises RefusedError or IntegrityError."""
@@ -134,8 +145,8 @@ class ProcessRuntime:
         self._files.rename(fresh, site)
         shutil.rmtree(damaged, ignore_errors=True)
 
-    def room(self, compressed_bytes: int) -> dict[str, int]:
-        return {}
+    def room(self, compressed_bytes: int) -> tuple[Need, ...]:
+        return ()
 
     def keep(self, release: Release, rest: Callable[[], None]) -> None:
         """`install` has done it."""
@@ -205,7 +216,7 @@ class ProcessRuntime:
         if ticks is None:
             raise HomeportError(f"slot {slot}: the policy ended at once; read {self._layout.slot_log(slot)}")
         identity = Identity(pid, ticks, boot_id())
-        remember(self._layout.slot_process(slot), identity, pid)
+        self._notes.note(slot, identity, pid)
         return identity
 
     def _open_log(self, slot: str) -> Path:
@@ -215,7 +226,7 @@ class ProcessRuntime:
         return path
 
     def alive(self, slot: str) -> Identity | None:
-        return recall(self._layout.slot_process(slot))
+        return self._notes.find(slot)
 
     def stop(self, slot: str) -> None:
         """SIGTERM, then SIGKILL after 5 s. Raises HomeportError when even that does not end it."""
@@ -225,7 +236,7 @@ class ProcessRuntime:
                 break
         if self.alive(slot) is not None:
             raise HomeportError(f"slot {slot}: its process does not end; look at the robot")
-        self._layout.slot_process(slot).unlink(missing_ok=True)
+        self._notes.forget(slot)
 
     def log_tail(self, slot: str, count: int) -> list[str]:
         try:

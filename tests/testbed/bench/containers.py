@@ -1,4 +1,7 @@
-"""The containers of a bench: network, registry and robots, all with one label, so that everything can be found and removed again."""
+"""The containers of a bench: network, registry and robots, all labelled with its name and its checkout, so that they are found and removed again.
+
+What has such a name and another label is somebody else's: it is neither used nor removed, and the bench is refused.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
 
+from tests.fakes.ros import REPOSITORY
 from tests.testbed.bench.secrets import REGISTRY_HOST
 
 LABEL = "dev.homeport.bench"
+CHECKOUT = "dev.homeport.checkout"
 REGISTRY_PORT = 5000
 REGISTRY_CONFIG = f"""
 version: 0.1
@@ -51,20 +56,39 @@ def put(container: Container, files: Mapping[str, tuple[bytes, int, int]]) -> No
     container.put_archive("/", buffer.getvalue())
 
 
+def labels(bench: str) -> dict[str, str]:
+    """What everything of a bench is labelled with."""
+    return {LABEL: bench, CHECKOUT: str(REPOSITORY)}
+
+
+def wanted(bench: str) -> dict[str, list[str]]:
+    """The filter that finds it."""
+    return {"label": [f"{key}={value}" for key, value in labels(bench).items()]}
+
+
+def check_own(kind: str, name: str, found: Mapping[str, str] | None, bench: str) -> None:
+    """Raises AssertionError for what has our name and is not this bench's."""
+    if not labels(bench).items() <= (found or {}).items():
+        owner = (found or {}).get(CHECKOUT)
+        fix = f"run make fleet-down in {owner}" if owner else "rename it, or remove it yourself"
+        raise AssertionError(f"the {kind} {name} is there and not of this bench: {fix}, then make fleet-up again")
+
+
 def network(client: docker.DockerClient, bench: str) -> None:
     """The bench's own network."""
     with contextlib.suppress(NotFound):
-        client.networks.get(bench)
+        check_own("network", bench, client.networks.get(bench).attrs["Labels"], bench)
         return
-    client.networks.create(bench, driver="bridge", labels={LABEL: bench}, check_duplicate=True)
+    client.networks.create(bench, driver="bridge", labels=labels(bench), check_duplicate=True)
 
 
-def existing(client: docker.DockerClient, name: str) -> Container | None:
-    """A container of this name, running; None when there is none."""
+def existing(client: docker.DockerClient, bench: str, name: str) -> Container | None:
+    """The bench's container of this name, running; None when there is none."""
     try:
         container = client.containers.get(name)
     except NotFound:
         return None
+    check_own("container", name, container.labels, bench)
     container.start()
     container.reload()
     return container
@@ -78,14 +102,14 @@ def published_port(container: Container, inside: int) -> int:
 def registry(client: docker.DockerClient, bench: str, image: str, secrets: Path) -> Container:
     """Debian's registry over TLS, known to the robots as registry.bench:5000; stdout is its access log."""
     name = f"{bench}-registry"
-    if (found := existing(client, name)) is not None:
+    if (found := existing(client, bench, name)) is not None:
         return found
     volume(client, bench, name)
     container = client.containers.create(
         image,
         ["docker-registry", "serve", "/etc/bench/registry.yml"],
         name=name,
-        labels={LABEL: bench},
+        labels=labels(bench),
         stop_signal="SIGTERM",
         network=bench,
         networking_config={bench: client.api.create_endpoint_config(aliases=[REGISTRY_HOST])},
@@ -103,7 +127,7 @@ def registry(client: docker.DockerClient, bench: str, image: str, secrets: Path)
 def robot(client: docker.DockerClient, bench: str, name: str, image: str, secrets: Path) -> Container:
     """A container that is a robot: systemd, sshd and an engine of its own."""
     full = f"{bench}-{name}"
-    if (found := existing(client, full)) is not None:
+    if (found := existing(client, bench, full)) is not None:
         return found
     group = f"/{bench}" if client.info()["CgroupDriver"] == "cgroupfs" else None
     daemon = {"storage-driver": "overlay2", "log-driver": "local", **({"cgroup-parent": group} if group else {})}
@@ -115,7 +139,7 @@ def robot(client: docker.DockerClient, bench: str, name: str, image: str, secret
         image,
         name=full,
         hostname=name,
-        labels={LABEL: bench},
+        labels=labels(bench),
         stop_signal="SIGRTMIN+3",
         environment={"container": "docker"},
         cap_add=CAPABILITIES,
@@ -145,25 +169,27 @@ def robot(client: docker.DockerClient, bench: str, name: str, image: str, secret
 
 
 def volume(client: docker.DockerClient, bench: str, name: str) -> None:
-    client.volumes.create(name, labels={LABEL: bench})
+    with contextlib.suppress(NotFound):
+        check_own("volume", name, client.volumes.get(name).attrs["Labels"], bench)
+        return
+    client.volumes.create(name, labels=labels(bench))
 
 
 def leftovers(client: docker.DockerClient, bench: str) -> list[str]:
     """Names of everything on the engine that belongs to this bench."""
-    wanted = {"label": f"{LABEL}={bench}"}
-    containers = [each.name or "" for each in client.containers.list(all=True, filters=wanted)]
-    volumes = [each.name for each in client.volumes.list(filters=wanted)]
-    networks = [each.name or "" for each in client.networks.list(filters=wanted)]
+    containers = [each.name or "" for each in client.containers.list(all=True, filters=wanted(bench))]
+    volumes = [each.name for each in client.volumes.list(filters=wanted(bench))]
+    networks = [each.name or "" for each in client.networks.list(filters=wanted(bench))]
     return [*containers, *volumes, *networks]
 
 
 def retire(client: docker.DockerClient, bench: str, keep: Iterable[str]) -> None:
     """Remove the robots of this bench that are not to be kept, with their volumes."""
-    wanted, kept = {"label": f"{LABEL}={bench}"}, {f"{bench}-{name}" for name in keep}
-    gone = [each for each in client.containers.list(all=True, filters=wanted) if each.name not in kept]
+    kept = {f"{bench}-{name}" for name in keep}
+    gone = [each for each in client.containers.list(all=True, filters=wanted(bench)) if each.name not in kept]
     for container in gone:
         container.remove(force=True, v=True)
-    for each in client.volumes.list(filters=wanted):
+    for each in client.volumes.list(filters=wanted(bench)):
         if not any(each.name == name or each.name.startswith(f"{name}-") for name in kept):
             each.remove(force=True)
 
@@ -171,8 +197,7 @@ def retire(client: docker.DockerClient, bench: str, keep: Iterable[str]) -> None
 def remove(client: docker.DockerClient, bench: str) -> None:
     """Remove containers, volumes and network of this bench. Raises AssertionError naming what would not go."""
     retire(client, bench, keep=())
-    wanted = {"label": f"{LABEL}={bench}"}
-    for link in client.networks.list(filters=wanted):
+    for link in client.networks.list(filters=wanted(bench)):
         link.remove()
     for group in CGROUPS.glob(f"*/{bench}"):  # which Docker makes and leaves
         for folder in (*(path for path in group.iterdir() if path.is_dir()), group):

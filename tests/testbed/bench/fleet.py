@@ -80,7 +80,7 @@ class Bench:
         """The engine; one that an earlier run has started is still ours to stop."""
         if self._engine is None:
             known = self.state.get("dockerd")
-            self._engine = (adopt(**known) if known else None) or find_engine()
+            self._engine = (adopt(**known) if known else None) or find_engine(say=self.say)
             if (daemon := self._engine.daemon) is not None:
                 self._remember(dockerd={"pid": daemon.pid, "ticks": daemon.ticks})
         return self._engine
@@ -211,7 +211,8 @@ class Bench:
             engine = self.engine()
             containers.remove(engine.client, self.name)
             if not self._shared:
-                engine.close()
+                if foreign := engine.close():
+                    self.say(f"The engine that was started here goes on, since others use it: {', '.join(foreign)}")
                 self._engine = None
         if "secrets" in self.state:
             shutil.rmtree(self.secrets, ignore_errors=True)

@@ -82,7 +82,7 @@ def test_a_client_does_not_load_the_agent() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     loaded = {name for name in done.stdout.split() if name.startswith("stack.agent.")}
-    assert loaded == {"stack.agent.__main__", "stack.agent.output", "stack.agent.reports"}
+    assert loaded == {"stack.agent.__main__", "stack.agent.examples", "stack.agent.output", "stack.agent.reports"}
 
 
 def test_status_of_an_empty_robot_is_not_healthy(rig: Rig) -> None:

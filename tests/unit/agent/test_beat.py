@@ -56,7 +56,7 @@ def test_a_keeper_that_loads_a_large_image_stops_neither_lease_nor_watchdog(
 ) -> None:
     serving, stopping = lease(tmp_path, "serving"), threading.Event()
     serving.take("pid 1", "serve", 1.0)
-    with beating(Beat(serving, lease(tmp_path, "claim"), stopping), stopping):
+    with beating(Beat(serving, lease(tmp_path, "claim"), stopping, tmp_path), stopping):
         assert systemd.recv(100) == systemd.recv(100) == b"WATCHDOG=1"
         assert not serving.overdue and serving.terms is not None
         assert serving.terms.until_ns > time.monotonic_ns() + 60e9
@@ -66,7 +66,7 @@ def test_a_keeper_that_loads_a_large_image_stops_neither_lease_nor_watchdog(
 def test_systemd_hears_nothing_of_a_stuck_agent(tmp_path: Path, systemd: socket.socket, stuck: str) -> None:
     serving, claim, stopping = lease(tmp_path, "serving"), lease(tmp_path, "claim"), threading.Event()
     serving.take("pid 1", "serve", 1.0)
-    beat = Beat(serving, claim, stopping)
+    beat = Beat(serving, claim, stopping, tmp_path)
     if stuck == "keeper":
         beat.kept_s -= LONGEST_KEEP_S
     else:
@@ -86,6 +86,6 @@ def test_an_agent_that_was_taken_over_ends(tmp_path: Path) -> None:
     old, new, stopping = lease(tmp_path, "serving"), lease(tmp_path, "serving"), threading.Event()
     old.take("pid 1", "serve", 0.0)
     new.take("pid 2", "serve", 60.0)
-    beat = Beat(old, lease(tmp_path, "claim"), stopping)
+    beat = Beat(old, lease(tmp_path, "claim"), stopping, tmp_path)
     beat.run()
     assert stopping.is_set() and "pid 2 has taken over" in str(beat.taken_over)

@@ -114,6 +114,10 @@ def test_an_image_for_another_device_is_refused(labels: dict[str, str], words: s
     [
         ("failed to register layer: write /x: no space left on device", "disk is full"),
         ("Error response from daemon: manifest unknown", "push it there"),
+        (
+            "Get https://x: x509: certificate has expired or is not yet valid: current time 2000-01-01",
+            "clock stands at 2",
+        ),
         ("Get https://x: x509: certificate signed by unknown authority", "homeport_registry_ca"),
         ("dial tcp: connection refused", "reachable from here"),
     ],

@@ -131,6 +131,6 @@ def test_the_agent_keeps_the_last_room(rig: Rig) -> None:
 
 
 def test_a_shortage_is_told_with_the_bytes_and_what_makes_room(tmp_path: Path) -> None:
-    assert shortage(tmp_path, 0) is None
-    text = shortage(tmp_path, TOO_MUCH)
+    assert shortage([tmp_path], 0) is None
+    text = shortage([tmp_path], TOO_MUCH)
     assert text is not None and text.startswith(f"{tmp_path}: only ") and "homeport-agent prune" in text

@@ -44,6 +44,7 @@ HOST: dict[str, Any] = {
     "systemd": True,
     "docker": "20.10.24+dfsg1",
     "docker_client": True,
+    "docker_security": ["name=apparmor", "name=seccomp", "profile=default"],
     "docker_runtimes": ["runc"],
     "cdi": [],
     "ids": {"10001": [None, None], "10002": ["homeport-supervisor"] * 2},
@@ -359,6 +360,8 @@ def test_each_task_of_an_environment_is_done_once() -> None:
         ({}, {"systemd": False}, "homeport_runtime=process"),
         ({}, {"docker": ""}, "this role never installs it"),
         ({}, {"docker": "19.03.8"}, "this role never upgrades it"),
+        ({}, {"docker_security": ["name=seccomp", "name=userns"]}, "take userns-remap out of /etc/docker/daemon.json"),
+        ({}, {"docker_security": ["name=rootless"]}, "this Docker engine is rootless"),
         ({"homeport_gpu": "runtime"}, {}, "Docker has no runtime nvidia, only runc"),
         ({"homeport_gpu": "cdi"}, {}, "nvidia-ctk cdi generate"),
         ({}, {"ids": {"10001": ["alice", "users"], "10002": [None, None]}}, "id 10001 belongs to alice and users"),
@@ -464,3 +467,42 @@ def test_settings_that_the_supervisor_would_refuse_are_refused_before_anything_c
     else:
         with pytest.raises(UsageError, match=r"robot\.toml"):
             Robot.load(robot)
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
+        ({"homeport_domain_id": 0}, True),
+        ({"homeport_domain_id": 232}, True),
+        ({"homeport_domain_id": "41"}, True),
+        ({"homeport_domain_id": 233}, False),
+        ({"homeport_domain_id": -1}, False),
+        ({"homeport_domain_id": 1.5}, False),
+        ({"homeport_domain_id": "lab"}, False),
+        ({"homeport_slot_environment": {"OMP_NUM_THREADS": 1}}, True),
+        ({"homeport_slot_environment": {"ROS_DOMAIN_ID": 7}}, False),
+    ],
+)
+def test_a_ros_domain_that_cannot_be_is_refused_by_role_and_agent(
+    change: dict[str, object], accepted: bool, tmp_path: Path
+) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
+    names = ("Check that the ROS domain exists", "Check that slots have no other domain than their supervisor")
+    found = [task["ansible.builtin.assert"]["that"] for task in tasks if task["name"] in names]
+    conditions = [line for that in found for line in ([that] if isinstance(that, str) else that)]
+    path = tmp_path / "agent.toml"
+    path.write_text(render("agent.toml", **change))
+
+    assert all(templar(**change).evaluate_conditional(trust_as_template(each)) for each in conditions) is accepted
+    if change.get("homeport_domain_id") == 233 or "ROS_DOMAIN_ID" in path.read_text():
+        with pytest.raises(UsageError, match=r"ROS domain from 0 to 232, got 233|ROS_DOMAIN_ID is domain_id"):
+            Config.load(path)
+
+
+@pytest.mark.parametrize(("domain", "named"), [(101, False), (102, True), (214, True), (215, False)])
+def test_a_ros_domain_whose_ports_others_may_get_is_named_by_the_role(domain: int, named: bool) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
+    [task] = [each for each in tasks if each["name"] == "Name a ROS domain whose ports may be taken"]
+
+    assert templar(homeport_domain_id=domain).evaluate_conditional(trust_as_template(task["when"])) is named

@@ -45,20 +45,21 @@ class World:
     """A packed model, its source, and an empty store."""
 
     def __init__(self, folder: Path) -> None:
-        self.registry, self.models, self.ingest = folder / "registry", folder / "models", folder / "ingest"
+        self.registry, self.models = folder / "registry", folder / "models"
         self.source: Source = open_source(f"oci:{self.registry}", writable=True)
         self.folder = make_model(folder / "m")
         _, self.digest = pack(self.folder, self.source)
 
     def pull(self, digest: Digest | None = None, robot: Robot | None = None) -> PullResult:
-        return pull_model(self.source, NAME, digest or self.digest, self.models, self.ingest, robot)
+        return pull_model(self.source, NAME, digest or self.digest, self.models, robot)
 
     def blob(self, path: str) -> Path:
         return self.registry / "blobs/sha256" / Digest.of_file(self.folder / path).hex
 
     def leftovers(self) -> list[Path]:
+        """What is not a whole model."""
         found = [*self.models.iterdir()] if self.models.exists() else []
-        return found + [path for path in self.ingest.iterdir() if path.suffix != ".lock"]
+        return [path for path in found if path.suffix != ".lock" and path.name != self.digest.hex]
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_pull_brings_every_file_read_only(world: World) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o444}
     assert Digest.of_file(result.path / "manifest.json") == world.digest
     assert result.bytes_fetched == sum(path.stat().st_size for path in files)
-    assert [path for path in world.leftovers() if path.parent == world.ingest] == []
+    assert world.leftovers() == []
 
 
 def test_pulling_again_fetches_nothing(world: World) -> None:
@@ -144,11 +145,11 @@ def test_a_damaged_copy_is_fetched_again(damage: str, world: World) -> None:
         check_model(path.parent, world.digest)
     assert world.pull().changed
     check_model(path.parent, world.digest)
-    assert [item for item in world.leftovers() if item.parent == world.ingest] == []
+    assert world.leftovers() == []
 
 
 def test_what_an_interrupted_pull_left_is_swept_away(world: World) -> None:
-    part = world.ingest / f"{world.digest.hex}.part"
+    part = world.models / f".{world.digest.hex}.part"
     part.mkdir(parents=True)
     (part / "rubbish").write_text("x")
     assert not (world.pull().path / "rubbish").exists()

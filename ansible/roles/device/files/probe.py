@@ -86,6 +86,7 @@ host = {
     "systemd": Path("/run/systemd/system").is_dir(),
     "docker": info.get("ServerVersion") or "",
     "docker_client": Path("/usr/bin/docker").exists(),
+    "docker_security": [part for option in info.get("SecurityOptions") or () for part in option.split(",")],
     "docker_runtimes": sorted(info.get("Runtimes") or {}),
     "cdi": [str(path) for folder in info.get("CDISpecDirs") or () for path in Path(folder).glob("*.[jy]*")],
     "ids": {number: accounts(number) for number in (10001, 10002)},
