@@ -16,12 +16,15 @@ import typer
 
 from model_registry.cli.entry import JsonOption, group_of, result, say
 from model_registry.core.errors import NotFoundError, RefusedError
+from model_registry.core.examples import click_epilog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _RELEASE = Path("docs/examples/release.toml")
 _PATHS_IN_RELEASE = ("../../build/dist/", "../../requirements/")
 
-app = group_of("Start a folder of your own from commented examples.")
+_EXAMPLES = ("homeport init fleet ~/fleet", "homeport init fleet ~/fleet --row jp6")
+
+app = group_of("Start a folder of your own from commented examples.", *_EXAMPLES)
 
 
 @app.callback()
@@ -29,7 +32,7 @@ def _group() -> None:
     """`fleet` is a verb of a group, also while it is the only one."""
 
 
-@app.command()
+@app.command(epilog=click_epilog(*_EXAMPLES))
 def fleet(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder, outside of every repository.")],
     row: Annotated[
@@ -37,10 +40,7 @@ def fleet(
     ] = "process",
     as_json: JsonOption = False,
 ) -> None:
-    """Write an inventory, release.toml and a signing key into FOLDER.
-
-    Example: homeport init fleet ~/fleet
-    """
+    """Write an inventory, release.toml and a signing key into FOLDER."""
     made = write_fleet(folder.expanduser(), row)
     say(
         f"Next: edit {made / 'hosts.yml'} and {made / 'group_vars'}, then `make bootstrap INVENTORY={made / 'hosts.yml'}`"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
 from typing import Any
@@ -22,6 +24,7 @@ BEST_EFFORT_LATCHING = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 OFFERS = {"best_effort": BEST_EFFORT, "latching": LATCHING, "best_effort_latching": BEST_EFFORT_LATCHING}
+FLOOD, FLOODS, PAUSE_S = 2000, 5, 0.4
 STOP_MS = 150.0
 RAMP_MS = 150.0
 
@@ -79,13 +82,22 @@ def pressed_among_others(robot: PlayedRobot) -> None:
 
 
 def flood(topic: str, kind: type, message: Any) -> Deed:
-    """Far more messages than any tick can take."""
+    """More messages than the queue holds, sent while the supervisor is paused: how many there are does not depend on how fast this machine sends."""
 
     def deed(robot: PlayedRobot) -> None:
-        publisher = stranger(robot, topic, kind, QoSProfile(depth=2000))
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
-            publisher.publish(message)
+        publisher = stranger(robot, topic, kind, QoSProfile(depth=FLOOD))
+        for _ in range(FLOODS):
+            end = time.monotonic() + PAUSE_S
+            robot.supervisor.signal(signal.SIGSTOP)
+            try:
+                for _ in range(FLOOD):
+                    publisher.publish(message)
+                    if time.monotonic() > end:
+                        break
+            finally:
+                robot.supervisor.signal(signal.SIGCONT)
+            with contextlib.suppress(AssertionError):
+                return wait_until(lambda: robot.status["latched"], 0.5, "the supervisor to latch")
 
     return deed
 

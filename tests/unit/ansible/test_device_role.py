@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from model_registry.core.errors import UsageError
@@ -56,12 +55,6 @@ HOST: dict[str, Any] = {
     "deployment": None,
     "fingerprints": [],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collection() -> None:
-    """Ansible finds the collection of this checkout, with its filters."""
-    init_plugin_loader([str(ROLE.parents[2])])
 
 
 def templar(**variables: object) -> Templar:
