@@ -3,12 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 FLEET := bootstrap deploy rollback status prune drain
-.PHONY: help ready demo test lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
-	check-fleet check-release check-rollback check-registry
+.PHONY: help ready demo demo-down test lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
+	check-fleet check-switches check-release check-rollback check-registry
 
 # What a person may say. A value is taken letter by letter and travels in the environment: recipes write "$$LIMIT" and never $(LIMIT), so that
 # neither make nor the shell acts on what is in it. A name that is not here is refused, since LIMT=bay would roll out to every robot.
-SETTINGS := APT ARCH BENCH CHECK FRESH FULL INVENTORY LIMIT N PLATFORM PYTHON REGISTRY RELEASE RETRY TESTS TO VENV
+SETTINGS := APT ARCH BENCH CHECK FRESH FULL INVENTORY KEEP LIMIT N PLATFORM PYTHON REGISTRY RELEASE RETRY TESTS TO VENV
 VENV := .venv
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(eval TYPED += $(name))))
 $(foreach name,LIMIT TO,$(if $(filter environment,$(origin $(name))),$(eval TYPED += $(name))))
@@ -40,8 +40,10 @@ check-fleet:
 	@$(REFUSE); goal='make $(firstword $(filter $(FLEET),$(MAKECMDGOALS)))'; \
 	[ -n "$${INVENTORY-}" ] || refuse "INVENTORY is missing: write $$goal INVENTORY=fleet, where fleet is your copy of ansible/inventory/example"; \
 	[ -e "$$INVENTORY" ] || refuse "INVENTORY=%q: no such file or folder; write the path of your inventory" "$$INVENTORY"; \
-	[[ $${LIMIT-all} =~ [^[:space:],:] ]] || refuse "LIMIT=%q: names no robot; leave it out for all of them" "$$LIMIT"; \
-	for name in RETRY CHECK; do [[ $${!name-1} = 1 ]] || refuse "$$name=%q: write $$name=1, or leave it out" "$${!name}"; done
+	[[ $${LIMIT-all} =~ [^[:space:],:] ]] || refuse "LIMIT=%q: names no robot; leave it out for all of them" "$$LIMIT"
+
+check-switches:
+	@$(REFUSE); for name in CHECK FRESH FULL KEEP RETRY; do [[ $${!name-1} = 1 ]] || refuse "$$name=%q: write $$name=1, or leave it out" "$${!name}"; done
 
 check-release:
 	@$(REFUSE); [ -n "$${RELEASE-}" ] || refuse "RELEASE is missing: write make deploy RELEASE=sha256:…, the digest that homeport release create printed"; \
@@ -66,8 +68,11 @@ $(READY):
 		break; \
 	done
 
-demo: $(READY) ## three simulated robots: deploy, cut over, catch a bad release, roll back (report in build/demo)
-	@$(PY) -m tests.testbed.demo
+demo: check-switches $(READY) ## three simulated robots: deploy, cut over, catch a bad release, roll back (page in build/demo; KEEP=1 lets the robots go on)
+	@$(PY) -m tests.testbed.hosting $(if $(KEEP),--keep)
+
+demo-down: $(READY) ## end the robots that `make demo KEEP=1` has left running
+	@$(PY) -m tests.testbed.hosting --down
 
 test: lint ## lint and all tests (TESTS=path for a part); those with containers are skipped where Docker cannot run
 	@requirements/bench.sh || echo "Without these packages the tests that need them are skipped." >&2
@@ -84,7 +89,7 @@ lint: $(READY) ## ruff, mypy --strict, shellcheck, hadolint, yamllint, ansible-l
 	@PATH="$$(cd -- $(TOOL) && pwd):$$PATH" $(ANSIBLE) ANSIBLE_HOST_PATTERN_MISMATCH=warning \
 		ansible-lint -q -c ansible/.ansible-lint ansible
 
-bench: $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode, which goes on where it was interrupted; FRESH=1 anew); one JSON line a bench
+bench: check-switches $(READY) ## measure (BENCH=name for one; FULL=1 for the long mode, which goes on where it was interrupted; FRESH=1 anew); one JSON line a bench
 	@$(PY) -m tests.bench $(if $(BENCH),"$$BENCH")
 
 dist: $(READY) ## build/dist: the wheel that releases of the row `process` carry, and the agent as one file
@@ -129,22 +134,22 @@ fleet-up: $(READY) ## start an engine where none runs (as root; said first), N=2
 fleet-down: $(READY) ## remove the bench and all that it made
 	@$(PY) -m tests.testbed.bench down
 
-bootstrap: check-fleet $(READY) ## prepare the robots of INVENTORY=… (LIMIT=… for some), or bring their settings up to date; one robot first
+bootstrap: check-fleet check-switches $(READY) ## prepare the robots of INVENTORY=… (LIMIT=… for some), or bring their settings up to date; one robot first
 	@$(PLAY) ansible/playbooks/bootstrap.yml
 
-deploy: check-fleet check-release $(READY) ## roll RELEASE=sha256:… over INVENTORY=… (LIMIT=… for some; RETRY=1 where it failed before; CHECK=1 only plans)
+deploy: check-fleet check-switches check-release $(READY) ## roll RELEASE=sha256:… over INVENTORY=… (LIMIT=… for some; RETRY=1 where it failed before; CHECK=1 only plans)
 	@$(PLAY) ansible/playbooks/deploy.yml -e "homeport_release=$$RELEASE" $(if $(RETRY),-e homeport_retry=true)
 
-rollback: check-fleet check-rollback $(READY) ## bring every robot of INVENTORY=… (LIMIT=… for some) back to its previous release, or TO=sha256:…, without the network
+rollback: check-fleet check-switches check-rollback $(READY) ## bring every robot of INVENTORY=… (LIMIT=… for some) back to its previous release, or TO=sha256:…, without the network
 	@$(PLAY) ansible/playbooks/rollback.yml $(if $(TO),-e "homeport_to=$$TO")
 
-status: check-fleet $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some)
+status: check-fleet check-switches $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some)
 	@$(PLAY) ansible/playbooks/status.yml
 
-drain: check-fleet $(READY) ## command zero on every robot of INVENTORY=… (LIMIT=… for some) and wait until each stands; `homeport-agent unhold` gives one back
+drain: check-fleet check-switches $(READY) ## command zero on every robot of INVENTORY=… (LIMIT=… for some) and wait until each stands; `homeport-agent unhold` gives one back
 	@$(PLAY) ansible/playbooks/drain.yml
 
-prune: check-fleet $(READY) ## remove from every robot of INVENTORY=… (LIMIT=… for some) what it needs no more (CHECK=1 only says what)
+prune: check-fleet check-switches $(READY) ## remove from every robot of INVENTORY=… (LIMIT=… for some) what it needs no more (CHECK=1 only says what)
 	@$(PLAY) ansible/playbooks/prune.yml
 
 clean: ## remove what was built here (the environment stays)

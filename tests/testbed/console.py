@@ -18,8 +18,12 @@ SAY = Path(__file__).with_name("say.py")
 REARM_S = 8.0
 # A controller is another machine than its robots. Where they share one, it must not take the processor from their control loops.
 BESIDE = ("nice", "-n", "10")
-# How a probation ends on a machine that was too busy for it: robots that share two cores are silent for 0.1 s now and then, and that is refused.
-BUSY = ("silence", "its trial has ended", "not on probation here")
+# How a change ends on a machine that was too busy for it: robots that share two cores are silent for 0.1 s now and then, and that is refused.
+BUSY_METRICS = frozenset({
+    "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz", "missed_rate",
+    "driver_missed_rate", "status", "ready", "selectable", "commit",
+})  # fmt: skip
+BUSY_WORDS = ("its trial has ended", "not on probation here")
 
 
 class Console(ABC):
@@ -98,8 +102,11 @@ class Console(ABC):
 
 def busy(report: dict[str, Any]) -> str | None:
     """The failure in a rollout's report that a busy machine explains, if there is one; such a rollout is worth another try."""
-    failures = [host["failure"]["message"] for host in report.get("hosts", {}).values() if host["failure"]]
-    return next((text for text in failures if any(word in text for word in BUSY)), None)
+    for host in report.get("hosts", {}).values():
+        failure = host["failure"]
+        if failure and (failure["metric"] in BUSY_METRICS or any(word in failure["message"] for word in BUSY_WORDS)):
+            return str(failure["message"])
+    return None
 
 
 def run_playbook(

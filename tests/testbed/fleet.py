@@ -155,8 +155,14 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failed = []
         for robot in self.robots:
-            robot.power_off()
+            try:
+                robot.power_off()
+            except Exception as problem:  # the others are switched off all the same
+                failed.append(f"{robot.name}: {problem!r}")
+        if failed and error is None:
+            raise AssertionError(f"not everything was stopped: {'; '.join(failed)}")
 
     def power_on(self, *body: str, respawn: bool = True) -> None:
         for robot in self.robots:

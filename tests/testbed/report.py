@@ -21,6 +21,11 @@ def metres(trace: list[dict[str, Any]]) -> float:
     return round(sum(math.dist((a["x"], a["y"]), (b["x"], b["y"])) for a, b in itertools.pairwise(trace)), 1)
 
 
+def motion(cut: Cutover) -> str:
+    """Whether the robot moved while its policy was changed: a robot that stands shows little of it."""
+    return "moving" if cut.moving else "not moving throughout"
+
+
 def drawn_map(
     trace: list[dict[str, Any]], changes: list[tuple[float, str]], arena: tuple[float, float]
 ) -> dict[str, Any]:

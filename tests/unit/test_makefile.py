@@ -28,8 +28,11 @@ call=$(mktemp "$RECORD/XXXXXXXX")
 printf '%s\\0' "$0" "$@" >"$call"
 env -0 >"$call.env"
 """
-CHECKED = {"RELEASE", "TO", "REGISTRY", "RETRY", "CHECK"}
-"""Settings of a fixed form: anything else is refused before a program starts."""
+CHECKED = {
+    "RELEASE": "deploy", "TO": "rollback", "REGISTRY": "push", "RETRY": "deploy", "CHECK": "prune", "KEEP": "demo", "FULL": "bench",
+    "FRESH": "bench",
+}  # fmt: skip
+"""Settings of a fixed form, each with a target that takes it: anything else is refused before a program starts."""
 NEEDED = {"INVENTORY": "fleet", "RELEASE": RELEASE, "REGISTRY": "registry.example.org"}
 
 
@@ -160,7 +163,7 @@ def needed(target: str) -> dict[str, str]:
 def test_what_has_a_fixed_form_is_refused_in_the_words_that_were_typed_before_anything_starts(
     name: str, checkout: Checkout
 ) -> None:
-    target = {"RELEASE": "deploy", "TO": "rollback", "REGISTRY": "push", "RETRY": "deploy", "CHECK": "prune"}[name]
+    target = CHECKED[name]
     for value in (*HOSTILE, f"x{RELEASE}", f"{RELEASE}0", "1.2.0"):
         if name == "REGISTRY" and value == "1.2.0":
             continue
