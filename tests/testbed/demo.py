@@ -61,7 +61,7 @@ class Demo:
         self.story = Story()
         self.scratch = scratch
         self.fleet = Fleet(scratch / "fleet", NAMES)
-        self.changes: dict[str, list[tuple[float, str]]] = {name: [] for name in NAMES}
+        self.cuts: dict[str, ticks.Cutover] = {}
         self.latencies: list[dict[str, Any]] = []
         self.published: Published
 
@@ -131,7 +131,6 @@ class Demo:
     def first_release(self) -> None:
         self.story.say("Deploying 1.0.0. Nothing moves yet: no supervisor is armed.")
         self.deploy("1.0.0")
-        self.note_changes()
         self.story.done("deploy 1.0.0")
         for robot in self.fleet.robots:
             robot.say(COMMAND)
@@ -155,10 +154,9 @@ class Demo:
         self.keep_driving()
         self.story.say("Deploying 1.1.0 while they drive: canary first, then the others.")
         self.deploy("1.1.0")
-        self.note_changes()
         self.note_latencies("1.1.0")
         for robot in self.fleet.robots:
-            cut = self.cutover(robot)
+            cut = self.cuts[robot.name] = self.cutover(robot)
             self.story.say(
                 f"  {robot.name} changed policy while {report.motion(cut)}: {cut.missed_ticks} missed ticks, gap {cut.max_gap_ms} ms."
             )
@@ -210,18 +208,10 @@ class Demo:
         outcome = self.playbook("rollback")
         seconds = round(time.monotonic() - before, 1)
         away.rename(self.published.folder)
-        self.note_changes()
         fetched = sum(host["bytes_fetched"] for host in outcome["hosts"].values())
         self.story.say(f"  All robots drive 1.0.0 again after {seconds} s; {fetched} bytes were fetched.")
         self.story.done("roll the fleet back")
         return {"seconds": seconds, "bytes_fetched": fetched}
-
-    def note_changes(self) -> None:
-        """Remember from when on a robot was driven by which release (for the picture)."""
-        for index, robot in enumerate(self.fleet.robots):
-            records = [r for r in robot.journal() if r["stage"] == "SWITCH" and r["phase"] == "done"]
-            colours = dict(zip(self.published.releases.values(), report.COLOURS, strict=False))
-            self.changes[NAMES[index]] = [(r["detail"]["monotonic_ns"] / 1e9, colours[r["release"]]) for r in records]
 
     def note_latencies(self, version: str) -> None:
         for robot in self.fleet.robots:
@@ -233,24 +223,21 @@ class Demo:
             })  # fmt: skip
 
     def cutover(self, robot: Robot) -> ticks.Cutover:
-        """The change to 1.1.0 as the listener beside this robot saw it."""
+        """The change to 1.1.0 as the listener beside this robot saw it; the last one, where it took more than one."""
         wanted = self.published.releases["1.1.0"]
-        switch = next(
-            r for r in robot.journal() if (r["stage"], r["phase"], r["release"]) == ("SWITCH", "done", wanted)
-        )
-        return ticks.cutover(robot.records(), switch["detail"]["monotonic_ns"] / 1e9)
+        switches = [r for r in robot.journal() if (r["stage"], r["phase"], r["release"]) == ("SWITCH", "done", wanted)]
+        return ticks.cutover(robot.records(), switches[-1]["detail"]["monotonic_ns"] / 1e9)
 
     def report(self, bad: dict[str, Any], back: dict[str, Any]) -> None:
         status = self.playbook("status", homeport_release=self.published.releases["1.0.0"])
-        cuts = {robot.name: self.cutover(robot) for robot in self.fleet.robots}
         result = {
             "robots": [
                 {"name": name, "release": host["running"]["version"], "healthy": host["ok"]}
                 for name, host in sorted(status["hosts"].items())
             ],
             "cutover": {
-                "missed_ticks": sum(cut.missed_ticks for cut in cuts.values()),
-                "max_gap_ms": max(cut.max_gap_ms for cut in cuts.values()),
+                "missed_ticks": sum(cut.missed_ticks for cut in self.cuts.values()),
+                "max_gap_ms": max(cut.max_gap_ms for cut in self.cuts.values()),
             },
             "bad_release": {"hosts_touched": bad["hosts_touched"], "caught_by": bad["caught_by"]},
             "rollback": back,
@@ -258,32 +245,37 @@ class Demo:
         self.story.done("read the status and write the report")
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "report.json").write_text(json.dumps(result, indent=2) + "\n")
-        self.draw(result, cuts, bad)
-        self.table(result, cuts)
+        self.draw(result, bad)
+        self.table(result)
 
-    def draw(self, result: dict[str, Any], cuts: dict[str, ticks.Cutover], bad: dict[str, Any]) -> None:
+    def draw(self, result: dict[str, Any], bad: dict[str, Any]) -> None:
         digests = self.published.releases
         colours = {digest[7:19]: colour for digest, colour in zip(digests.values(), report.COLOURS, strict=False)}
         robots = []
         for row in result["robots"]:
-            trace = ticks.read(self.fleet[row["name"]].trace)
+            robot, cut = self.fleet[row["name"]], self.cuts[row["name"]]
+            trace = ticks.read(robot.trace)
             robots.append({
-                **row, "cutover": cuts[row["name"]], "metres": report.metres(trace),
-                "map": report.drawn_map(trace, self.changes[row["name"]], ARENA_M),
-                "timeline": report.drawn_timeline(cuts[row["name"]], colours, TOP_SPEED),
+                **row, "cutover": cut, "motion": report.motion(cut), "metres": report.metres(trace),
+                "map": report.drawn_map(trace, report.changes(robot.records(), colours), ARENA_M),
+                "timeline": report.drawn_timeline(cut, colours, TOP_SPEED),
             })  # fmt: skip
         report.write(
             self.out / "report.html", robots=robots, bad=bad, rollback=result["rollback"], command=COMMAND,
             latencies=self.latencies, steps=self.story.steps, seconds=self.story.seconds, top_speed=TOP_SPEED,
-            releases=[{"version": v, "colour": colours[d[7:19]]} for v, d in digests.items() if v != bad["version"]],
+            releases=[
+                {"version": v, "colour": colours[d[7:19]]}
+                for v, d in digests.items()
+                if v != bad["version"] or bad["drove"]
+            ],
         )  # fmt: skip
 
-    def table(self, result: dict[str, Any], cuts: dict[str, ticks.Cutover]) -> None:
+    def table(self, result: dict[str, Any]) -> None:
         print(
             f"\n{'robot':<8} {'release':<8} {'healthy':<8} {'missed ticks':<13} {'largest gap':<12} {'at the cutover':<14}"
         )
         for row in result["robots"]:
-            cut = cuts[row["name"]]
+            cut = self.cuts[row["name"]]
             print(
                 f"{row['name']:<8} {row['release']:<8} {'yes' if row['healthy'] else 'no':<8} "
                 f"{cut.missed_ticks:<13} {cut.max_gap_ms:<5.1f} ms     {report.motion(cut)}"

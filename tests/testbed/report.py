@@ -9,10 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tests.testbed.ticks import PERIOD_S, Cutover
+from tests.testbed.ticks import PERIOD_S, Cutover, live_commands
 
 TRACE_PERIOD_S = 0.25
-COLOURS = ("#3b6fb6", "#d9822b", "#7b52a1", "#2e7d4f")
+COLOURS = ("#4178c8", "#d9822b", "#9a63c9")
+"""Of the releases, in their order. Like all colours here they can be told apart on white and on black."""
+OTHER = "#8a939c"
 PILLARS = {"red": "#d33a2c", "green": "#2f9e44", "blue": "#2f6fde", "yellow": "#e0b400"}
 
 
@@ -24,6 +26,16 @@ def metres(trace: list[dict[str, Any]]) -> float:
 def motion(cut: Cutover) -> str:
     """Whether the robot moved while its policy was changed: a robot that stands shows little of it."""
     return "moving" if cut.moving else "not moving throughout"
+
+
+def changes(records: list[dict[str, Any]], colours: dict[str, str]) -> list[tuple[float, str]]:
+    """From when on (monotonic seconds) the release of which colour drove, as a listener heard it. `colours` is by the first 12 characters of a release."""
+    found: list[tuple[float, str]] = []
+    for at_s, _, release in live_commands(records):
+        colour = colours.get(release, OTHER)
+        if not found or found[-1][1] != colour:
+            found.append((at_s, colour))
+    return found
 
 
 def drawn_map(
@@ -43,7 +55,7 @@ def drawn_map(
             seen[(colour, round(x, 2), round(y, 2))] = record["t"]
     last = max(seen.values(), default=0.0)
     pillars = [
-        {"x": x, "y": -y, "colour": PILLARS.get(colour, "#888"), "opacity": 1 if time == last else 0.25}
+        {"x": x, "y": -y, "colour": PILLARS.get(colour, OTHER), "opacity": 1 if time == last else 0.25}
         for (colour, x, y), time in seen.items()
     ]
     return {
@@ -60,7 +72,7 @@ def drawn_timeline(cut: Cutover, colours: dict[str, str], top: float) -> list[di
         {
             "x": round(500 + t * 460, 1),
             "y": round(100 - 88 * min(abs(v) / top, 1.0), 1),
-            "colour": colours.get(r, "#888"),
+            "colour": colours.get(r, OTHER),
         }
         for t, v, r in zip(cut.times_s, cut.speeds, cut.releases, strict=True)
     ]
@@ -73,6 +85,8 @@ def write(path: Path, **values: Any) -> None:
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True
     )
     page = environment.get_template("report.html.j2").render(
-        timeline={"bands": bands, "band_width": round(PERIOD_S * 460, 1), "top": values["top_speed"]}, **values
+        pillars=PILLARS,
+        timeline={"bands": bands, "band_width": round(PERIOD_S * 460, 1), "top": values["top_speed"]},
+        **values,
     )
     path.write_text(page)
