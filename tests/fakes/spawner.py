@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-POLICY = Path(__file__).with_name("site") / "stack" / "policy" / "__main__.py"
+PROGRAM = Path(__file__).with_name("site") / "stack" / "policy" / "__main__.py"
 LIFE_S = 120.0
 
 
@@ -31,8 +31,9 @@ def live(order: dict[str, str]) -> None:
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     site = root / "releases" / release / "site" / "stack" / "policy" / "behaviour.json"
     behaviour = json.loads(site.read_text())
+    loaded = POLICY["load"](root / "releases" / release)
     while (lived := time.monotonic() - began) < LIFE_S:
-        temporary.write_text(json.dumps(STATUS(slot, root / "releases" / release, lived + 10.0, behaviour)))
+        temporary.write_text(json.dumps(POLICY["status"](slot, loaded, lived + 10.0, behaviour)))
         temporary.replace(target)
         time.sleep(0.02)
 
@@ -52,5 +53,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    STATUS = runpy.run_path(str(POLICY), run_name="policy")["status"]
+    POLICY = runpy.run_path(str(PROGRAM), run_name="policy")
     main()

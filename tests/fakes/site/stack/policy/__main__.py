@@ -12,7 +12,7 @@ from pathlib import Path
 
 BEHAVIOUR = Path(__file__).with_name("behaviour.json")
 ACTIONS_PER_S = 200
-LIFE_S = 180.0  # a slot outlives its agent, and must not outlive a test run that was killed
+LIFE_S = 600.0  # a slot outlives its agent, and must not outlive a test run that was killed
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     run = f"/tmp/homeport-{os.getuid()}-{hashlib.sha256(str(arguments.root).encode()).hexdigest()[:10]}"
     target = Path(run) / f"slot-{arguments.slot}" / "status.json"
     release = (arguments.root / "slots" / arguments.slot).readlink().name
-    folder = arguments.root / "releases" / release
+    loaded = load(arguments.root / "releases" / release)
     if behaviour.get("alone") and lives(Path(run) / f"slot-{'b' if arguments.slot == 'a' else 'a'}.process.json"):
         print("error: the other slot still has its memory", file=sys.stderr, flush=True)
         sys.exit(1)
@@ -43,7 +43,7 @@ def main() -> None:
         if Path(behaviour.get("silent_file", "/nowhere")).exists():
             continue
         temporary = target.with_suffix(".tmp")
-        temporary.write_text(json.dumps(status(arguments.slot, folder, lived, behaviour)))
+        temporary.write_text(json.dumps(status(arguments.slot, loaded, lived, behaviour)))
         temporary.replace(target)
 
 
@@ -56,7 +56,17 @@ def lives(note: Path) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
+def load(folder: Path) -> dict:
+    """What the slot runs, read once as a policy does: its release may be deleted while it lives."""
+    return {
+        "release": f"sha256:{folder.name}",
+        "model": f"sha256:{(folder / 'model').readlink().name}",
+        "image": next(iter(json.loads((folder / "release.json").read_bytes())["images"].values()))["digest"],
+        "engine": (folder / "engine").readlink().name,
+    }
+
+
+def status(slot: str, loaded: dict, lived: float, behaviour: dict) -> dict:
     ready = lived > behaviour.get("ready_after_s", 0.2)
     failed = Path(behaviour.get("fail_file", "/nowhere")).exists()
     broken = lived > behaviour.get("non_finite_after_s", float("inf"))
@@ -69,10 +79,7 @@ def status(slot: str, folder: Path, lived: float, behaviour: dict) -> dict:
         "pid": os.getpid(),
         "start_ticks": int(fields[19]),
         "epoch": os.getpid(),
-        "release": f"sha256:{folder.name}",
-        "model": f"sha256:{(folder / 'model').readlink().name}",
-        "image": next(iter(json.loads((folder / "release.json").read_bytes())["images"].values()))["digest"],
-        "engine": (folder / "engine").readlink().name,
+        **loaded,
         "state": "failed" if failed else "ready" if ready else "starting",
         "error": "out of memory" if failed else None,
         "profile": "resource_optimized",
