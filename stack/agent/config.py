@@ -6,7 +6,8 @@ repository = "releases/pilot"
 domain_id = 41                              # ROS_DOMAIN_ID of every slot, 0 to 232
 device_python = "/opt/homeport/bin/python"  # runtime process: fetches releases before their own code is here
 device_path = []                            # runtime process: PYTHONPATH entries for it
-device_image = "registry.example.org/homeport/stack@sha256:…"  # runtime docker: the same, as an image that is on the robot
+# runtime docker: what fetches releases there, as an image that is on the robot
+device_image = "registry.example.org/homeport/stack@sha256:…"
 gpu = "none"                                # runtime docker, optional: "runtime" and "cdi" give the slots an NVIDIA GPU
 memory_mib = 6144                           # optional: what the slots may take together, where it is less than what is available
 [environment]                               # added to every slot
@@ -17,7 +18,7 @@ probation_s = 30.0
 ready_s = 60.0
 lease_s = 60.0
 restore_s = 0.4
-[hook]                                      # optional: the site's program that says whether the robot may be touched (hook.py)
+[hook]                                      # optional: the program that says if the robot may be touched (hook.py)
 command = ["/opt/site/may-change"]
 [[windows]]                                 # optional: when it may be switched (windows.py)
 days = ["mon-fri"]
@@ -49,10 +50,13 @@ _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """`battery_min` is a fraction; a candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for `probation_s` before COMMIT.
+    """What a candidate has to keep before it is committed.
 
-    The robot's permission to be changed holds for `lease_s`, unless its hook names another time. What is brought back counts as back when it was
-    healthy for `restore_s` in a row.
+    `battery_min` is a fraction. A candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for
+    `probation_s` before COMMIT.
+
+    The robot's permission to be changed holds for `lease_s`, unless its hook names another time. What is brought back
+    counts as back when it was healthy for `restore_s` in a row.
     """
 
     battery_min: float = 0.2
@@ -123,7 +127,10 @@ class Config:
 
 
 def change_s(path: Path) -> float:
-    """How long a client waits for a change that goes well and slowly, by the robot's settings; such as cannot be read stop no rollback."""
+    """How long a client waits for a change that goes well and slowly, by the robot's settings.
+
+    Settings that cannot be read stop no rollback.
+    """
     try:
         gate = Config.load(path).gate
     except (HomeportError, OSError):

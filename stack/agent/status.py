@@ -51,7 +51,10 @@ def status_document(host: Host) -> dict[str, object]:
 
 
 def last_failure(host: Host) -> tuple[object, object, object]:
-    """Of the last deployment that ended: its failure, what failed on the way back, and the last lines of its log from before that; nothing when it ended well."""
+    """The failure of the last deployment that ended; nothing when it ended well.
+
+    Also what failed on the way back, and the last lines of its log from before that.
+    """
     for record in reversed(host.journal.records):
         if record.decides:
             return record.detail.get("failure"), record.detail.get("restore_failure"), record.detail.get("log", [])

@@ -1,4 +1,7 @@
-"""Slots as plain processes: detached from the agent, in sessions of their own, recognised by pid, start time and boot."""
+"""Slots as plain processes, detached from the agent and in sessions of their own.
+
+They are recognised by pid, start time and boot.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ def check_member(info: zipfile.ZipInfo) -> None:
 
 
 def unpack(wheel: Path, target: Path) -> None:
-    """Write every file of a wheel below the new folder `target` and sync it; its digest was signed, and is checked anyway. Raises IntegrityError."""
+    """Write every file of a wheel below the new folder `target` and sync it.
+
+    Its digest was signed, and is checked anyway. Raises IntegrityError.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = archive.infolist()
@@ -106,7 +112,8 @@ class ProcessRuntime:
         python = self._python(release)
         if not python.exists():
             raise IncompatibleError(
-                f"release {release.version}: {python.parent.parent} is not installed; apply the role `device` with this release's lock file"
+                f"release {release.version}: {python.parent.parent} is not installed; apply the role `device` with "
+                "this release's lock file"
             )
 
     def installed(self, release: Release, folder: Path) -> bool:
@@ -116,7 +123,10 @@ class ProcessRuntime:
             return False
 
     def install(self, release: Release, fetched: Fetched) -> None:
-        """Unpack `image.whl` of the folder into `site/` beside it; the wheel becomes the copy. Raises IntegrityError."""
+        """Unpack `image.whl` of the folder into `site/` beside it; the wheel becomes the copy.
+
+        Raises IntegrityError.
+        """
         wheel = fetched.folder / "image.whl"
         image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
         unpack(wheel, fetched.folder / "site")
@@ -124,7 +134,10 @@ class ProcessRuntime:
         self._files.move(wheel, self._kept(release))
 
     def ensure(self, release: Release) -> None:
-        """Compare `site/` with the wheel, and unpack that again where they differ. Raises RefusedError or IntegrityError."""
+        """Compare `site/` with the wheel, and unpack that again where they differ.
+
+        Raises RefusedError or IntegrityError.
+        """
         site, wheel = self._layout.release(release.digest) / "site", self._kept(release)
         if wheel.exists() and same(wheel, site):
             return
