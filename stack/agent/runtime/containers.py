@@ -57,6 +57,15 @@ def gpu_options(gpu: str) -> tuple[str, ...]:
     return ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all", *joined)
 
 
+def weight_options(weight: int | None) -> tuple[str, ...]:
+    """A container's weight on the processor, of which others have 100.
+
+    Docker wants shares, which runc turns into a weight again (version 2 of control groups); with version 1 and newer
+    runc the same shares weigh more.
+    """
+    return () if weight is None else ("--cpu-shares", str(2 + (weight - 1) * 262_142 // 9_999))
+
+
 def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image: str) -> tuple[str, ...]:
     """A release in a slot. It sees its own release, model and engine, and writes its status."""
     folder = layout.release(release.digest)
@@ -64,7 +73,8 @@ def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image
     read = (layout.root / "slots", folder, *links, layout.robot_toml, layout.dds_profile, *_machine(layout))
     environment = {**_environment(config, release), "HOMEPORT_SLOT": slot}
     write = (layout.slot_status(slot).parent,)
-    argv = run_argv(container(slot), image, environment, read, write, *gpu_options(config.gpu))
+    options = (*weight_options(config.slot_weight), *gpu_options(config.gpu))
+    argv = run_argv(container(slot), image, environment, read, write, *options)
     return (*argv, "stack.policy", "--slot", slot, *layout.options)
 
 

@@ -39,7 +39,8 @@ _STOP_S = 5.0
 _LOG_BYTES = 8 << 20
 _MAX_UNPACKED_BYTES = 1 << 30
 # What a release builds must not take time from the control loop.
-_LOW_PRIORITY = ("/usr/bin/nice", "-n", "10")
+_NICE = ("/usr/bin/nice", "-n")
+_LOW_PRIORITY = (*_NICE, "10")
 _KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 # The shell leaves the program to init and says its pid, without a fork of this threaded process.
 _DETACH = 'exec 3>&1 >&2; "$@" 3>&- </dev/null & echo $! >&3'
@@ -203,6 +204,8 @@ class ProcessRuntime:
     def start(self, slot: str, release: Release) -> Identity:
         self.ensure(release)
         command = self._command(release, "stack.policy", "--slot", slot, *self._layout.options)
+        # Where a lower value is not permitted, nice says so in the slot's log and goes on with the usual one.
+        first = (*_NICE, str(self._config.slot_nice)) if self._config.slot_nice else ()
         status = self._layout.slot_status(slot)
         self._files.make_folder(status.parent)
         status.unlink(missing_ok=True)
@@ -210,7 +213,7 @@ class ProcessRuntime:
         try:
             with self._open_log(slot).open("ab") as log:
                 done = subprocess.run(
-                    ["/bin/sh", "-c", _DETACH, "sh", *command.argv],
+                    ["/bin/sh", "-c", _DETACH, "sh", *first, *command.argv],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
