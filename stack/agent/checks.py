@@ -24,8 +24,9 @@ from stack.agent.fit import verify_folder
 from stack.agent.inputs import inputs, topics
 from stack.agent.memory import available, measured_peak, room
 from stack.agent.os_slots import read_os_slots
+from stack.agent.processor import processor
 from stack.agent.revocations import Revocations, revoked_here
-from stack.agent.runtime import image_of, recall
+from stack.agent.runtime import image_of, recall, recall_host_pid
 from stack.agent.runtime.containers import check_engine
 
 RMEM_MAX = 4_194_304
@@ -256,6 +257,14 @@ def _scheduling(patient: Patient) -> str:
     return f"real time, ticks late by p99 {late}"
 
 
+def _processor(patient: Patient) -> str:
+    """Which share of the processor the slots have: on a busy robot a slot without one falls silent first."""
+    pids = {slot: recall_host_pid(patient.layout.slot_process(slot)) for slot in SLOTS}
+    found = {slot: processor(pid) for slot, pid in pids.items() if pid is not None}
+    told = [f"slot {slot} on {each}" for slot, each in found.items() if each is not None]
+    return "; ".join(told) or "no slot runs"
+
+
 def _agent(patient: Patient) -> str:
     status = Reader(lines.call(patient.layout.agent_socket, lines.request("status"), 10.0), "agent")
     if problems := status.texts("problems"):
@@ -277,6 +286,7 @@ CHECKS: dict[str, Check] = {
     "keys": _keys,
     "supervisor": _supervisor,
     "scheduling": _scheduling,
+    "processor": _processor,
     "topics": topics,
     "inputs": inputs,
     "base": _base,

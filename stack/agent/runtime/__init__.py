@@ -132,10 +132,10 @@ def check_mounted(layout: Layout, names: Iterable[str]) -> None:
             )
 
 
-def proc_stat(pid: int) -> list[str] | None:
+def proc_stat(pid: int, proc: Path = Path("/proc")) -> list[str] | None:
     """The fields of /proc/PID/stat from the third on (state, parent, …); None when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields
@@ -154,12 +154,23 @@ def remember(path: Path, identity: Identity, host_pid: int) -> None:
 
 def recall(path: Path) -> Identity | None:
     """Who was noted, while that very process lives."""
+    noted = _noted(path)
+    return None if noted is None else noted[0]
+
+
+def recall_host_pid(path: Path) -> int | None:
+    """What this machine calls the process that was noted, while that very process lives."""
+    noted = _noted(path)
+    return None if noted is None else noted[1]
+
+
+def _noted(path: Path) -> tuple[Identity, int] | None:
     try:
         reader = Reader(parse(path.read_bytes(), path.name), path.name)
         identity, host_pid = fill(Identity, reader), reader.integer("host_pid")
     except (OSError, HomeportError):
         return None
-    return identity if _lives(identity, host_pid) else None
+    return (identity, host_pid) if _lives(identity, host_pid) else None
 
 
 def _lives(identity: Identity, host_pid: int) -> bool:
