@@ -1,4 +1,7 @@
-"""Find, read and check published releases. A release is named by the sha256 of its document; tags only help to find it, and are never trusted."""
+"""Find, read and check published releases.
+
+A release is named by the sha256 of its document; tags only help to find it, and are never trusted.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ IMAGE_NAME = "image.whl"
 
 @dataclass(frozen=True)
 class Published:
-    """A release as it lies in a source. `signed_by` names the key that verified it, or the claimed ones when not `verified`."""
+    """A release as it lies in a source.
+
+    `signed_by` names the key that verified it, or the claimed ones when not `verified`.
+    """
 
     release: Release
     envelope: bytes
@@ -60,7 +66,8 @@ def read(source: Source, reference: Reference, keys: Path | None) -> Published:
     tag = reference.tag if reference.digest is None else locator(reference.digest)
     if reference.digest is not None and source.find(repository, str(tag)) is None:
         raise NotFoundError(
-            f"release {reference.digest} is not in {source.address} under {repository}; publish it there, or name another source"
+            f"release {reference.digest} is not in {source.address} under {repository}; publish it there, or name "
+            "another source"
         )
     what = f"{repository}:{tag}"
     manifest = Manifest.parse(source.manifest(repository, resolve(source, Reference(repository, tag, None))), what)
@@ -99,7 +106,10 @@ def _check_named(release: Release, reference: Reference, what: str) -> None:
 
 
 def wheel_layer(published: Published, row_arch: str) -> Descriptor:
-    """The wheel of a row `process`. Raises NotFoundError when the artifact does not carry what the signed document names."""
+    """The wheel of a row `process`.
+
+    Raises NotFoundError when the artifact does not carry what the signed document names.
+    """
     digest = published.release.images[row_arch].digest
     for layer in published.manifest.layers:
         if layer.media_type == WHEEL and layer.digest == digest:
@@ -127,9 +137,12 @@ def pull(
     source: Source, repository: str, digest: Digest, row_arch: str, folder: Path, keys: Path | None,
     progress: Progress = no_progress,
 ) -> int:  # fmt: skip
-    """Bring a release to `folder`: `release.dsse.json`, the wheel of a row `process`, and last `release.json`. Returns bytes fetched.
+    """Bring a release to `folder`: `release.dsse.json`, the wheel of a row `process`, and last `release.json`.
 
-    Raises NotFoundError for an unknown release, UntrustedError for a wrong signature, IncompatibleError when `row_arch` is not in it.
+    Returns bytes fetched.
+
+    Raises NotFoundError for an unknown release, UntrustedError for a wrong signature, IncompatibleError when `row_arch`
+    is not in it.
     """
     before = source.bytes_fetched
     published = read(source, Reference(repository, None, digest), keys)

@@ -1,7 +1,8 @@
-"""Make a release: pin everything by digest, write the document, sign it, and store it where robots find it by its own digest.
+"""Make a release: pin everything by digest, write and sign the document, and store it under its own digest.
 
-A person writes tags and paths into a release.toml (docs/examples/release.toml explains every key); paths start at the file's own
-folder. An image of another row than `process` takes `ref = "homeport/stack:TAG"`, or repository and digest, in place of wheel and lock.
+A person writes tags and paths into a release.toml (docs/examples/release.toml explains every key); paths start at the
+file's own folder. An image of another row than `process` takes `ref = "homeport/stack:TAG"`, or repository and digest,
+in place of wheel and lock.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ Wheels = list[tuple[Descriptor, Path]]
 
 @dataclass(frozen=True)
 class DraftImage:
-    """What one row and architecture runs: a wheel and its lock file (row `process`), or a container image by tag or digest."""
+    """What one row and architecture runs.
+
+    A wheel and its lock file (row `process`), or a container image by tag or digest.
+    """
 
     wheel: Path | None
     lock: Path | None
@@ -67,7 +71,10 @@ class DraftImage:
 
 @dataclass(frozen=True)
 class Draft:
-    """A parsed release.toml. `sections` are copied into the document as they stand: engine, config, compatibility, and state where there is one."""
+    """A parsed release.toml.
+
+    `sections` are copied into the document as they stand: engine, config, compatibility, and state where there is one.
+    """
 
     name: str
     version: str
@@ -123,7 +130,10 @@ class Draft:
 
 
 def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Release:
-    """Publish a release and return it. The same draft and key give the same bytes; another document under a known version raises RefusedError."""
+    """Publish a release and return it.
+
+    The same draft and key give the same bytes; another document under a known version raises RefusedError.
+    """
     repository = repository_of(draft.name)
     wheels: Wheels = []
     served: set[str] = set()
@@ -151,7 +161,10 @@ def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Releas
 
 
 def _image(row_arch: str, image: DraftImage, source: Source, l4t: set[str]) -> dict[str, object]:
-    """The entry of a container image; what L4T it serves is noted in `l4t`. Raises HomeportError when it is not what its row needs."""
+    """The entry of a container image; what L4T it serves is noted in `l4t`.
+
+    Raises HomeportError when it is not what its row needs.
+    """
     if image.reference is None or image.wheel is not None or image.lock is not None:
         raise UsageError(f"image {row_arch}: expected exactly ref, or repository and digest, and perhaps config_digest")
     reference, what = image.reference, f"image {row_arch}: {image.reference}"
@@ -170,7 +183,10 @@ def _image(row_arch: str, image: DraftImage, source: Source, l4t: set[str]) -> d
 
 
 def _wheel_image(row_arch: str, image: DraftImage, repository: str, wheels: Wheels) -> dict[str, object]:
-    """The entry of a row `process`; its wheel is noted in `wheels`. Raises UsageError when it is not all that the row needs, and nothing else."""
+    """The entry of a row `process`; its wheel is noted in `wheels`.
+
+    Raises UsageError when it is not all that the row needs, and nothing else.
+    """
     if image.wheel is None or image.lock is None or image.reference or image.config_digest:
         raise UsageError(
             f"image {row_arch}: expected exactly wheel and lock; give them in the file or with --wheel and --lock"
@@ -203,13 +219,15 @@ def _check(release: Release, contract: Contract, l4t: set[str]) -> None:
         )
     if contract.embodiment != release.compatibility.embodiment:
         raise IncompatibleError(
-            f"release {release.name}: is for {release.compatibility.embodiment}, its model for {contract.embodiment}; choose another model"
+            f"release {release.name}: is for {release.compatibility.embodiment}, its model for {contract.embodiment}; "
+            "choose another model"
         )
     for golden in contract.goldens:
         if release.recipe.precision not in golden.tolerance:
             known = ", ".join(sorted(golden.tolerance))
             raise IncompatibleError(
-                f"release.engine.precision: {golden.path} of {contract.name} proves {known} only, not {release.recipe.precision}"
+                f"release.engine.precision: {golden.path} of {contract.name} proves {known} only, not "
+                f"{release.recipe.precision}"
             )
     rows = {row_arch.partition("/")[0] for row_arch in release.images}
     if unserved := sorted(set(release.compatibility.rows) - rows):
@@ -218,7 +236,8 @@ def _check(release: Release, contract: Contract, l4t: set[str]) -> None:
         )
     if unserved := sorted(set(release.compatibility.l4t) - l4t):
         raise IncompatibleError(
-            f"release.compatibility.l4t: no image was made for L4T {unserved[0]}, only for {', '.join(sorted(l4t)) or 'none'}; take it away"
+            f"release.compatibility.l4t: no image was made for L4T {unserved[0]}, only for "
+            f"{', '.join(sorted(l4t)) or 'none'}; take it away"
         )
 
 

@@ -1,7 +1,8 @@
 """The device store: `models/<64 hex of the manifest>/`, real files that appear all at once when every byte was checked.
 
-Order of a pull: manifest, contract, does it fit this robot, is there room; only then the first byte of weights. What is not whole yet lies
-beside the models, in folders whose names begin with a dot: a rename does not cross file systems, and models often have a disk of their own.
+Order of a pull: manifest, contract, does it fit this robot, is there room; only then the first byte of weights. What is
+not whole yet lies beside the models, in folders whose names begin with a dot: a rename does not cross file systems, and
+models often have a disk of their own.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def check_model(folder: Path, digest: Digest | None = None) -> Contract:
 
 
 def stored(models: Path, digest: Digest, robot: Robot | None = None) -> PullResult | None:
-    """The model when it is here and whole, without asking any source. Raises IncompatibleError when it does not fit `robot`."""
+    """The model when it is here and whole, without asking any source.
+
+    Raises IncompatibleError when it does not fit `robot`.
+    """
     try:
         contract = check_model(models / digest.hex, digest)
     except (NotFoundError, IntegrityError, UsageError):
@@ -71,8 +75,8 @@ def pull_model(
 ) -> PullResult:
     """Bring one model to this machine.
 
-    Raises IncompatibleError when it does not fit `robot` (no weight byte was fetched), IntegrityError when bytes are not those that were named;
-    then nothing is left behind.
+    Raises IncompatibleError when it does not fit `robot` (no weight byte was fetched), IntegrityError when bytes are
+    not those that were named; then nothing is left behind.
     """
     files = Files()
     files.make_folder(models)

@@ -1,4 +1,7 @@
-"""The verbs `homeport model`, `homeport release`, `homeport channel`, `homeport keys` and `homeport image`. Parse, call, print; decisions are made one layer below."""
+"""The verbs `homeport model`, `homeport release`, `homeport channel`, `homeport keys` and `homeport image`.
+
+Parse, call, print; decisions are made one layer below.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`homeport channel`: sign, show. A channel record is a small document that people keep and review; robots take it signed."""
+"""`homeport channel`: sign, show.
+
+A channel record is a small document that people keep and review; robots take it signed.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ def push(
 
 @app.command(
     epilog=click_epilog(
-        "homeport model pull pilot@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --source oci:registry --to models"
+        "homeport model pull pilot@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --source "
+        "oci:registry --to models"
     )
 )
 def pull(

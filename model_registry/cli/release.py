@@ -28,7 +28,8 @@ ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME:VERSION|NAME@sha
 @app.command(
     epilog=click_epilog(
         "homeport release create --file release.toml --source oci:registry --key ~/homeport-keys/homeport.key",
-        "homeport release create --file release.toml --version 1.1.0 --counter 2 --source oci:registry --key ~/homeport-keys/homeport.key",
+        "homeport release create --file release.toml --version 1.1.0 --counter 2 --source oci:registry --key "
+        "~/homeport-keys/homeport.key",
     )
 )
 def create(
@@ -123,7 +124,8 @@ def _releases_in(source: Source, repository: str) -> Iterator[Release]:
 
 @app.command(
     epilog=click_epilog(
-        "homeport release pull sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --source oci:registry --repository releases/pilot --to folder --row-arch process/amd64"
+        "homeport release pull sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --source "
+        "oci:registry --repository releases/pilot --to folder --row-arch process/amd64"
     )
 )
 def pull(
@@ -134,7 +136,10 @@ def pull(
     row_arch: Annotated[str, typer.Option("--row-arch", help="Such as process/amd64.")],
     keys: KeysOption = None,
 ) -> None:
-    """Bring a release to this machine (what the agent calls); prints {"release", "bytes_fetched", "image_bytes", "model_bytes"} as JSON."""
+    """Bring a release to this machine, as the agent does.
+
+    Prints {"release", "bytes_fetched", "image_bytes", "model_bytes"} as JSON.
+    """
     wanted = Digest.parse(digest, "release")
     if keys is None:
         say("No --keys given: the digest is checked, the signature is not")

@@ -1,4 +1,7 @@
-"""The channel record: which release a channel leads to now, and which ones nobody may go to any more. Signed as a whole; its number only rises."""
+"""The channel record: which release a channel leads to now, and which ones nobody may go to any more.
+
+Signed as a whole; its number only rises.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 @dataclass(frozen=True, slots=True)
 class ChannelRecord:
-    """`expires` is the last day (UTC) on which the channel may be followed; what is revoked stays so. `min_version` is for who follows it."""
+    """`expires` is the last day (UTC) on which the channel may be followed; what is revoked stays so.
+
+    `min_version` is for who follows it.
+    """
 
     name: str
     channel: str

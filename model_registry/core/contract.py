@@ -27,7 +27,8 @@ def check_path(text: str, path: str) -> str:
         raise UsageError(f"{path}: expected a plain relative path, got {text!r}")
     if PurePosixPath(text).suffix not in ALLOWED_SUFFIXES:
         raise UsageError(
-            f"{path}: {text!r} is not a kind of file that models may carry ({', '.join(sorted(ALLOWED_SUFFIXES - {''}))})"
+            f"{path}: {text!r} is not a kind of file that models may carry "
+            f"({', '.join(sorted(ALLOWED_SUFFIXES - {''}))})"
         )
     return text
 
@@ -36,8 +37,9 @@ def check_path(text: str, path: str) -> str:
 class Input:
     """One input tensor. `semantic` says what goes in: see SEMANTICS.
 
-    prefix: the actions still to come when the frame arrived, as the network gives them [1, steps, dims], zero behind the last; delay: how
-    many of them will probably have been executed when the new chunk is ready. Both are for real-time chunking.
+    prefix: the actions still to come when the frame arrived, as the network gives them [1, steps, dims], zero behind
+    the last; delay: how many of them will probably have been executed when the new chunk is ready. Both are for
+    real-time chunking.
     """
 
     name: str
@@ -68,7 +70,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Golden:
-    """A file of inputs and the actions they must give; `tolerance` per precision is the largest difference in an action's own unit."""
+    """Inputs, the actions they must give, and for each precision the largest difference, in an action's own unit."""
 
     path: str
     tolerance: dict[str, float]
@@ -100,9 +102,9 @@ class ImageRecipe:
 class Contract:
     """A parsed `vla.json`. Times in seconds follow from `control_hz`; horizon and execute_steps count actions.
 
-    `advisory` names one more column behind the action's dimensions, 0..1, 1 is safe: a metric, never a guard. `variants` are folders
-    that each hold a whole smaller model for the same actions. `language` is what a graph of its own makes of the words, where there is one:
-    the other graph takes it in place of the words (`parts`).
+    `advisory` names one more column behind the action's dimensions, 0..1, 1 is safe: a metric, never a guard.
+    `variants` are folders that each hold a whole smaller model for the same actions. `language` is what a graph of its
+    own makes of the words, where there is one: the other graph takes it in place of the words (`parts`).
     """
 
     name: str
@@ -196,7 +198,8 @@ class Contract:
         width = len(self.dims) + int(self.advisory is not None)
         if self.output_shape != (1, self.horizon, width):
             raise UsageError(
-                f"{FILE_NAME}.output.shape: {list(self.output_shape)} does not match horizon {self.horizon} and {width} action dimensions"
+                f"{FILE_NAME}.output.shape: {list(self.output_shape)} does not match horizon {self.horizon} and "
+                f"{width} action dimensions"
             )
         for item in self.inputs:
             self._check_input(item)
@@ -207,7 +210,8 @@ class Contract:
         semantics = {item.name: item.semantic for item in self.inputs}
         if self.language and (self.language.name in semantics or [*semantics.values()].count("text") != 1):
             raise UsageError(
-                f"{FILE_NAME}.components: {self.language.name} must take the place of one input of text, under a name of its own; export it like that"
+                f"{FILE_NAME}.components: {self.language.name} must take the place of one input of text, under a name "
+                "of its own; export it like that"
             )
         if not self.goldens:
             raise UsageError(f"{FILE_NAME}.goldens: a model without goldens cannot be proved; add at least one")
@@ -229,7 +233,8 @@ class Contract:
         }[item.semantic]
         if item.shape != wanted:
             raise UsageError(
-                f"{FILE_NAME}.inputs: {item.name} is {list(item.shape)}, and what is prepared for it {list(wanted)}; make them agree"
+                f"{FILE_NAME}.inputs: {item.name} is {list(item.shape)}, and what is prepared for it {list(wanted)}; "
+                "make them agree"
             )
 
     def parts(self) -> tuple[Contract, ...]:
@@ -256,7 +261,8 @@ class Contract:
         """Raises IncompatibleError when this model was not made for that robot."""
         if self.embodiment != robot.embodiment:
             raise IncompatibleError(
-                f"model {self.name} {self.version} is made for {self.embodiment}, and {robot.name} is a {robot.embodiment}; deploy it to robots it was made for"
+                f"model {self.name} {self.version} is made for {self.embodiment}, and {robot.name} is a "
+                f"{robot.embodiment}; deploy it to robots it was made for"
             )
 
     @property

@@ -1,7 +1,7 @@
 """ROS domains: which ones there are, and which ports of this machine each takes.
 
-The middleware computes its UDP ports from the domain: 7400 + 250 × domain for discovery, and from ten above it two for each process.
-Beyond 232 they would pass the last port there is, and a process ends at its start.
+The middleware computes its UDP ports from the domain: 7400 + 250 × domain for discovery, and from ten above it two for
+each process. Beyond 232 they would pass the last port there is, and a process ends at its start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def check_domain(domain: int, what: str) -> int:
     """The domain. Raises UsageError naming `what` said it."""
     if not 0 <= domain <= LAST_DOMAIN:
         raise UsageError(
-            f"{what}: expected a ROS domain from 0 to {LAST_DOMAIN}, got {domain}; beyond it there are no ports, choose another one"
+            f"{what}: expected a ROS domain from 0 to {LAST_DOMAIN}, got {domain}; beyond it there are no ports, "
+            "choose another one"
         )
     return domain
 
@@ -32,7 +33,7 @@ def ports_of(domain: int) -> range:
 
 
 def clash(domain: int, proc: Path = Path("/proc")) -> str | None:
-    """What to say of a domain whose ports the kernel also gives to connections that leave this machine; None where it cannot happen."""
+    """What to say when the kernel also gives a domain's ports to outgoing connections; None when it cannot."""
     try:
         low, high = map(int, (proc / "sys/net/ipv4/ip_local_port_range").read_text().split())
     except (OSError, ValueError):
@@ -40,4 +41,7 @@ def clash(domain: int, proc: Path = Path("/proc")) -> str | None:
     ports = ports_of(domain)
     if ports[-1] < low or ports[0] > high:
         return None
-    return f"ROS domain {domain} has the ports {ports[0]} to {ports[-1]}, which any program here may get for a connection of its own ({low} to {high})"
+    return (
+        f"ROS domain {domain} has the ports {ports[0]} to {ports[-1]}, which any program here may get for a connection "
+        f"of its own ({low} to {high})"
+    )

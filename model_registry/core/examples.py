@@ -1,4 +1,7 @@
-"""The last lines of every `--help`: what somebody would type, to be read and copied. A test lets each program parse its own."""
+"""The last lines of every `--help`: what somebody would type, to be read and copied.
+
+A test lets each program parse its own.
+"""
 
 from __future__ import annotations
 

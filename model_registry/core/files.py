@@ -25,7 +25,9 @@ def _anyone() -> None:
 
 
 class Files:
-    """Writes, renames and links, each synced before it returns. Below the line are the single steps that they are made of.
+    """Writes, renames and links, each synced before it returns.
+
+    Below the line are the single steps that they are made of.
 
     `check` is called before each of them, and raises when this program may not write any more.
     """
@@ -52,7 +54,10 @@ class Files:
             self.sync(temporary)
 
     def append(self, path: Path, data: bytes) -> None:
-        """Append `data` and sync it; the folder too, when the file is new. When that fails, what was there stays as it was."""
+        """Append `data` and sync it; the folder too, when the file is new.
+
+        When that fails, what was there stays as it was.
+        """
         self._check()
         new = not path.exists()
         size = 0 if new else path.stat().st_size
@@ -127,7 +132,7 @@ class Files:
             self._unlink(temporary)
             raise
 
-    # ---------------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------------------------
 
     def sync(self, path: Path) -> None:
         """What was done to this file or folder is on disk when this returns."""
@@ -192,10 +197,10 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def spare(folder: Path) -> int | None:
-    """Keep a folder and all that is in it from the ageing of systemd-tmpfiles while this process lives, or until the descriptor is closed.
+    """Keep systemd-tmpfiles from ageing a folder and all in it, until this process ends or closes the descriptor.
 
-    It removes what nobody has touched for days below /tmp, and leaves alone what somebody holds a lock on. None where somebody else holds one
-    alone just now: ask again later.
+    It removes what nobody has touched for days below /tmp, and leaves alone what somebody holds a lock on. None where
+    somebody else holds one alone just now: ask again later.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

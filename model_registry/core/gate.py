@@ -14,7 +14,10 @@ PASSING = ("healthy", "degraded-hw")
 
 @dataclass(frozen=True)
 class Check:
-    """One measured value against its threshold, and the sentence about it. `value` is None when there is no finite figure."""
+    """One measured value against its threshold, and the sentence about it.
+
+    `value` is None when there is no finite figure.
+    """
 
     metric: str
     value: float | None

@@ -44,7 +44,8 @@ def call(
 ) -> dict[str, object]:
     """Send one request and return its result.
 
-    Raises HomeportError with the code of the reply, or when nobody answers within `timeout_s` seconds: LateError where somebody listens.
+    Raises HomeportError with the code of the reply, or when nobody answers within `timeout_s` seconds: LateError where
+    somebody listens.
     """
     deadline, kind = time.monotonic() + timeout_s, HomeportError
     try:
@@ -62,7 +63,8 @@ def call(
 def _connect(connection: socket.socket, path: Path, timeout_s: float) -> None:
     """Connect, and wait up to `timeout_s` seconds where others wait for the same listener.
 
-    With one of Python's timeouts a connect fails at once while the listener's queue is full; with the kernel's it stands in line.
+    With one of Python's timeouts a connect fails at once while the listener's queue is full; with the kernel's it
+    stands in line.
     """
     seconds, rest = divmod(max(timeout_s, 0.001), 1.0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6)))

@@ -1,4 +1,7 @@
-"""The release document: image + model + engine recipe + config, pinned by digest. Its identity is the sha256 of its bytes."""
+"""The release document: image + model + engine recipe + config, pinned by digest.
+
+Its identity is the sha256 of its bytes.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ def version_key(version: str) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Image:
-    """What runs on one row and architecture. Row `process`: `digest` is the wheel's sha256, `lock` the sha256 of the dependency lock file."""
+    """What runs on one row and architecture.
+
+    Row `process`: `digest` is the wheel's sha256, `lock` the sha256 of the dependency lock file.
+    """
 
     repository: str
     digest: Digest
@@ -65,8 +71,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the engine is built, and what it may cost: milliseconds, bytes. `latency_rise` is by which part its median inference may be slower than
-    that of the release beside it on the same robot; None: within the budget it may be as slow as it likes.
+    """How the engine is built, and what it may cost: milliseconds, bytes.
+
+    `latency_rise` is by which part its median inference may be slower than that of the release beside it on the same
+    robot; None: within the budget it may be as slow as it likes.
     """
 
     backends: tuple[str, ...]
@@ -115,7 +123,10 @@ class Compatibility:
 
 @dataclass(frozen=True)
 class State:
-    """What a release leaves on a robot: the schema that it writes, and the oldest one whose releases can still read that. 0: nothing."""
+    """What a release leaves on a robot; 0 is nothing.
+
+    The schema that it writes, and the oldest schema whose releases can still read that.
+    """
 
     schema: int = 0
     readable_from: int = 0
@@ -183,7 +194,10 @@ def _override(value: object, path: str) -> float | str | bool:
 def check_image(
     what: str, labels: Mapping[str, str], architecture: str, row_arch: str, l4t: str | None = None
 ) -> None:  # fmt: skip
-    """Whether a container image was made for a row, an architecture and this L4T. Raises IncompatibleError naming both."""
+    """Whether a container image was made for a row, an architecture and this L4T.
+
+    Raises IncompatibleError naming both.
+    """
     row, arch = labels.get("dev.homeport.row", "none"), labels.get("dev.homeport.arch", architecture)
     if f"{row}/{arch}" != row_arch or architecture != arch:
         made = f"{row}/{arch}, and holds {architecture}" if arch != architecture else f"{row}/{arch}"

@@ -1,4 +1,7 @@
-"""What is true of one robot, whatever release it runs: `/etc/homeport/robot.toml`, written by the role `device` from the inventory."""
+"""What is true of one robot, whatever release it runs.
+
+It stands in `/etc/homeport/robot.toml`, which the role `device` writes from the inventory.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _TEGRA = re.compile(r"# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)")
 
 
 def l4t_of(release: Path) -> str | None:
-    """The L4T release in /etc/nv_tegra_release: `# R36 (release), REVISION: 4.3, …` is 36.4.3. None where there is no such file, `unknown` for any other text."""
+    """The L4T release in /etc/nv_tegra_release: `# R36 (release), REVISION: 4.3, …` is 36.4.3.
+
+    None where there is no such file, `unknown` for any other text.
+    """
     if not release.is_file():
         return None
     found = _TEGRA.match(release.read_text(errors="replace"))
@@ -36,7 +42,10 @@ def l4t_of(release: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest commanded speeds, their slopes, and how fast the slopes may change: m/s, rad/s, m/s², rad/s², m/s³, rad/s³."""
+    """Largest commanded speeds, their slopes, and how fast the slopes may change.
+
+    In m/s, rad/s, m/s², rad/s², m/s³ and rad/s³.
+    """
 
     linear: float
     angular: float
@@ -60,7 +69,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Source:
-    """One input of the supervisor. A source that is not `present` is declared absent; any other missing source stops the robot.
+    """One input of the supervisor.
+
+    A source that is not `present` is declared absent; any other missing source stops the robot.
 
     Without `stamps` its stamps are not looked at: for a driver that sends none, or those of another clock.
     """
@@ -77,7 +88,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What of the floor the body covers, in metres from the point it turns about. A `round` body has its radius three times."""
+    """What of the floor the body covers, in metres from the point it turns about.
+
+    A `round` body has its radius three times.
+    """
 
     front: float
     rear: float
@@ -96,7 +110,10 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Lidar:
-    """Where the scanner sits (m, rad, from the point the body turns about) and which share of its beams must be readable."""
+    """Where the scanner sits, and which share of its beams must be readable.
+
+    In m and rad, from the point that the body turns about.
+    """
 
     x: float = 0.0
     y: float = 0.0
@@ -117,8 +134,9 @@ class Lidar:
 class Safety:
     """How the supervisor uses its inputs.
 
-    `margin` is the free space it keeps (m). `action_age_s` is how old the observation behind an action may be before the robot slows down.
-    After `auto_resume_s` healthy seconds a passed fault lets it go on by itself; None: never, somebody arms it again.
+    `margin` is the free space it keeps (m). `action_age_s` is how old the observation behind an action may be before
+    the robot slows down. After `auto_resume_s` healthy seconds a passed fault lets it go on by itself; None: never,
+    somebody arms it again.
     """
 
     margin: float = 0.1
@@ -154,7 +172,10 @@ class Robot:
     stop_words: StopWords = field(default_factory=StopWords)
     """`[voice]`: the site's own words for stop, beside the built-in English ones."""
     camera_stamps: bool = True
-    """False: slots do not look at the stamps of the camera's driver. Each release's profile says how old a frame may be."""
+    """False: slots do not look at the stamps of the camera's driver.
+
+    Each release's profile says how old a frame may be.
+    """
 
     @property
     def row_arch(self) -> str:
@@ -192,11 +213,13 @@ class Robot:
         reader.done()
         if robot.footprint is None and robot.sources["scan"].present:
             raise UsageError(
-                f"{path.name}.footprint: missing; a scan is of no use without it: give radius, or front, rear and half_width (m)"
+                f"{path.name}.footprint: missing; a scan is of no use without it: give radius, or front, rear and "
+                "half_width (m)"
             )
         if robot.base_timeout_s > MAX_BASE_TIMEOUT_S:
             raise UsageError(
-                f"{path.name}.base.timeout_s: {robot.base_timeout_s} s is too long, at most {MAX_BASE_TIMEOUT_S} s; configure the base driver to stop sooner"
+                f"{path.name}.base.timeout_s: {robot.base_timeout_s} s is too long, at most {MAX_BASE_TIMEOUT_S} s; "
+                "configure the base driver to stop sooner"
             )
         return robot
 

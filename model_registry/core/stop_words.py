@@ -1,13 +1,16 @@
-"""Which spoken or written commands mean "stop". The supervisor, a slot's tokenizer and the simulator ask the same function.
+"""Which spoken or written commands mean "stop".
+
+The supervisor, a slot's tokenizer and the simulator ask the same function.
 
     words = StopWords()                                   # the built-in English words
     words = StopWords(stop=("arrête",), emergency=("arrêt d'urgence",))    # and a site's own, from robot.toml
     words.heard_in("No, stop!")                           # Meaning.STOP
     words.heard_in("Emergency stop! Emergency stop!")     # Meaning.EMERGENCY
 
-A text is brought to one form (NFKC, case folded) and split at everything that is neither a letter nor a digit. It means stop when a stop word is among its
-words, wherever: a speech recogniser writes "Stop! Stop!", "No, stop!" or "stop。" for the same shout, and a robot that stops once too often costs seconds.
-In scripts that put no blanks between words (Chinese, Japanese, Thai, …) a word is looked for anywhere in the text.
+A text is brought to one form (NFKC, case folded) and split at everything that is neither a letter nor a digit. It means
+stop when a stop word is among its words, wherever: a speech recogniser writes "Stop! Stop!", "No, stop!" or "stop。"
+for the same shout, and a robot that stops once too often costs seconds. In scripts that put no blanks between words
+(Chinese, Japanese, Thai, …) a word is looked for anywhere in the text.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ LONGEST = 4096
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _BREAK = " "
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "HANGUL")
-"""Scripts without blanks between words, and Hangul, whose words carry endings; as their letters' names in Unicode begin."""
+"""Scripts without blanks between words, and Hangul, whose words carry endings; by how Unicode names their letters."""
 
 Words = tuple[str, ...]
 
@@ -43,7 +46,10 @@ class Meaning(Enum):
 
 
 def words_of(text: str) -> Words:
-    """The words of a text in one form: letters with their marks, and digits. A letter of an unspaced script is a word of its own."""
+    """The words of a text in one form: letters with their marks, and digits.
+
+    A letter of an unspaced script is a word of its own.
+    """
     text = text[:LONGEST]
     if text.isascii():
         return tuple(_ASCII_WORD.findall(text.lower()))
@@ -63,14 +69,20 @@ def _apart(letter: str) -> str:
 
 @dataclass(frozen=True)
 class StopWords:
-    """The built-in English words, which nothing takes away, and a site's own `stop` and `emergency` words in any script; each may be several words long."""
+    """The built-in English words, which nothing takes away, and a site's own words in any script.
+
+    `stop` and `emergency` are the site's; each may be several words long.
+    """
 
     stop: tuple[str, ...] = ()
     emergency: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, reader: Reader) -> StopWords:
-        """From `[voice]` of robot.toml: the lists `stop` and `emergency`, both optional. Raises UsageError for a word without a letter or digit."""
+        """From `[voice]` of robot.toml: the lists `stop` and `emergency`, both optional.
+
+        Raises UsageError for a word without a letter or digit.
+        """
         found = {key: reader.items(key, _phrase) if reader.has(key) else () for key in ("stop", "emergency")}
         return cls(**found)
 
@@ -83,7 +95,10 @@ class StopWords:
         return frozenset(map(words_of, (*EMERGENCY, *self.emergency)))
 
     def heard_in(self, text: str) -> Meaning:
-        """What `text` asks for: an emergency stop by a word for it, or by "emergency" together with a stop word; a stop by a stop word."""
+        """What `text` asks for: an emergency stop, a stop, or neither.
+
+        An emergency stop is one of its own words, or "emergency" together with a stop word.
+        """
         words = words_of(text)
         stops = _contains(words, self._stops)
         if _contains(words, self._emergencies) or (stops and _ALARM in words):

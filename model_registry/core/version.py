@@ -1,4 +1,7 @@
-"""The version of this code: the VERSION file, packed beside this module in a wheel or zipapp, at the top of a checkout."""
+"""The version of this code, from the file VERSION.
+
+It is packed beside this module in a wheel or zipapp, and lies at the top of a checkout.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""HTTP for registries: every request has a deadline, transient failures are tried again, and credentials stay with the host they belong to."""
+"""HTTP for registries.
+
+Every request has a deadline, transient failures are tried again, and credentials stay with the host they belong to.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ class Client:
         body: Body | None = None,
         scope: str = "",
     ) -> Iterator[BaseHTTPResponse]:
-        """Send one request, answer one challenge, follow redirects. Raises TransferError, or RefusedError for 401 and 403."""
+        """Send one request, answer one challenge, follow redirects.
+
+        Raises TransferError, or RefusedError for 401 and 403.
+        """
         response = self._send(method, url, headers or {}, body, scope)
         try:
             if response.status == 401 and self._authorize(response.headers.get("WWW-Authenticate", ""), scope):
@@ -172,7 +178,10 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _distrust(error: BaseException) -> str:
-    """Why a certificate was not taken. One that is not valid now says nothing against its authority: mostly it is the clock."""
+    """Why a certificate was not taken.
+
+    One that is not valid now says nothing against its authority: mostly it is the clock.
+    """
     now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     clock = f"by this machine's clock, which shows {now}; set the clock if that is wrong (timedatectl)"
     code = next((each.verify_code for each in _causes(error) if isinstance(each, ssl.SSLCertVerificationError)), None)

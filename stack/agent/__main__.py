@@ -1,6 +1,9 @@
-"""`homeport-agent`: `serve` is the agent, the other verbs are clients of its socket, and `doctor` needs none. Progress on stderr, the result on stdout.
+"""`homeport-agent`: `serve` is the agent, the other verbs are clients of its socket, and `doctor` needs none.
 
-What only the agent itself needs is imported where it begins: a client that asks for a rollback should not read all of it first.
+Progress on stderr, the result on stdout.
+
+What only the agent itself needs is imported where it begins: a client that asks for a rollback should not read all of
+it first.
 """
 
 from __future__ import annotations
@@ -183,7 +186,7 @@ def _serve(layout: Layout) -> int:
 
 
 def _run_slot(layout: Layout, slot: str) -> NoReturn:
-    """Replace this process by the container of the release that `slots/x` names, after its signature was checked again."""
+    """Replace this process by the container of the release in `slots/x`, once its signature is checked again."""
     from model_registry.core.files import Files
     from stack.agent.config import Config
     from stack.agent.fit import verify_folder

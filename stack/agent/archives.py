@@ -1,6 +1,9 @@
-"""Copies of images outside of Docker's store: `ROOT/images/<64 hex>.tar`, as `docker save` writes it, beside a sidecar that says what is in it.
+"""Copies of images outside of Docker's store.
 
-An archive is one only with its sidecar, which is written when the copy was read back and found whole; its bytes are hashed again before they are loaded.
+Each is `ROOT/images/<64 hex>.tar`, as `docker save` writes it, with a sidecar that says what is in it.
+
+An archive is one only with its sidecar, which is written when the copy was read back and found whole; its bytes are
+hashed again before they are loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ _DOCUMENT_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """`image` is what a release calls it, `identity` its ID in Docker's store, `sha256` that of the archive's own bytes."""
+    """One copy of an image.
+
+    `image` is what a release calls it, `identity` its ID in Docker's store, `sha256` the digest of the archive's bytes.
+    """
 
     image: Digest
     identity: Digest
@@ -61,7 +67,10 @@ class Archives:
             return None
 
     def write(self, image: Digest, identity: Digest, pieces: Iterable[bytes]) -> Sidecar:
-        """Store what `docker save` gives. Raises IntegrityError when that is not the whole image; nothing counts as an archive then."""
+        """Store what `docker save` gives.
+
+        Raises IntegrityError when that is not the whole image; nothing counts as an archive then.
+        """
         self._files.make_folder(self.folder, 0o700)
         for leftover in self.folder.glob(".*.tmp"):  # nobody else writes here
             leftover.unlink()
@@ -86,7 +95,10 @@ class Archives:
         return sidecar
 
     def checked(self, image: Digest) -> Path | None:
-        """The archive of an image after its bytes were hashed again; None when there is none. Raises IntegrityError and drops it when it is damaged."""
+        """The archive of an image after its bytes were hashed again; None when there is none.
+
+        Raises IntegrityError and drops it when it is damaged.
+        """
         sidecar, path = self.find(image), self.path(image)
         if sidecar is None:
             return None
@@ -104,7 +116,10 @@ class Archives:
 
 
 def check_whole(path: Path, identity: Digest) -> None:
-    """Whether the document that is named by the image's ID is in an archive, and everything that it names by digest. Raises IntegrityError."""
+    """Whether the document that is named by the image's ID is in an archive, and everything that it names by digest.
+
+    Raises IntegrityError.
+    """
     what, held, named = f"{path.name}: the copy of {identity}", set(), None
     try:
         with tarfile.open(path, "r|") as archive:
@@ -131,7 +146,7 @@ def _digest(stream: IO[bytes]) -> tuple[Digest, bytes]:
 
 
 def _named(document: Reader) -> Iterator[Digest]:
-    """What an image's configuration (its layers, unpacked) or its manifest (configuration and layers, as they came) names."""
+    """What an image's configuration names (its unpacked layers), or its manifest (configuration and packed layers)."""
     if document.has("rootfs"):
         yield from document.child("rootfs").items(
             "diff_ids", lambda value, path: Digest.parse(as_text(value, path), path)

@@ -1,4 +1,7 @@
-"""Copies of what the robot would go back to, made while nothing else is done: nobody waits for them, and what was interrupted is begun again."""
+"""Copies of what the robot would go back to, made while nothing else is done.
+
+Nobody waits for them, and a copy that was interrupted is begun again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a robot was like before the switch, so that nothing of it is held against the release: taken from the old release while it drives alone."""
+"""What a robot was like before the switch, so that nothing of it is held against the release.
+
+Taken from the old release while it drives alone.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _PERIOD_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """None is what nobody could tell. Rates per control period, milliseconds, bytes, percent; `healthy`: the old release was selectable."""
+    """None is what nobody could tell.
+
+    Rates per control period, milliseconds, bytes, percent; `healthy`: the old release was selectable.
+    """
 
     release: str | None = None
     healthy: bool | None = None

@@ -1,4 +1,7 @@
-"""The signs of life of a serving agent: its lease, and systemd's watchdog. In a thread of their own, because to load a large image takes the keeper minutes."""
+"""The signs of life of a serving agent: its lease, and systemd's watchdog.
+
+In a thread of their own, because to load a large image takes the keeper minutes.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,11 @@ def notify(state: str) -> None:
 
 
 class Beat:
-    """`kept_s` is when the keeper last had looked (monotonic s). systemd is told nothing, and starts the agent again, when that is an hour ago
-    or a change outstays its claim. `taken_over` is why this agent has to end, when another one serves.
+    """When the agent last did its work, and whether systemd may hear of it.
+
+    `kept_s` is when the keeper last looked (monotonic s). When that is an hour ago, or a change outstays its claim,
+    systemd is told nothing and starts the agent again. `taken_over` is why this agent has to end when another one
+    serves.
     """
 
     def __init__(self, serving: Lease, claim: Lease, stopping: threading.Event, run: Path) -> None:

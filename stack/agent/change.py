@@ -65,7 +65,10 @@ class Change:
         return observe(self.host, self.slot)
 
     def start(self) -> None:
-        """Look at the robot as it is, then start the candidate; the old release drives on, unless its memory is needed: then the robot stands."""
+        """Look at the robot as it is, then start the candidate.
+
+        The old release drives on; when the candidate needs its memory, the robot stands instead.
+        """
         seconds = 0.0 if self.verb == "rollback" else min(_BASELINE_S, self.host.config.gate.shadow_s)
         self.baseline = take(self.host, self.old_slot, seconds)
         if self.cutover == STOP_FIRST and self.old_slot is not None:
@@ -104,7 +107,10 @@ class Change:
             self.held = False
 
     def select(self, probation_s: float, permission: Permission) -> None:
-        """Let the candidate drive, with the old slot as the way back where it is alive. Raises RefusedError when the permission has expired."""
+        """Let the candidate drive, with the old slot as the way back where it is alive.
+
+        Raises RefusedError when the permission has expired.
+        """
         way_back = self.old_slot if self.old_slot and self.host.runtime.alive(self.old_slot) else None
         before = self.baseline.document()
         with self.deployment.step("SWITCH", slot=self.slot, fallback=way_back, baseline=before) as done:
@@ -133,7 +139,10 @@ class Change:
         return self.result("COMMIT")
 
     def _commit(self) -> None:
-        """Make it what this robot runs, also after a power cut. Raises HomeportError before anything durable changed."""
+        """Make it what this robot runs, also after a power cut.
+
+        Raises HomeportError before anything durable changed.
+        """
         host, left = self.host, self.old
         self.deployment.begin("COMMIT", slot=self.slot, left=None if left is None else str(left))
         host.supervisor.select(self.slot, self.release.digest, 0.0, None)
@@ -147,7 +156,10 @@ class Change:
         self.deployment.finish(slot=self.slot)
 
     def _vouch(self) -> None:
-        """Only its own live process may say that a release runs; what was written or selected is no proof. Raises HomeportError."""
+        """Only its own live process may say that a release runs; what was written or selected is no proof.
+
+        Raises HomeportError.
+        """
         deadline = time.monotonic() + _VOUCH_S
         while not verified(self.host, self.release.digest, self.sample()):
             if time.monotonic() >= deadline or self.host.stopping.wait(POLL_S):
@@ -162,7 +174,10 @@ class Change:
         return Result(self.verb, True, self.old, version, "VERIFY_ROLLBACK", gates=tuple(self.gates))
 
     def go_back(self, failure: Failure | None, quarantine: bool = False) -> Failure | None:
-        """Stop the candidate; after SWITCH the old slot drives again first. Returns why that did not work, if it did not."""
+        """Stop the candidate; after SWITCH the old slot drives again first.
+
+        Returns why that did not work, if it did not.
+        """
         log = self.host.runtime.log_tail(self.slot, LOG_LINES)
         untouched = self.deployment.stage == "WAIT" and (self.cutover != STOP_FIRST or not self.held)
         restore = None if untouched else self._restore(failure, quarantine)
@@ -179,7 +194,10 @@ class Change:
         return restore
 
     def _restore(self, failure: Failure | None, quarantine: bool) -> Failure | None:
-        """Let the old slot drive, whatever the supervisor did meanwhile; where that fails, command zero until a person or the next commit."""
+        """Let the old slot drive, whatever the supervisor did meanwhile.
+
+        Where that fails, command zero until a person acts or the next commit.
+        """
         self.deployment.begin("ROLLBACK", failure=failure and failure.document(), quarantine=quarantine)
         try:
             if self.cutover == STOP_FIRST:

@@ -1,4 +1,7 @@
-"""What the doctor looks at, in the order in which a person would mend it: settings, host, topics, room, then what a switch needs."""
+"""What the doctor looks at, in the order in which a person would fix it.
+
+Settings, host, topics, room, then what a switch needs.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ from stack.agent.fit import verify_folder
 from stack.agent.inputs import inputs, topics
 from stack.agent.memory import available, measured_peak, room
 from stack.agent.os_slots import read_os_slots
+from stack.agent.processor import processor
 from stack.agent.revocations import Revocations, revoked_here
-from stack.agent.runtime import image_of, recall
+from stack.agent.runtime import image_of, recall, recall_host_pid
 from stack.agent.runtime.containers import check_engine
 
 RMEM_MAX = 4_194_304
@@ -34,7 +38,8 @@ def _settings(patient: Patient) -> str:
     robot, config = patient.robot, patient.config
     if (robot.row == "process") != (config.runtime == "process"):
         raise IncompatibleError(
-            f"row {robot.row} cannot run with runtime {config.runtime}; set homeport_row and homeport_runtime and apply the role `device`"
+            f"row {robot.row} cannot run with runtime {config.runtime}; set homeport_row and homeport_runtime and "
+            "apply the role `device`"
         )
     return f"{robot.name} is a {robot.embodiment}, row {robot.row_arch}, runtime {config.runtime}"
 
@@ -43,7 +48,8 @@ def _l4t(patient: Patient) -> str:
     here, said = l4t_of(patient.layout.tegra_release), patient.robot.l4t
     if here != said:
         raise IncompatibleError(
-            f"robot.toml says {said or 'no L4T'}, and here is {here or 'none'}; set homeport_l4t and homeport_row and apply the role `device`"
+            f"robot.toml says {said or 'no L4T'}, and here is {here or 'none'}; set homeport_l4t and homeport_row and "
+            "apply the role `device`"
         )
     return here or "no Jetson"
 
@@ -99,7 +105,8 @@ def _dds(patient: Patient) -> str:
     if where != {"127.0.0.1"}:
         named = ", ".join(sorted(map(str, where))) or "every interface"
         raise Doubt(
-            f"other machines can hear and command this robot ({named}); use the role's profile unless the site wants that"
+            f"other machines can hear and command this robot ({named}); use the role's profile unless the site wants "
+            "that"
         )
     return "UDP on this machine only"
 
@@ -117,7 +124,8 @@ def _buffers(patient: Patient) -> str:
         raise Doubt("net.core.rmem_max cannot be seen here; look on the host, it has to be 4194304 or more")
     if (value := int(path.read_text())) < RMEM_MAX:
         raise HomeportError(
-            f"net.core.rmem_max is {value}, and VGA images get lost; sysctl -w net.core.rmem_max={RMEM_MAX}, which the role `device` keeps"
+            f"net.core.rmem_max is {value}, and VGA images get lost; sysctl -w net.core.rmem_max={RMEM_MAX}, which "
+            "the role `device` keeps"
         )
     return f"net.core.rmem_max is {value}"
 
@@ -125,7 +133,10 @@ def _buffers(patient: Patient) -> str:
 def _supervisor(patient: Patient) -> str:
     status = patient.supervisor
     blocking = status.texts("blocking")
-    return f"version {status.text('version')}, {status.text('state')}{f', blocked by {chr(44).join(blocking)}' if blocking else ''}"
+    return (
+        f"version {status.text('version')}, "
+        f"{status.text('state')}{f', blocked by {chr(44).join(blocking)}' if blocking else ''}"
+    )
 
 
 def _disk(patient: Patient) -> str:
@@ -180,7 +191,8 @@ def _copies(patient: Patient) -> str:
             raise IncompatibleError(f"the copy of {name}'s image is damaged; remove {copy} and {again}")
     if missing := [name for name, here in found.items() if not here]:
         raise Doubt(
-            f"no copy of the image of {' and '.join(missing)}, should Docker lose it; let the agent serve, with room on the disk"
+            f"no copy of the image of {' and '.join(missing)}, should Docker lose it; let the agent serve, with room "
+            "on the disk"
         )
     return f"the copies of {' and '.join(found)} are whole" if found else "not needed before a release was committed"
 
@@ -210,13 +222,17 @@ def _memory(patient: Patient) -> str:
         raise HomeportError(f"{text}, too few for one; end other programs, or deploy a smaller model")
     if free < needed:
         raise Doubt(
-            f"{text}, so a switch stops the old release first, under hold; end other programs, or deploy a smaller model"
+            f"{text}, so a switch stops the old release first, under hold; end other programs, or deploy a smaller "
+            "model"
         )
     return text
 
 
 def _base(patient: Patient) -> str:
-    return f"stops {patient.robot.base_timeout_s} s after the last command, says robot.toml; docs/safety.md has how to measure it"
+    return (
+        f"stops {patient.robot.base_timeout_s} s after the last command, says robot.toml; docs/safety.md has how to "
+        "measure it"
+    )
 
 
 def _footprint(patient: Patient) -> str:
@@ -235,9 +251,18 @@ def _scheduling(patient: Patient) -> str:
     late = f"{ticks.number('late_p99_ms')} ms" if ticks.has("late_p99_ms") else "not known"
     if ticks.text("scheduler") != "fifo":
         raise Doubt(
-            f"the supervisor's ticks have no real-time priority (late by p99 {late}); let it have rtprio 50 (the role `device` for containers, limits.conf for processes)"
+            f"the supervisor's ticks have no real-time priority (late by p99 {late}); let it have rtprio 50 (the role "
+            "`device` for containers, limits.conf for processes)"
         )
     return f"real time, ticks late by p99 {late}"
+
+
+def _processor(patient: Patient) -> str:
+    """Which share of the processor the slots have: on a busy robot a slot without one falls silent first."""
+    pids = {slot: recall_host_pid(patient.layout.slot_process(slot)) for slot in SLOTS}
+    found = {slot: processor(pid) for slot, pid in pids.items() if pid is not None}
+    told = [f"slot {slot} on {each}" for slot, each in found.items() if each is not None]
+    return "; ".join(told) or "no slot runs"
 
 
 def _agent(patient: Patient) -> str:
@@ -261,6 +286,7 @@ CHECKS: dict[str, Check] = {
     "keys": _keys,
     "supervisor": _supervisor,
     "scheduling": _scheduling,
+    "processor": _processor,
     "topics": topics,
     "inputs": inputs,
     "base": _base,

@@ -1,4 +1,7 @@
-"""Run one program: a tool of a release with its progress, or a short one of the host; its last words become our error."""
+"""Run one program: a tool of a release, with its progress, or a short one of the host.
+
+The last words of a program that fails become our error.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class Outcome:
     error: str
 
     def reader(self, what: str, *allowed: int) -> Reader:
-        """stdout as one JSON object. Raises the child's error when it ended with another code than 0 or `allowed`, or said nothing."""
+        """stdout as one JSON object.
+
+        Raises the child's error when it ended with another code than 0 or `allowed`, or said nothing.
+        """
         failed = self.code not in (0, *allowed)
         if failed or not self.stdout.strip():
             words = f"{what}: ended with exit {self.code}{'' if failed else ' and no result'}"
@@ -67,7 +73,10 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
 
 
 def pieces(*argv: str) -> Iterator[bytes]:
-    """stdout of a program in pieces of 1 MiB. Raises HomeportError with its last words when it does not end well; it is ended when nobody reads on."""
+    """stdout of a program in pieces of 1 MiB.
+
+    Raises HomeportError with its last words when it does not end well; it is ended when nobody reads on.
+    """
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
@@ -88,7 +97,10 @@ def pieces(*argv: str) -> Iterator[bytes]:
 
 
 def run(command: Command, on_line: Callable[[str], None], stop: threading.Event) -> Outcome:
-    """Run to the end; every stderr line goes to `on_line`. Raises CalledOff on `stop`, HomeportError when it takes longer than an hour."""
+    """Run to the end; every stderr line goes to `on_line`.
+
+    Raises CalledOff on `stop`, HomeportError when it takes longer than an hour.
+    """
     _clear(command)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(

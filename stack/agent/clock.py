@@ -1,4 +1,7 @@
-"""Whether the time of day can be believed. A robot drives with a wrong clock; windows, certificates and readers of logs need a right one."""
+"""Whether the time of day can be believed.
+
+A robot drives with a wrong clock; windows, certificates and readers of logs need a right one.
+"""
 
 from __future__ import annotations
 

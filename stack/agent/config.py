@@ -6,9 +6,12 @@ repository = "releases/pilot"
 domain_id = 41                              # ROS_DOMAIN_ID of every slot, 0 to 232
 device_python = "/opt/homeport/bin/python"  # runtime process: fetches releases before their own code is here
 device_path = []                            # runtime process: PYTHONPATH entries for it
-device_image = "registry.example.org/homeport/stack@sha256:…"  # runtime docker: the same, as an image that is on the robot
+# runtime docker: what fetches releases there, as an image that is on the robot
+device_image = "registry.example.org/homeport/stack@sha256:…"
 gpu = "none"                                # runtime docker, optional: "runtime" and "cdi" give the slots an NVIDIA GPU
-memory_mib = 6144                           # optional: what the slots may take together, where it is less than what is available
+memory_mib = 6144                           # optional: what the slots may take together, where less than is available
+slot_nice = -5                              # runtime process, optional: nice value of the slots, where permitted
+slot_weight = 400                           # runtime docker, optional: their weight on the processor; others have 100
 [environment]                               # added to every slot
 [gate]                                      # all optional
 battery_min = 0.2
@@ -17,7 +20,7 @@ probation_s = 30.0
 ready_s = 60.0
 lease_s = 60.0
 restore_s = 0.4
-[hook]                                      # optional: the site's program that says whether the robot may be touched (hook.py)
+[hook]                                      # optional: the program that says if the robot may be touched (hook.py)
 command = ["/opt/site/may-change"]
 [[windows]]                                 # optional: when it may be switched (windows.py)
 days = ["mon-fri"]
@@ -41,7 +44,10 @@ from stack.agent.hook import Hook
 from stack.agent.windows import Window
 
 GPU = ("none", "runtime", "cdi")
-_ONLY = {"process": ("device_python", "device_path"), "docker": ("device_image", "gpu")}
+_ONLY = {
+    "process": ("device_python", "device_path", "slot_nice"),
+    "docker": ("device_image", "gpu", "slot_weight"),
+}
 _CHANGE_S = 300.0 + 600.0 + 30.0
 """Of a change in which nothing warms up: with an image that is loaded from its copy, and a hook that hesitates."""
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
@@ -49,10 +55,13 @@ _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """`battery_min` is a fraction; a candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for `probation_s` before COMMIT.
+    """What a candidate has to keep before it is committed.
 
-    The robot's permission to be changed holds for `lease_s`, unless its hook names another time. What is brought back counts as back when it was
-    healthy for `restore_s` in a row.
+    `battery_min` is a fraction. A candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for
+    `probation_s` before COMMIT.
+
+    The robot's permission to be changed holds for `lease_s`, unless its hook names another time. What is brought back
+    counts as back when it was healthy for `restore_s` in a row.
     """
 
     battery_min: float = 0.2
@@ -81,6 +90,8 @@ class Config:
     device_image: str | None
     gpu: str
     memory_mib: int | None
+    slot_nice: int
+    slot_weight: int | None
     environment: dict[str, str]
     gate: GateSettings
     hook: Hook | None
@@ -100,6 +111,8 @@ class Config:
             device_image=reader.text("device_image") if runtime == "docker" else None,
             gpu=reader.text("gpu", GPU) if reader.has("gpu") else "none",
             memory_mib=reader.integer("memory_mib", 1) if reader.has("memory_mib") else None,
+            slot_nice=int(reader.number("slot_nice", -20, 19)) if reader.has("slot_nice") else 0,
+            slot_weight=int(reader.number("slot_weight", 1, 10_000)) if reader.has("slot_weight") else None,
             environment=reader.table("environment", as_text) if reader.has("environment") else {},
             gate=GateSettings.read(reader.child("gate")) if reader.has("gate") else GateSettings(),
             hook=Hook.read(reader.child("hook")) if reader.has("hook") else None,
@@ -123,7 +136,10 @@ class Config:
 
 
 def change_s(path: Path) -> float:
-    """How long a client waits for a change that goes well and slowly, by the robot's settings; such as cannot be read stop no rollback."""
+    """How long a client waits for a change that goes well and slowly, by the robot's settings.
+
+    Settings that cannot be read stop no rollback.
+    """
     try:
         gate = Config.load(path).gate
     except (HomeportError, OSError):

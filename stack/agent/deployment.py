@@ -1,4 +1,7 @@
-"""One change of the robot, written down as it goes: intent and done of every step, until it ended well or was closed as FAILED."""
+"""One change of the robot, written down as it goes.
+
+Every step is noted before and after, until the change ended well or was closed as FAILED.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ class CalledOff(HomeportError):
 
 
 class Deployment:
-    """One change of this robot from CLAIM to its end: a step is announced here before it is taken; `progress` hears a sentence about it."""
+    """One change of this robot from CLAIM to its end.
+
+    A step is announced here before it is taken; `progress` hears a sentence about it.
+    """
 
     def __init__(self, host: Host, release: Digest, progress: Progress) -> None:
         self.host, self.release, self.progress = host, release, progress

@@ -1,7 +1,10 @@
-"""`homeport-agent doctor`: is this robot set up as releases need it? One line a check, each with its fix. Nothing is changed, and no agent is needed.
+"""`homeport-agent doctor`: is this robot set up as releases need it? One line a check, each with its fix.
 
-A check returns what is well, raises `Doubt` for what works and should not stay so, and any other HomeportError for what is wrong. `text; fix` is the
-form of all our errors, so a check may simply call what refuses a deploy for the same reason.
+Nothing is changed, and no agent is needed.
+
+A check returns what is well, raises `Doubt` for what works and should not stay so, and any other HomeportError for what
+is wrong. `text; fix` is the form of all our errors, so a check may simply call what refuses a deploy for the same
+reason.
 """
 
 from __future__ import annotations

@@ -1,81 +1,30 @@
-"""The checks of a gate on one slot, each with whose matter it is when it fails: the release's, the robot's, or nobody's because nothing was seen.
+"""The checks of a gate on one slot, and whose matter each failure is.
 
-Latency is a matter of time: half of the cycles over the budget condemn at once; a p99 over it, or a median that has risen by more than the release
-allows itself, only when that lasts longer than the 200 cycles a slot remembers. One busy second stays in them for all that time.
+It is the release's, the robot's, or nobody's because nothing was seen.
+
+Latency is a matter of time: half of the cycles over the budget condemn at once; a p99 over it, or a median that has
+risen by more than the release allows itself, only when that lasts longer than the 200 cycles a slot remembers. One busy
+second stays in them for all that time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from model_registry.core.gate import Check, GateResult
-from model_registry.core.release import Release
+from model_registry.core.gate import Check
 from stack.agent.baseline import HOT_C, SOURCE_AGE_MS, Baseline, heard_hz, missed_rate, source_ok, temperature_c
+from stack.agent.findings import FATAL, LASTING_CYCLES, NO_DATA, RELEASE, ROBOT, Expected, Finding, Span
 from stack.agent.slots import FRESH_S, Sample, SlotStatus
 from stack.agent.supervisor import View
 
-FATAL, RELEASE, NO_DATA, ROBOT = "fatal", "release", "no data", "robot"
 RUN = 20
 STALL_PERIODS, STALL_MS = 25, 500.0
 MISSED_RATE, LIMITED_RATE, CLAMPED_RATE = 0.1, 0.25, 0.05
 HEARD_PART = 0.8
-ENOUGH_CYCLES, LASTING_CYCLES, LASTING_S = 100, 250, 30.0
+ENOUGH_CYCLES = 100
 CROWDED = "driver_missed_rate"
 _SAME_PRESSURE = 10.0
 _MIN_PERIODS, _CROWDED_PERIODS = 10, 100
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What must be found in a slot. `proof` is what its engine showed on this device, `switched_ns` when it was selected; None while it only shadows."""
-
-    gate: str
-    slot: str
-    release: Release
-    engine: str | None
-    image: str | None
-    proof: GateResult | None
-    sources: tuple[str, ...]
-    switched_ns: int | None = None
-
-    @property
-    def budget_ms(self) -> float:
-        """The p99 that the engine had to prove: the release's, or the cadence's for a backend that is not its first choice."""
-        for each in self.proof.checks if self.proof else ():
-            if each.metric == "inference_p99_ms" and each.threshold is not None:
-                return each.threshold
-        return self.release.recipe.inference_p99_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is judged: `now`, with rates since `first`, and since when it has been over its budget (`slow`) or slower than allowed (`risen`) without a break.
-
-    The ticks of the slot beside it are counted since `before`, however this one is.
-    """
-
-    first: Sample
-    now: Sample
-    slow: Sample | None = None
-    risen: Sample | None = None
-    before: Sample | None = None
-
-    def lasts(self, since: Sample | None) -> bool:
-        """Whether something has gone on for so long that it is not just one moment among the cycles that the slot remembers."""
-        if since is None or since.status is None or self.now.status is None:
-            return False
-        cycles = self.now.status.inferences - since.status.inferences
-        return cycles >= LASTING_CYCLES or self.now.at_s - since.at_s >= LASTING_S
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A check, and whose matter it is when it is not ok. While one is `open` a probation goes on to its deadline."""
-
-    kind: str
-    check: Check
-    open: bool = False
 
 
 def fatal(expected: Expected, span: Span) -> Iterator[Finding]:
@@ -121,13 +70,19 @@ def _driver(expected: Expected, switched_ns: int, view: View) -> Iterator[Findin
 
 
 def crowding(expected: Expected, span: Span, baseline: Baseline) -> Iterator[Finding]:
-    """A shadow that takes the ticks of the release that drives ends at once. That the robot cannot carry both is not held against it."""
+    """A shadow that takes the ticks of the release that drives ends at once.
+
+    That the robot cannot carry both is not held against it.
+    """
     before, driver = span.before.beside if span.before else None, span.now.beside
     if expected.gate != "shadow" or driver is None:
         return
     missed, most = missed_rate(before, driver, _CROWDED_PERIODS), max(MISSED_RATE, 2.0 * (baseline.missed_rate or 0.0))
     if missed is not None:
-        text = f"{missed:.1%} of control periods missed by the release that drives, at most {most:.0%}; end what else runs here"
+        text = (
+            f"{missed:.1%} of control periods missed by the release that drives, at most {most:.0%}; end what else "
+            "runs here"
+        )
         yield _fatal(CROWDED, missed, most, missed <= most, text)
 
 
@@ -185,9 +140,12 @@ def _parity(expected: Expected) -> Finding:
 
 
 def latency_rise(expected: Expected, now: Sample, baseline: Baseline) -> float | None:
-    """By which part its median inference is slower than the old release's: than now where that runs beside it, else than before the switch.
+    """By which part its median inference is slower than the old release's.
 
-    None where the release does not ask, with too few cycles on either side, or when the machine is busier than it was before.
+    Compared with the old release now, where that runs beside it, else with the old release before the switch.
+
+    None where the release does not ask, with too few cycles on either side, or when the machine is busier than it was
+    before.
     """
     status, beside = now.status, now.beside
     if expected.release.recipe.latency_rise is None or status is None or status.p50_ms is None:
@@ -220,7 +178,10 @@ def _latency(expected: Expected, span: Span, status: SlotStatus, baseline: Basel
         yield Finding(NO_DATA, Check("inference_p99_ms", p99_ms, budget, False, "no inference was timed yet"))
         return
     ok = p99_ms <= budget or (p50_ms <= budget and not span.lasts(span.slow))
-    text = f"inference p99 {p99_ms:.1f} ms (median {p50_ms:.1f}), budget {budget:g} ms; before the switch {_told(baseline.p99_ms, 'ms')}"
+    text = (
+        f"inference p99 {p99_ms:.1f} ms (median {p50_ms:.1f}), budget {budget:g} ms; before the switch "
+        f"{_told(baseline.p99_ms, 'ms')}"
+    )
     yield Finding(RELEASE, Check("inference_p99_ms", p99_ms, budget, ok, text), open=p99_ms > budget)
     if (most := expected.release.recipe.latency_rise) is None:
         return
@@ -264,7 +225,10 @@ def _rates(expected: Expected, span: Span, status: SlotStatus, baseline: Baselin
 
 
 def _traffic(span: Span, before: SlotStatus, status: SlotStatus) -> Finding:
-    """Whether it works where the other slot does. A robot without a command gives neither anything to do, and the text says so."""
+    """Whether it works where the other slot does.
+
+    A robot without a command gives neither anything to do, and the text says so.
+    """
     made, seconds = status.inferences - before.inferences, (status.monotonic_ns - before.monotonic_ns) / 1e9
     other, then = span.now.beside, span.first.beside
     asked = other.inferences - then.inferences if other and then and other.pid == then.pid else 0

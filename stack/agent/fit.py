@@ -1,4 +1,7 @@
-"""Whether a release may run on this robot at all: signed by a key it trusts, made for it, complete, and able to drive it."""
+"""Whether a release may run on this robot at all.
+
+It must be signed by a key that the robot trusts, made for it, complete, and able to drive it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from stack.agent.revocations import Revocations
 
 
 def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
-    """Check the signature of a release folder again, with this robot's keys. Raises UntrustedError or IntegrityError."""
+    """Check the signature of a release folder again, with this robot's keys.
+
+    Raises UntrustedError or IntegrityError.
+    """
     what = f"release {digest.short}"
     try:
         data = (folder / "release.dsse.json").read_bytes()
@@ -28,14 +34,15 @@ def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
 
 
 def check_here(host: Host, release: Release) -> None:
-    """Whether a verified release fits this robot, its supervisor and its runtime. Raises IncompatibleError or RefusedError."""
+    """Raises IncompatibleError or RefusedError when a verified release does not fit robot, supervisor or runtime."""
     robot, view = host.robot(), host.supervisor.try_view()
     fit, name = release.compatibility, f"release {release.name} {release.version}"
     if robot.row not in fit.rows or robot.row_arch not in release.images:
         raise IncompatibleError(f"{name}: made for {', '.join(fit.rows)}, and {robot.name} is {robot.row_arch}")
     if (here := l4t_of(host.layout.tegra_release)) not in (None, robot.l4t):
         raise IncompatibleError(
-            f"{robot.name}: robot.toml says L4T {robot.l4t or 'none'}, and here is {here}; set homeport_l4t and apply the role `device`"
+            f"{robot.name}: robot.toml says L4T {robot.l4t or 'none'}, and here is {here}; set homeport_l4t and apply "
+            "the role `device`"
         )
     if robot.l4t is not None and robot.l4t not in fit.l4t:
         raise IncompatibleError(
@@ -47,7 +54,8 @@ def check_here(host: Host, release: Release) -> None:
         )
     if view is not None and fit.supervisor_protocol != view.protocol:
         raise IncompatibleError(
-            f"{name}: speaks supervisor protocol {fit.supervisor_protocol}, here is {view.protocol}; apply the role `device`"
+            f"{name}: speaks supervisor protocol {fit.supervisor_protocol}, here is {view.protocol}; apply the role "
+            "`device`"
         )
     if version_key(version()) < version_key(fit.minimum_agent):
         raise IncompatibleError(
@@ -59,7 +67,8 @@ def check_here(host: Host, release: Release) -> None:
         )
     if release.state.schema < (least := host.store.floor().minimum_state):
         raise RefusedError(
-            f"{name}: reads state of schema {release.state.schema} at most, and what is on this robot can be read from schema {least} on; take a newer release"
+            f"{name}: reads state of schema {release.state.schema} at most, and what is on this robot can be read "
+            f"from schema {least} on; take a newer release"
         )
     host.runtime.check(release)
 
@@ -69,7 +78,8 @@ def check_way_back(host: Host, release: Release) -> None:
     current = host.store.find(host.store.current())
     if current is not None and current.state.schema < (least := release.state.readable_from):
         raise RefusedError(
-            f"{release.name} {release.version}: its state can be read from schema {least} on, and {current.version} reads {current.state.schema} at most, so there were no way back; deploy a release between the two first"
+            f"{release.name} {release.version}: its state can be read from schema {least} on, and {current.version} "
+            f"reads {current.state.schema} at most, so there were no way back; deploy a release between the two first"
         )
 
 
@@ -89,6 +99,7 @@ def switchable(host: Host, digest: Digest) -> Release:
     contract = Contract.load(host.layout.release(digest) / "model")
     if not contract.drives_a_base:
         raise IncompatibleError(
-            f"model {contract.name}: {contract.action_space} has no output path in this version; it can be staged and shadowed"
+            f"model {contract.name}: {contract.action_space} has no output path in this version; it can be staged and "
+            "shadowed"
         )
     return release

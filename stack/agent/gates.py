@@ -1,8 +1,9 @@
 """What a slot's own status and the supervisor's view say about a release: one verdict a sample, and one gate over many.
 
-*Fatal* findings end a gate at once: the process died, another digest runs than expected, a non-finite action, a stall, the supervisor went back. The
-others must hold for some time before a deadline, so that a slow start or a busy moment condemns nobody. What was broken before the switch is the
-robot's fault, not the release's: degraded-hw. No data never passes: the gate holds, and fails at its deadline as unreachable, which blames nobody.
+*Fatal* findings end a gate at once: the process died, another digest runs than expected, a non-finite action, a stall,
+the supervisor went back. The others must hold for some time before a deadline, so that a slow start or a busy moment
+condemns nobody. What was broken before the switch is the robot's fault, not the release's: degraded-hw. No data never
+passes: the gate holds, and fails at its deadline as unreachable, which blames nobody.
 """
 
 from __future__ import annotations
@@ -16,22 +17,8 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
 from stack.agent.baseline import Baseline
-from stack.agent.evidence import (
-    CROWDED,
-    FATAL,
-    LASTING_S,
-    NO_DATA,
-    ROBOT,
-    Expected,
-    Finding,
-    Span,
-    crowding,
-    fatal,
-    has_risen,
-    over_budget,
-    performance,
-    presence,
-)
+from stack.agent.evidence import CROWDED, crowding, fatal, has_risen, over_budget, performance, presence
+from stack.agent.findings import FATAL, LASTING_S, NO_DATA, ROBOT, Expected, Finding, Span
 from stack.agent.host import Host
 from stack.agent.reports import load_gate
 from stack.agent.slots import Sample, image_here
@@ -72,7 +59,8 @@ def judge(expected: Expected, span: Span, baseline: Baseline) -> Judgement:
     findings, now = [*fatal(expected, span), *crowding(expected, span, baseline), *presence(expected, span)], span.now
     ended = [each.check for each in findings if each.kind == FATAL and not each.check.ok]
     if ended:
-        # A supervisor that started again selects what is committed, and says nothing against the candidate; nor does a robot without room.
+        # A supervisor that started again selects what is committed, and says nothing against the candidate; nor does a
+        # robot without room.
         verdict = "unhealthy" if any(check.metric not in ("selected", CROWDED) for check in ended) else "unreachable"
         return Judgement(GateResult(expected.gate, verdict, tuple(ended)), True)
     if expected.gate != "restore":
@@ -111,7 +99,8 @@ def _excused(finding: Finding, broken: bool) -> bool:
 class Patience:
     """Healthy for `sustain_s` within `deadline_s`, and within 15 s more than that once the policy is ready.
 
-    Lapses up to `grace_s` do not count. After a longer one the time starts anew; if `strict` the gate fails, or holds for `hold_s` where there is no data.
+    Lapses up to `grace_s` do not count. After a longer one the time starts anew; if `strict` the gate fails, or holds
+    for `hold_s` where there is no data.
     """
 
     sustain_s: float
@@ -122,13 +111,19 @@ class Patience:
 
     @classmethod
     def probation(cls, seconds: float, release: Release) -> Patience:
-        """Of a release that drives; one that may not be slower than the last has as much more time as it takes to tell."""
+        """The patience with a release that drives.
+
+        One that may not be slower than the last is given as much more time as it takes to tell.
+        """
         more_s = 0.0 if release.recipe.latency_rise is None else LASTING_S
         return cls(seconds, seconds + more_s + GRACE_S + 5.0, GRACE_S, strict=True)
 
 
 class Watch:
-    """The state of one gate between two samples. One for the candidate, the release on probation and what was restored."""
+    """The state of one gate between two samples.
+
+    One for the candidate, the release on probation and what was restored.
+    """
 
     def __init__(self, expected: Expected, patience: Patience, baseline: Baseline, first: Sample) -> None:
         self._expected, self._patience, self._baseline = expected, patience, baseline

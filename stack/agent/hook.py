@@ -1,8 +1,11 @@
-"""The site's own program that says whether the robot may be touched: docked, nothing in its gripper, no job under way. What it does not say is a no.
+"""The site's own program that says whether the robot may be touched: docked, nothing in its gripper, no job under way.
 
-It runs without a shell, with an empty environment, as an account without rights, and gets the gate (`idle` or `moving`) as its last argument. Yes is exit
-code 0 with nothing on stdout or with `{"ok": true}`; everything else is "not now": `{"ok": false, "reason": "…"}`, another exit code (the first line is the
-reason), no end within `timeout_s`, or words that nobody can read. `lease_s` in the document says how long a yes holds.
+What it does not say is a no.
+
+It runs without a shell, with an empty environment, as an account without rights, and gets the gate (`idle` or `moving`)
+as its last argument. Yes is exit code 0 with nothing on stdout or with `{"ok": true}`; everything else is "not now":
+`{"ok": false, "reason": "…"}`, another exit code (the first line is the reason), no end within `timeout_s`, or words
+that nobody can read. `lease_s` in the document says how long a yes holds.
 """
 
 from __future__ import annotations

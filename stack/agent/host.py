@@ -57,7 +57,8 @@ class Host:
     def open(cls, layout: Layout) -> Host:
         """Read the settings and the journal, as the one agent that may write here.
 
-        Raises NotFoundError or UsageError when the robot is not set up, LockedError when another agent serves this root.
+        Raises NotFoundError or UsageError when the robot is not set up, LockedError when another agent serves this
+        root.
         """
         config = Config.load(layout.agent_toml)
         Robot.load(layout.robot_toml)

@@ -1,8 +1,9 @@
 """The agent's memory across crashes: one CRC-checked JSON record a line, each synced before the step it announces.
 
-A torn last line is what a power cut leaves behind: it is dropped. A damaged line before the end is not: it is reported. Nothing decides by the wall
-time in a record. Each record has the fence of the claim that wrote it; who holds an older one than the last record has is refused.
-A long journal is rotated at rest: what was taken out stays in `journal.1.jsonl` until the next time.
+A torn last line is what a power cut leaves behind: it is dropped. A damaged line before the end is not: it is reported.
+Nothing decides by the wall time in a record. Each record has the fence of the claim that wrote it; who holds an older
+one than the last record has is refused. A long journal is rotated at rest: what was taken out stays in
+`journal.1.jsonl` until the next time.
 """
 
 from __future__ import annotations
@@ -105,7 +106,11 @@ def readable(line: bytes) -> Record | None:
 
 
 def kept(lines: list[bytes], most_bytes: int) -> list[bytes]:
-    """The lines that a rotation leaves: those of the last deployments, of the last one that decided anything, and what the status tells of: damage and damaged lines."""
+    """The lines that a rotation leaves.
+
+    Those of the last deployments, of the last one that decided anything, and what the status tells of: damage and
+    damaged lines.
+    """
     records = [readable(line) for line in lines]
     sizes: dict[str, int] = {}
     for record, line in zip(reversed(records), reversed(lines), strict=True):
@@ -119,7 +124,11 @@ def kept(lines: list[bytes], most_bytes: int) -> list[bytes]:
 
 
 class Journal:
-    """`records` are the whole lines in order; `damaged` the numbers of lines before the end that are not; `unreadable` says why there are none."""
+    """What a journal holds.
+
+    `records` are the whole lines in order; `damaged` the numbers of damaged lines before the end; `unreadable` says why
+    there are none.
+    """
 
     def __init__(self, path: Path, files: Files, wall: Callable[[], str] = utc_now) -> None:
         self._path, self._files, self._wall = path, files, wall
@@ -154,7 +163,7 @@ class Journal:
         self.records = [record for record in records if record is not None]
 
     def _mend(self) -> None:
-        """Cut off what an unfinished record has left, and see that a rotated journal is the one that a power cut leaves."""
+        """Cut off what an unfinished record has left, and sync a rotation so that it survives a power cut."""
         if self._moved:
             self._files.sync(self._path.parent)
             self._moved = False
@@ -203,9 +212,12 @@ class Journal:
         return record
 
     def rotate(self) -> None:
-        """Where it is long and nothing is open, leave the last deployments in it. Cut off anywhere, the old file is there or the new one, whole.
+        """Where it is long and nothing is open, leave the last deployments in it.
 
-        Where nothing would be gained, or the disk does not take it (OSError), the next try is made when the journal has doubled.
+        Cut off anywhere, the old file is there or the new one, whole.
+
+        Where nothing would be gained, or the disk does not take it (OSError), the next try is made when the journal has
+        doubled.
         """
         with self._lock:
             if self._whole >= self.most_bytes and self.open_record() is None and not self._torn:

@@ -1,7 +1,10 @@
-"""Keep `current` running: at every start of the agent, before anything else and without a network, and once a second from then on.
+"""Keep `current` running.
 
-What is on disk is verified before it is started, as often as that is. A `current` that does not verify gives way to `previous`, that to `fallback`; the status
-says so until the next commit. Nothing is started twice at once, restarts pause longer each time, and nothing here arms the robot.
+At every start of the agent, before anything else and without a network, and once a second from then on.
+
+What is on disk is verified before it is started, as often as that is. A `current` that does not verify gives way to
+`previous`, that to `fallback`; the status says so until the next commit. Nothing is started twice at once, restarts
+pause longer each time, and nothing here arms the robot.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.layout import linked_release
 from stack.agent.baseline import Baseline
-from stack.agent.evidence import Expected
+from stack.agent.findings import Expected
 from stack.agent.fit import verify_folder
 from stack.agent.gates import Patience, Watch, expect
 from stack.agent.host import Host
@@ -30,14 +33,19 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 SILENT_S = 30.0
-"""A slot that reported once and not for so long hangs. The supervisor has commanded zero since the first tenth of a second."""
+"""A slot that reported once and not for so long hangs.
+
+The supervisor has commanded zero since the first tenth of a second.
+"""
 ABSENT, INTACT, REVOKED, DAMAGED = "absent", "intact", "revoked", "damaged"
 DAMAGE = "damaged"
 """The metric of a failure that is about what is on disk."""
 
 
 def choose(current: str, previous: str, fallback: str) -> str | None:
-    """What to run, each of the three being absent, intact, revoked or damaged: the first intact one, else one that is only revoked.
+    """What to run: the first intact one of the three, else one that is only revoked.
+
+    Each of the three is absent, intact, revoked or damaged.
 
     None when there is neither, then `current` is tried again and again.
     """
@@ -118,7 +126,10 @@ class Keeper:
         return why
 
     def _runs(self, slot: str, current: Digest) -> bool:
-        """Whether the slot is alive with the release that it should have; one that says that it is another, or says nothing any more, is ended."""
+        """Whether the slot is alive with the release that it should have.
+
+        One that says that it is another, or says nothing any more, is ended.
+        """
         identity = self._host.runtime.alive(slot)
         if identity is None:
             return False
@@ -164,7 +175,8 @@ class Keeper:
     def _move_on(self, current: Digest | None) -> str | None:
         """Point `current` at the first of previous and fallback that verifies, when it does not itself.
 
-        A container engine that is down moves no robot off its release: this raises what a start would. Nor does one that fails for a moment: it is asked twice.
+        A container engine that is down moves no robot off its release: this raises what a start would. Nor does one
+        that fails for a moment: it is asked twice.
         """
         host, links = self._host, self._links
         on_disk = self._why(links["current"])

@@ -1,7 +1,11 @@
-"""Locks that end by themselves: a lease says who holds it, what for, since when and until when, and is taken over once that is past or its holder is dead.
+"""Locks that end by themselves.
 
-`until_ns` is monotonic and means nothing in another boot; the wall time is for people only. Leases are in the run folder, so that a full disk stops no
-rollback. Every claim has a higher fence than all before it, and whoever writes under an older one is refused: by the journal, and by `check`.
+A lease says who holds it, what for, since when and until when. It is taken over once that is past or its holder is
+dead.
+
+`until_ns` is monotonic and means nothing in another boot; the wall time is for people only. Leases are in the run
+folder, so that a full disk stops no rollback. Every claim has a higher fence than all before it, and whoever writes
+under an older one is refused: by the journal, and by `check`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""Whether two policies fit into this robot's memory. Where they do not, one has to end before the other starts: `stop-first`, under hold.
+"""Whether two policies fit into this robot's memory.
 
-A policy needs the peak that was measured when its engine was proved here. What runs already is not in what is available, and gives back what its own
-status says. `memory_mib` in agent.toml is for what the kernel cannot know: what other programs will need, or memory of its own that a GPU has.
+Where they do not, one has to end before the other starts: `stop-first`, under hold.
+
+A policy needs the peak that was measured when its engine was proved here. What runs already is not in what is
+available, and gives back what its own status says. `memory_mib` in agent.toml is for what the kernel cannot know: what
+other programs will need, or memory of its own that a GPU has.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ TWO_SLOT, STOP_FIRST = "two-slot", "stop-first"
 
 
 def measured_peak(layout: Layout, release: Digest) -> int | None:
-    """Bytes, from the proof of a release; None when it has no such figure. Raises HomeportError when it cannot be read."""
+    """Bytes, from the proof of a release; None when it has no such figure.
+
+    Raises HomeportError when it cannot be read.
+    """
     try:
         gate = load_gate(layout.release(release) / PROVED)
     except OSError as error:
@@ -38,13 +44,19 @@ def available(proc: Path = Path("/proc")) -> int | None:
 
 
 def room(free: int | None, memory_mib: int | None, taken: int) -> int | None:
-    """Bytes for one more policy, by what is available and by what policies may take together, of which `taken` is gone."""
+    """Bytes for one more policy.
+
+    By what is available, and by what policies may take together, of which `taken` is gone.
+    """
     limits = (free, None if memory_mib is None else (memory_mib << 20) - taken)
     return min((each for each in limits if each is not None), default=None)
 
 
 def cutover(host: Host, release: Release, gate: str) -> str | None:
-    """How `release` can take over; None when nothing runs that it would take over from. Raises RefusedError when it cannot."""
+    """How `release` can take over; None when nothing runs that it would take over from.
+
+    Raises RefusedError when it cannot.
+    """
     slot = host.store.current_slot()
     driver = None if slot is None else observe(host, slot)
     if driver is None or driver.process is None or host.store.current() == release.digest:

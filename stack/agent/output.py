@@ -34,12 +34,14 @@ def window_line(window: Mapping[str, Any]) -> str:
 
 
 def slot_lines(name: str, slot: Mapping[str, Any] | None) -> list[str]:
-    """What runs in a slot, why it says nothing, and what is wrong with its inputs."""
+    """What runs in a slot and on which processor, why it says nothing, and what is wrong with its inputs."""
     if slot is None:
         return [f"  slot {name}    -"]
     void = f", says nothing: {slot['void_reason']}" if slot["void_reason"] else ""
     row = f"  slot {name}    {slot['release'][7:19]} {slot['state']} pid {slot['pid'] or '-'}{void}"
-    return [row, *(f"            {source}: {text}" for source, text in slot["faults"].items())]
+    told = [f"processor: {slot['processor']}"] if slot["processor"] else []
+    told += [f"{source}: {text}" for source, text in slot["faults"].items()]
+    return [row, *(f"            {text}" for text in told)]
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:

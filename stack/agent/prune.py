@@ -27,7 +27,10 @@ def needed(host: Host) -> set[Digest]:
 
 
 def prune(host: Host, dry_run: bool) -> Result:
-    """Remove all other releases, then models, engines, images and copies that only they named, and what interrupted work has left."""
+    """Remove all other releases, what only they named, and what interrupted work has left.
+
+    That is models, engines, images and copies.
+    """
     kept, layout = needed(host), host.layout
     removed = []
     host.store.files.make_folder(layout.engines)

@@ -1,7 +1,9 @@
-"""What a crash has left open is ended here: by a table, from the last record that reached the disk and what `current` names.
+"""End what a crash has left open.
 
-Only COMMIT's rename of `current` is durable, so the table is short, and every row ends the deployment with one record: no start of the agent leads to another.
-docs/rollback.md shows the table as it is here.
+By a table, from the last record that reached the disk and what `current` names.
+
+Only COMMIT's rename of `current` is durable, so the table is short, and every row ends the deployment with one record:
+no start of the agent leads to another. docs/rollback.md shows the table as it is here.
 """
 
 from __future__ import annotations
@@ -99,7 +101,10 @@ def _finish(host: Host, record: Record) -> None:
 
 
 def _close(host: Host, record: Record, back: Record | None, sentence: str) -> None:
-    """As FAILED: with the failure that a rollback was about, or the interruption itself. Only the former may belong in quarantine."""
+    """As FAILED: with the failure that a rollback was about, or the interruption itself.
+
+    Only the former may belong in quarantine.
+    """
     known = None if back is None else back.detail.get("failure")
     failure: Failure | None = None
     if known is not None:

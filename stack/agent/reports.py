@@ -1,4 +1,7 @@
-"""What the agent says about its work: checks, gate results, failures and results, each with the document that its schema describes."""
+"""What the agent says about its work: checks, gate results, failures and results.
+
+Each has the document that its schema describes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ _TAKE: dict[str, Callable[[Reader, str], object]] = {
 
 
 def fill(kind: Callable[..., T], reader: Reader, **given: object) -> T:
-    """A dataclass from the keys named like its fields, read as annotated; `X | None` is optional. `given` are the fields that need more."""
+    """A dataclass from the keys named like its fields, read as annotated; `X | None` is optional.
+
+    `given` are the fields that need more.
+    """
     values = dict(given)
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name not in given:

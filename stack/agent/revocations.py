@@ -1,6 +1,9 @@
-"""Releases that nobody may go to any more, as signed channel records have told this robot. It only grows: a record that leaves one out brings none back.
+"""Releases that nobody may go to any more, as signed channel records have told this robot.
 
-What is revoked is not staged, switched or gone back to. It is still started at boot where `current` names it, and where nothing else is left: the status says so.
+It only grows: a record that leaves one out brings none back.
+
+What is revoked is not staged, switched or gone back to. It is still started at boot where `current` names it, and where
+nothing else is left: the status says so.
 """
 
 from __future__ import annotations
@@ -49,12 +52,16 @@ class Revocations:
             store.files.write(store.layout.revoked, dump({"seen": self.seen, "releases": releases}))
 
     def told(self, layout: Layout, envelope: bytes) -> Revocations:
-        """What is known after a record. Raises UntrustedError, UsageError, or RefusedError for an older record than the newest that was seen."""
+        """What is known after a record.
+
+        Raises UntrustedError, UsageError, or RefusedError for an older record than the newest that was seen.
+        """
         payload, _ = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), "channel record")
         record = ChannelRecord.parse(payload)
         if record.seq < (newest := self.seen.get(record.title, 0)):
             raise RefusedError(
-                f"channel record {record.title} {record.seq}: this robot has seen {newest} already; give it the newest one"
+                f"channel record {record.title} {record.seq}: this robot has seen {newest} already; give it the "
+                "newest one"
             )
         new = dict.fromkeys(record.revoked, f"channel record {record.title} {record.seq}")
         return Revocations({**self.seen, record.title: record.seq}, {**new, **self.releases})

@@ -1,6 +1,7 @@
 """May the robot be touched now? Fails closed: what is not known blocks.
 
-Speed, battery and e-stop are known from the supervisor, the hours from its windows, and the rest (docked, no payload, no goal) from the site's hook.
+Speed, battery and e-stop are known from the supervisor, the hours from its windows, and the rest (docked, no payload,
+no goal) from the site's hook.
 """
 
 from __future__ import annotations
@@ -48,10 +49,13 @@ def blockers(view: View, gate: str, battery_min: float, has_battery: bool) -> li
 
 
 class Permission:
-    """The robot's leave to be changed: asked for until it is given, good for some seconds, and asked for anew just before SWITCH.
+    """The robot's permission to be changed.
 
-    Which is asked depends on `verb`. A rollback asks the hook alone: it commands zero itself, and is not bound to windows. With `now` somebody takes
-    the answer upon himself: what the supervisor knows still counts, but for the speed, and nothing is waited for.
+    It is asked for until it is given, good for some seconds, and asked for anew just before SWITCH.
+
+    Which is asked depends on `verb`. A rollback asks the hook alone: it commands zero itself, and is not bound to
+    windows. With `now` somebody takes the answer upon himself: what the supervisor knows still counts, but for the
+    speed, and nothing is waited for.
     """
 
     def __init__(self, host: Host, verb: str, gate: str, now: bool) -> None:
@@ -71,7 +75,10 @@ class Permission:
         return {"gate": self.gate, "for": self.reasons, "lease_s": round(self.left_s, 1) or None}
 
     def wait(self, deadline_s: float) -> None:
-        """Ask anew until nothing blocks. `deadline_s` is monotonic. Raises RefusedError with the reasons at the deadline, or on an abort."""
+        """Ask anew until nothing blocks.
+
+        `deadline_s` is monotonic. Raises RefusedError with the reasons at the deadline, or on an abort.
+        """
         self._until_s, host = 0.0, self._host
         host.wait = self
         while reasons := self._ask():
@@ -119,7 +126,10 @@ class Permission:
 
 
 def come_to_rest(supervisor: Supervisor, owner: str, reason: str, stop: threading.Event) -> None:
-    """Command zero and see the robot stand. Raises RefusedError when it does not; the hold stays until somebody gives it back."""
+    """Command zero and see the robot stand.
+
+    Raises RefusedError when it does not; the hold stays until somebody gives it back.
+    """
     supervisor.hold(owner, reason)
     deadline = time.monotonic() + _ZERO_S
     while (view := supervisor.try_view()) is None or not standing(view):

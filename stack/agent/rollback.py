@@ -1,4 +1,7 @@
-"""Back to a release this robot has committed before: hot while a trial lasts, warm after it. No source is asked and nothing is built."""
+"""Back to a release this robot has committed before: hot while a trial lasts, warm after it.
+
+No source is asked and nothing is built.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ def call_off(host: Host, progress: Progress) -> Result | None:
 
 
 def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progress) -> Result:
-    """Warm: start the target in the free slot, let it drive, commit. Raises RefusedError before anything stops when it is not complete here."""
+    """Warm: start the target in the free slot, let it drive, commit.
+
+    Raises RefusedError before anything stops when it is not complete here.
+    """
     check_target(host, target)
     release = switchable(host, target)
     host.runtime.ensure(release)
@@ -72,7 +78,10 @@ def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progre
 
 
 def pin(host: Host, digest: Digest | None) -> Result:
-    """Make a release the fallback. Raises RefusedError when it was never committed here or could not be brought back now."""
+    """Make a release the fallback.
+
+    Raises RefusedError when it was never committed here or could not be brought back now.
+    """
     if digest is None:
         raise RefusedError("pin: no release was committed on this robot yet; deploy one first")
     check_target(host, digest)
@@ -93,7 +102,10 @@ def check_target(host: Host, target: Digest) -> None:
 
 
 def _bring_up(change: Change, permission: Permission) -> None:
-    """A rollback does not wait for the robot to be idle: it commands zero and then changes. The commit gives the hold back."""
+    """A rollback does not wait for the robot to be idle: it commands zero and then changes.
+
+    The commit gives the hold back.
+    """
     settings = change.host.config.gate
     with change.deployment.step("WAIT", gate=permission.gate, cutover=change.cutover):
         change.start()

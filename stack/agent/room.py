@@ -36,7 +36,10 @@ class Need:
 
 
 def check_rooms(needs: Iterable[Need]) -> None:
-    """The same for several folders, which may lie on disks of their own. Raises RefusedError for the first disk that is too small."""
+    """The same for several folders, which may lie on disks of their own.
+
+    Raises RefusedError for the first disk that is too small.
+    """
     disks: dict[int, tuple[Path, dict[str, int]]] = {}
     for need in needs:
         folder = next(path for path in (need.folder, *need.folder.parents) if path.exists())
@@ -48,7 +51,10 @@ def check_rooms(needs: Iterable[Need]) -> None:
 
 
 def shortage(folders: Iterable[Path], least_bytes: int = RESERVE_BYTES) -> str | None:
-    """What to say of a disk on which less is free than no release may take; None when there is enough. What fails there is not the release's fault."""
+    """What to say of a disk on which less is free than no release may take; None when there is enough.
+
+    What fails there is not the release's fault.
+    """
     for folder in folders:
         if (free := shutil.disk_usage(folder).free) < least_bytes:
             return f"{folder}: only {free} bytes free; make room: `homeport-agent prune`"
@@ -73,7 +79,10 @@ def refill(reserve: Path) -> None:
 
 
 class ReservedFiles(Files):
-    """Files of the agent. A record or a link that finds the disk full is written into the room of a file that was kept for it."""
+    """Files of the agent.
+
+    A record or a link that finds the disk full is written into the room of a file that was kept for it.
+    """
 
     def __init__(self, reserve: Path, check: Callable[[], None]) -> None:
         super().__init__(check)

@@ -1,4 +1,7 @@
-"""agent.sock: newline-delimited JSON, one thread a connection, peers known by their uid. Status always answers; changes take the claim."""
+"""agent.sock: newline-delimited JSON, one thread a connection, peers known by their uid.
+
+Status always answers; changes take the claim.
+"""
 
 from __future__ import annotations
 

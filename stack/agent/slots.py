@@ -1,4 +1,7 @@
-"""What is seen of a slot at one moment, and whether it is what should run: only a live process may vouch for a release."""
+"""What is seen of a slot at one moment, and whether it is what should run.
+
+Only a live process may vouch for a release.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ FRESH_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """The part of status.json that gates look at. Milliseconds, bytes, counts since the process started; `machine` is its load and heat."""
+    """The part of status.json that gates look at.
+
+    Milliseconds, bytes, counts since the process started; `machine` is its load and heat.
+    """
 
     pid: int
     start_ticks: int
@@ -102,7 +108,10 @@ def _number_or_none(value: object, path: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Everything known about one slot at one moment; None is what could not be read. `beside` is the status of the other slot."""
+    """Everything known about one slot at one moment; None is what could not be read.
+
+    `beside` is the status of the other slot.
+    """
 
     at_s: float
     process: Identity | None
@@ -131,7 +140,7 @@ def _own(host: Host, slot: str, process: Identity | None) -> SlotStatus | None:
 
 
 def verified(host: Host, digest: Digest, sample: Sample) -> bool:
-    """Whether a live process says that it runs exactly this release, its model, its engine and its image, and is ready."""
+    """Whether a live process says that it is ready with exactly this release, its model, engine and image."""
     status, release = sample.status, host.store.find(digest)
     if status is None or release is None or not sample.ready:
         return False

@@ -1,6 +1,7 @@
 """From a digest to a release that is ready to switch: CLAIM PREFLIGHT FETCH VERIFY STAGE BUILD PROVE READY.
 
-Nothing here disturbs what drives. Each stage looks first whether its work is done, so that the verb can be called again at any time.
+Nothing here disturbs what drives. Each stage looks first whether its work is done, so that the verb can be called again
+at any time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ _STEPS = ("FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
 
 @dataclass(frozen=True, slots=True)
 class StageRequest:
-    """Which release, from where; `retry` takes a quarantined one again; `channel_record` is a signed record as it stands, to learn from."""
+    """Which release to stage, and from where.
+
+    `retry` takes a quarantined one again; `channel_record` is a signed record as it stands, to learn from.
+    """
 
     release: Digest
     source: str
@@ -47,7 +51,10 @@ class StageRequest:
 
 
 def check_request(host: Host, request: StageRequest) -> None:
-    """Keep what a channel record tells, also when it refuses this release. Raises RefusedError for a revoked one and for one in quarantine."""
+    """Keep what a channel record tells, also when it refuses this release.
+
+    Raises RefusedError for a revoked one and for one in quarantine.
+    """
     revoked = Revocations.load(host.layout)
     if request.channel_record is not None:
         revoked = revoked.told(host.layout, request.channel_record.encode())

@@ -10,7 +10,9 @@ from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.host import Host
 from stack.agent.keeper import DAMAGE
+from stack.agent.processor import processor
 from stack.agent.revocations import revoked_here
+from stack.agent.runtime import recall_host_pid
 from stack.agent.slots import Sample, observe, verified
 from stack.agent.windows import window_document
 
@@ -51,7 +53,10 @@ def status_document(host: Host) -> dict[str, object]:
 
 
 def last_failure(host: Host) -> tuple[object, object, object]:
-    """Of the last deployment that ended: its failure, what failed on the way back, and the last lines of its log from before that; nothing when it ended well."""
+    """The failure of the last deployment that ended; nothing when it ended well.
+
+    Also what failed on the way back, and the last lines of its log from before that.
+    """
     for record in reversed(host.journal.records):
         if record.decides:
             return record.detail.get("failure"), record.detail.get("restore_failure"), record.detail.get("log", [])
@@ -78,7 +83,14 @@ def _slot(host: Host, slot: str, sample: Sample) -> dict[str, object] | None:
         "verified": verified(host, digest, sample),
         "void_reason": sample.status.void_reason if sample.status else None,
         "faults": sample.status.faults if sample.status else {},
+        "processor": _processor(host, slot),
     }
+
+
+def _processor(host: Host, slot: str) -> str | None:
+    pid = recall_host_pid(host.layout.slot_process(slot))
+    found = None if pid is None else processor(pid)
+    return None if found is None else str(found)
 
 
 def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None:

@@ -23,7 +23,11 @@ PROVED = "prove.json"
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Releases below `minimum_counter` are never run again, nor those that read no state of schema `minimum_state`; `committed` are oldest first."""
+    """What this robot never runs again.
+
+    That is releases below `minimum_counter`, and releases that read no state of schema `minimum_state`. `committed` are
+    oldest first.
+    """
 
     minimum_counter: int = 0
     committed: tuple[Digest, ...] = ()
@@ -146,7 +150,10 @@ class Store:
 
     def floor(self) -> Floor:
         """Raises IntegrityError when the file is damaged."""
-        lost = "move it away, and this robot has no release to roll back to but by homeport-rescue, until it is deployed to"
+        lost = (
+            "move it away, and this robot has no release to roll back to but by homeport-rescue, until it is deployed "
+            "to"
+        )
         return _read(self.layout.floor, Floor.parse, lost) or Floor()
 
     def quarantined(self) -> dict[Digest, str]:

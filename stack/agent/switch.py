@@ -1,4 +1,7 @@
-"""From READY to COMMIT: the candidate warms beside what drives, is compared with it, drives on probation, and is committed or taken back."""
+"""From READY to COMMIT.
+
+The candidate warms beside what drives, is compared with it, drives on probation, and is committed or taken back.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SwitchRequest:
-    """`deadline_s` bounds the wait for robot and window, and with `commit` "wait" the wait for the commit; `now` waits for neither and asks no hook."""
+    """How to switch.
+
+    `deadline_s` bounds the wait for robot and window, and with `commit` "wait" the wait for the commit; `now` waits for
+    neither and asks no hook.
+    """
 
     release: Digest
     commit: str
@@ -42,7 +49,7 @@ class SwitchRequest:
 
 
 def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
-    """Raises RefusedError when nothing was tried, FailedError when the candidate was tried and the old release is back."""
+    """Raises RefusedError when nothing was tried, FailedError when the candidate was and the old release is back."""
     release = switchable(host, request.release)
     if runs_current(host, release):
         progress("COMMIT", f"{release.name} {release.version} already drives.")
@@ -85,7 +92,10 @@ def runs_current(host: Host, release: Release) -> bool:
 
 
 def _warm_up(change: Change, request: SwitchRequest, permission: Permission) -> None:
-    """WAIT: robot and window, candidate, robot and window again; the old release is not touched where there is room for both."""
+    """WAIT: for robot and window, for the candidate, and for robot and window again.
+
+    The old release is not touched where there is room for both.
+    """
     settings = change.host.config.gate
     deadline = time.monotonic() + request.deadline_s
     with change.deployment.step("WAIT", gate=request.gate, now=request.now, cutover=change.cutover) as done:
@@ -101,7 +111,8 @@ def _warm_up(change: Change, request: SwitchRequest, permission: Permission) -> 
 class Trial:
     """A release that drove well on probation and waits for its commit; no commit before the deadline means rollback.
 
-    Watched by a thread of its own until `commit`, `roll_back`, a failing gate or the deadline decides; only one of them does.
+    Watched by a thread of its own until `commit`, `roll_back`, a failing gate or the deadline decides; only one of them
+    does.
     """
 
     def __init__(self, change: Change, deadline_s: float) -> None:
@@ -117,7 +128,7 @@ class Trial:
         threading.Thread(target=self._watch, name="trial", daemon=True).start()
 
     def commit(self) -> Result:
-        """Raises FailedError when the release could not be committed and was rolled back, RefusedError when that is decided already."""
+        """Raises FailedError when the release was rolled back instead, RefusedError when that is decided already."""
         return self._decide("commit", self.change.commit)
 
     def roll_back(self) -> Result:

@@ -1,7 +1,10 @@
-"""Maintenance windows: the hours in which this robot may be switched, in the time zone of its site. What is not known keeps them closed.
+"""Maintenance windows: the hours in which this robot may be switched, in the time zone of its site.
 
-A window opens at a time on the wall and lasts for real time. A time that the clock skips in spring is the one as long after the change; of one that it
-shows twice in autumn the first counts. Zones are looked up when they are needed: a robot whose zone data is gone drives on, and says so.
+What is not known keeps them closed.
+
+A window opens at a time on the wall and lasts for real time. A time that the clock skips in spring is the one as long
+after the change; of one that it shows twice in autumn the first counts. Zones are looked up when they are needed: a
+robot whose zone data is gone drives on, and says so.
 """
 
 from __future__ import annotations
@@ -88,7 +91,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Whether a window is open; if not, why. `next` is when one opens next, with the offset of its zone, where that is known."""
+    """Whether a window is open; if not, why.
+
+    `next` is when one opens next, with the offset of its zone, where that is known.
+    """
 
     open: bool
     reason: str | None

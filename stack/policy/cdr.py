@@ -108,9 +108,12 @@ def parse_scan(data: bytes) -> Scan:
 
 
 def frame(image: Image, convert: Convert | None = None) -> Frame:
-    """The pixels of a message: a view of its bytes for rgb8, bgr8, rgba8, bgra8 and mono8. Raises UnsupportedImageError.
+    """The pixels of a message: a view of its bytes for rgb8, bgr8, rgba8, bgra8 and mono8.
 
-    Rows may be longer than their pixels (`step`); what is behind them is left out. Other encodings go through `convert`.
+    Raises UnsupportedImageError.
+
+    Rows may be longer than their pixels (`step`); what is behind them is left out. Other encodings go through
+    `convert`.
     """
     known = _ENCODINGS.get(image.encoding)
     if known is None:
@@ -121,7 +124,8 @@ def frame(image: Image, convert: Convert | None = None) -> Frame:
         raise UnsupportedImageError(f"camera: {width}x{height} is no usable size; check the driver's settings")
     if step < width * channels or len(image.data) < step * (height - 1) + width * channels:
         raise UnsupportedImageError(
-            f"camera: {len(image.data)} bytes with step {step} do not hold {width}x{height} {image.encoding}; check the driver"
+            f"camera: {len(image.data)} bytes with step {step} do not hold {width}x{height} {image.encoding}; check "
+            "the driver"
         )
     return Frame(np.ndarray((height, width, channels), np.uint8, image.data, strides=(step, channels, 1)), order)
 
@@ -129,7 +133,8 @@ def frame(image: Image, convert: Convert | None = None) -> Frame:
 def _converted(image: Image, convert: Convert | None) -> Frame:
     if convert is None:
         raise UnsupportedImageError(
-            f"camera: encoding {image.encoding[:40]!r} needs cv_bridge, which is not here; publish one of {', '.join(_ENCODINGS)}"
+            f"camera: encoding {image.encoding[:40]!r} needs cv_bridge, which is not here; publish one of "
+            f"{', '.join(_ENCODINGS)}"
         )
     try:
         pixels = np.asarray(convert(image, "rgb8"))
@@ -139,7 +144,8 @@ def _converted(image: Image, convert: Convert | None) -> Frame:
         ValueError,
     ) as error:  # what cv_bridge and OpenCV raise, whose errors are RuntimeErrors
         raise UnsupportedImageError(
-            f"camera: encoding {image.encoding[:40]!r} cannot be converted ({' '.join(str(error).split())[:100]}); check the driver"
+            f"camera: encoding {image.encoding[:40]!r} cannot be converted ({' '.join(str(error).split())[:100]}); "
+            "check the driver"
         ) from error
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UnsupportedImageError(

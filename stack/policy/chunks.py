@@ -1,7 +1,10 @@
-"""What is left of the newest action chunk at any tick. Its first step is for when its frame arrived, and after its last step it is void.
+"""What is left of the newest action chunk at any tick.
 
-Where a new chunk goes on is decided by the steps that were really consumed since its frame arrived, not by the clock: a tick that
-comes a little early or late neither repeats a step nor leaves one out. Pure: every time is given in monotonic seconds.
+Its first step is for when its frame arrived, and after its last step it is void.
+
+Where a new chunk goes on is decided by the steps that were really consumed since its frame arrived, not by the clock: a
+tick that comes a little early or late neither repeats a step nor leaves one out. Pure: every time is given in monotonic
+seconds.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from numpy.typing import NDArray
 class Chunk:
     """Actions float32 [steps, dims] in units, made from a frame that arrived at `observed_at` (monotonic s).
 
-    `stamp_ns` is the ROS stamp of the oldest input, `start` how many steps had been consumed when the frame arrived. `generation` rises
-    whenever the robot had no command that moves it. `advisory` is the model's own safety score of it, which nothing here looks at.
+    `stamp_ns` is the ROS stamp of the oldest input, `start` how many steps had been consumed when the frame arrived.
+    `generation` rises whenever the robot had no command that moves it. `advisory` is the model's own safety score of
+    it, which nothing here looks at.
     """
 
     actions: NDArray[np.float32]
@@ -29,8 +33,10 @@ class Chunk:
 
 
 def covers(steps: int, step_s: float, cycle_s: float, period_s: float, frame_s: float) -> bool:
-    """Whether chunks of `steps` follow each other without a hole: each must last until the next one, from a frame that came up to
-    `frame_s` after inference was free or due again, is ready.
+    """Whether chunks of `steps` follow each other without a hole.
+
+    Each must last until the next one is ready, which is made from a frame that came up to `frame_s` after inference was
+    free or due again.
     """
     return steps * step_s >= cycle_s + max(cycle_s, period_s) + frame_s
 
@@ -50,7 +56,9 @@ class Chunks:
         self.clamped = 0
 
     def put(self, chunk: Chunk) -> None:
-        """Take a new chunk, clamped to the contract's range. One that is not finite is counted and replaces the older one by nothing.
+        """Take a new chunk, clamped to the contract's range.
+
+        One that is not finite is counted and replaces the older one by nothing.
 
         `delay_steps` becomes the number of its steps that were consumed while it was made.
         """
@@ -67,10 +75,12 @@ class Chunks:
         self._chunk = replace(chunk, actions=actions)
 
     def take(self, now: float, generation: int | None, periods: int = 1) -> Chunk | None:
-        """The steps still to be executed, first one first, and count the first as consumed. None when there are none, or they were for an
-        older generation; `generation` None stands still.
+        """The steps still to be executed, first one first, and count the first as consumed.
 
-        `periods` that passed since the last call were spent on the steps that came with it: a skipped tick consumes one as well.
+        None when there are none, or they were for an older generation; `generation` None stands still.
+
+        `periods` that passed since the last call were spent on the steps that came with it: a skipped tick consumes one
+        as well.
         """
         if self._live:
             self.consumed += periods - 1

@@ -28,8 +28,11 @@ Steps = NDArray[np.float32]
 
 
 class Observation(NamedTuple):
-    """What one inference sees. `ahead` are the actions in units [n, dims] that were still to come when the frame arrived, and `delay` how
-    many of them will probably have been executed when the new chunk is ready. `tensor` is the frame as the network wants it, where it is made.
+    """What one inference sees.
+
+    `ahead` are the actions in units [n, dims] that were still to come when the frame arrived, and `delay` how many of
+    them will probably have been executed when the new chunk is ready. `tensor` is the frame as the network wants it,
+    where it is made.
     """
 
     frame: Frame
@@ -41,7 +44,10 @@ class Observation(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`actions` float32 [horizon, dims] in units, not checked to be finite. `advisory` is the lowest score of the steps, or None."""
+    """`actions` float32 [horizon, dims] in units, not checked to be finite.
+
+    `advisory` is the lowest score of the steps, or None.
+    """
 
     actions: Steps
     advisory: float | None
@@ -50,8 +56,9 @@ class Answer(NamedTuple):
 class Inference:
     """Owns the backend and every buffer. One thread calls it at a time; the times may be read by others.
 
-    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions. Who receives a frame may
-    make its tensor with `image`, and notes in `prepared` how long that took (ms); nobody may while this is called.
+    `lidar_yaw` is how the scanner is turned on the body, rad to the left: networks are shown the body's directions. Who
+    receives a frame may make its tensor with `image`, and notes in `prepared` how long that took (ms); nobody may while
+    this is called.
     """
 
     def __init__(self, model: Path, contract: Contract, backend: Runner, lidar_yaw: float = 0.0) -> None:
@@ -127,7 +134,10 @@ class Inference:
         self.overhead_counts.add(overhead_ms)
 
     def warm_up(self) -> float:
-        """Run on an empty scene until first-run costs are paid, or for a few seconds. Returns the p99 in milliseconds."""
+        """Run on an empty scene until first-run costs are paid, or for a few seconds.
+
+        Returns the p99 in milliseconds.
+        """
         image = self._contract.image
         frame = Frame(np.zeros((image.height, image.width, 3), dtype=np.uint8))
         beams: NDArray[np.float32] = np.full(360, np.inf, dtype=np.float32)

@@ -1,4 +1,7 @@
-"""From `slots/x` to something that can run: every file named by the release, checked, and the engine that was proved on this device."""
+"""From `slots/x` to something that can run.
+
+Every file that the release names is checked, and the engine is the one that was proved on this device.
+"""
 
 from __future__ import annotations
 
@@ -60,13 +63,15 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
     p99_ms, longest_ms = full.warm_up(), longest_inference_ms(what.contract)
     if p99_ms > longest_ms:
         raise RefusedError(
-            f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole between action chunks;"
+            f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole "
+            "between action chunks;"
             " choose a smaller model or more execute_steps"
         )
     p50_ms, most_ms = full.percentiles()[0] or 0.0, settings.max_cycle_s * 1e3
     if p50_ms > most_ms:  # it would run for ever and never act
         raise RefusedError(
-            f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops what took more than {most_ms:.0f} ms;"
+            f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops "
+            f"what took more than {most_ms:.0f} ms;"
             " choose a smaller model, another profile or a longer max_cycle_s"
         )
     small = _small(what, engine, yaw) if settings.ladder else None
@@ -94,13 +99,17 @@ def _small(what: builder.Plan, engine: Path, yaw: float) -> Inference | None:
 
 
 def proved_engine(folder: Path, key: str) -> Path:
-    """The engine a release folder links to, when it is intact, ready and the one this device needs. Raises RefusedError."""
+    """The engine a release folder links to, when it is intact, ready and the one this device needs.
+
+    Raises RefusedError.
+    """
     engine = (folder / "engine").resolve()
     if not engine.is_dir():
         raise IncompatibleError(f"{folder}: no engine was built; run `engine build` for this release")
     if engine.name != key:
         raise IncompatibleError(
-            f"{folder}: engine {engine.name[:12]} was built for another model, recipe or device (this one needs {key[:12]}); build it again, with `homeport-agent stage --retry` of its release"
+            f"{folder}: engine {engine.name[:12]} was built for another model, recipe or device (this one needs "
+            f"{key[:12]}); build it again, with `homeport-agent stage --retry` of its release"
         )
     builder.check(engine, key)
     if not (engine / builder.READY_FILE).exists():

@@ -1,7 +1,8 @@
 """The policy node: one process, one slot. The only module here that knows ROS.
 
-A lifecycle node that configures and activates itself. The executor thread keeps the newest raw messages, the inference thread makes
-chunks, the control thread publishes the rest of the newest one at the control rate, and the main thread writes the slot status.
+A lifecycle node that configures and activates itself. The executor thread keeps the newest raw messages, the inference
+thread makes chunks, the control thread publishes the rest of the newest one at the control rate, and the main thread
+writes the slot status.
 """
 
 from __future__ import annotations
@@ -154,7 +155,10 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self.stop.set()
 
     def start(self) -> None:
-        """Configure and activate, once, in a thread of its own: loading may take long and the status must not stand still."""
+        """Configure and activate, once, in a thread of its own.
+
+        Loading may take long, and the status must not stand still.
+        """
         if self.trigger_configure() != TransitionCallbackReturn.SUCCESS or self.stop.is_set():
             return
         if self.trigger_activate() != TransitionCallbackReturn.SUCCESS:

@@ -1,4 +1,6 @@
-"""Profiles: the seed's four nodes as settings of one node, with their own status topics under the seed's names, rates and keys.
+"""Profiles: the seed's four nodes as settings of one node.
+
+Each has its own status topics under the seed's names, rates and keys.
 
 A release names its profile and may override a setting; what it cannot override are the limits and the topics.
 """
@@ -19,7 +21,10 @@ _COMPILED = ("tensorrt", "torch_tensorrt")
 
 @dataclass(frozen=True)
 class Facts:
-    """What the status topics tell. `timestamp` is ROS time (s), `cycle_s` what the newest inference took with all that belongs to it."""
+    """What the status topics tell.
+
+    `timestamp` is ROS time (s), `cycle_s` what the newest inference took with all that belongs to it.
+    """
 
     timestamp: float
     action: Mapping[str, float]
@@ -41,7 +46,10 @@ Body = Callable[[Facts], dict[str, object] | float]
 
 @dataclass(frozen=True)
 class Topic:
-    """One status topic. A `number` goes out as Float32, anything else as JSON in a String; `period_s` None is after every inference."""
+    """One status topic.
+
+    A `number` goes out as Float32, anything else as JSON in a String; `period_s` None is after every inference.
+    """
 
     name: str
     body: Body
@@ -69,8 +77,9 @@ def _acceleration(facts: Facts) -> dict[str, object]:
 
 
 def _resources(facts: Facts) -> dict[str, object]:
-    """CPU and memory in percent, GPU memory as a fraction, 0 without a GPU. What is cached are the features of commands, or their tokens where a
-    model has no graph of its own for language.
+    """CPU and memory in percent, GPU memory as a fraction, 0 without a GPU.
+
+    What is cached are the features of commands, or their tokens where a model has no graph of its own for language.
     """
     total = facts.hits + facts.misses
     return {
@@ -85,8 +94,10 @@ def _resources(facts: Facts) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Profile:
-    """How often to infer (Hz; 0 is every frame), how long one cycle may take (s), how far actions may go (m/s, rad/s), how old inputs may
-    be (s), after how many equal frames the camera counts as frozen, and what is told on which topics.
+    """How one kind of policy runs.
+
+    How often to infer (Hz; 0 is every frame), how long one cycle may take (s), how far actions may go (m/s, rad/s), how
+    old inputs may be (s), after how many equal frames the camera counts as frozen, and what is told on which topics.
     """
 
     inference_hz: float
@@ -140,7 +151,8 @@ SETTINGS = {
 def profile(name: str, overrides: Mapping[str, float | str | bool]) -> Profile:
     """A profile with a release's overrides. Those that begin with the name of a backend are for that backend.
 
-    Raises IncompatibleError when this version does not have the profile, and UsageError naming a setting that is unknown or out of range.
+    Raises IncompatibleError when this version does not have the profile, and UsageError naming a setting that is
+    unknown or out of range.
     """
     if name not in PROFILES:
         raise IncompatibleError(

@@ -1,6 +1,9 @@
-"""What one slot does, without ROS: the newest inputs become action chunks, and every control tick takes the rest of the newest chunk.
+"""What one slot does, without ROS.
 
-`on_*` are called by the executor thread, `infer` by the inference thread, `action` by the control thread; the main thread calls `adjust`.
+The newest inputs become action chunks, and every control tick takes the rest of the newest chunk.
+
+`on_*` are called by the executor thread, `infer` by the inference thread, `action` by the control thread; the main
+thread calls `adjust`.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ from stack.policy.ticks import Ticks
 
 @dataclass(frozen=True)
 class Action:
-    """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason. `stamp_ns` is ROS time, `advisory` the model's score of them."""
+    """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason.
+
+    `stamp_ns` is ROS time, `advisory` the model's score of them.
+    """
 
     steps: NDArray[np.float32] | None
     void_reason: str | None
@@ -46,7 +52,9 @@ class Shown(NamedTuple):
 
 
 class Slot:
-    """Inputs, chunks and the decisions of one slot. `small` is a smaller model for the same actions, loaded and warm, where there is one.
+    """Inputs, chunks and the decisions of one slot.
+
+    `small` is a smaller model for the same actions, loaded and warm, where there is one.
 
     Without `scan_stamps` or `camera_stamps` the stamps of that driver are not looked at, and age is by arrival alone.
     """
@@ -101,7 +109,10 @@ class Slot:
             self.camera.reject(error, now)
 
     def _prepare(self, seen: Frame, now: float) -> tuple[Tensor | None, Inference]:
-        """Make the network's tensor at once when inference waits for this frame. One that inference may never look at is kept as it is."""
+        """Make the network's tensor at once when inference waits for this frame.
+
+        One that inference may never look at is kept as it is.
+        """
         inference = self.inference
         if self._busy or now + self.camera.interval_s < self._due:
             return None, inference
@@ -144,9 +155,12 @@ class Slot:
         return self._small if self._small is not None and self.rung.small else self._full
 
     def adjust(self, load: Mapping[str, float | None], now: float) -> None:
-        """Go up or down the ladder; `load` is what the machine says. Only rungs that leave an action for every tick are there.
+        """Go up or down the ladder; `load` is what the machine says.
 
-        Half the rate, once it has not been, is not there before the full rate was again: a camera at its border would else change the model each second.
+        Only rungs that leave an action for every tick are there.
+
+        When half rate has once left ticks without an action, it is offered again only after a spell at full rate;
+        otherwise a camera near the limit would change the model every second.
         """
         self._slow = (self._slow or self.rung is FULL) and self._lasts(SLOW)
         slower = (SLOW,) if self._slow else ()
@@ -182,7 +196,10 @@ class Slot:
             self._news.clear()
 
     def infer(self, now: float, ros_now_ns: int) -> bool:
-        """Make a chunk from the newest inputs. Returns whether there was anything new to make one from, and it was due."""
+        """Make a chunk from the newest inputs.
+
+        Returns whether there was anything new to make one from, and it was due.
+        """
         with self._preparing:
             self._busy = True
         try:

@@ -1,4 +1,7 @@
-"""The newest message of each input, and how old it is: by arrival and by its own stamp, because either alone can lie."""
+"""The newest message of each input, and how old it is.
+
+Age is told by arrival and by the message's own stamp, because either alone can lie.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class Arrived(Generic[T]):
-    """A value, when it arrived (monotonic s) and its ROS stamp (ns). `mark` is how many action steps had been consumed by then."""
+    """A value, when it arrived (monotonic s) and its ROS stamp (ns).
+
+    `mark` is how many action steps had been consumed by then.
+    """
 
     value: T
     at: float
@@ -32,9 +38,9 @@ class Arrived(Generic[T]):
 class Latest(Generic[T]):
     """Keeps the newest value of one source. One thread writes; others `get` what it replaces in one step.
 
-    Without `stamps` a value is as old as its arrival says, and `stamp_ns` is then when it arrived, in ROS time. A source
-    is frozen when `frozen_after` values in a row had the same sample as one of the last few, whatever their stamps; 0
-    never looks.
+    Without `stamps` a value is as old as its arrival says, and `stamp_ns` is then when it arrived, in ROS time. A
+    source is frozen when `frozen_after` values in a row had the same sample as one of the last few, whatever their
+    stamps; 0 never looks.
     """
 
     def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0, *, stamps: bool = True) -> None:
@@ -142,7 +148,10 @@ class Order:
 
 
 def selects(state: str, slot: str, release: str) -> bool:
-    """Whether a message on `/safety/state` says that this slot drives, with this release. Unknown keys are for others."""
+    """Whether a message on `/safety/state` says that this slot drives, with this release.
+
+    Unknown keys are for others.
+    """
     try:
         selected = json.loads(state)["selected"]
         return selected is not None and (selected["slot"], selected["release"]) == (slot, release)

@@ -1,4 +1,7 @@
-"""The slot status file: what the health check, the agent and the monitor know of a slot. docs/schemas/slot-status.schema.json."""
+"""The slot status file: what the health check, the agent and the monitor know of a slot.
+
+Its schema is docs/schemas/slot-status.schema.json.
+"""
 
 from __future__ import annotations
 
@@ -108,8 +111,8 @@ def _figures(running: Slot) -> dict[str, object]:
 
 _COUNTS = ("inferences", "missed", "late", "empty", "slow", "non_finite", "clamped", "delay_steps")
 _UNKNOWN = (
-    "backend", "precision", "inference_p50_ms", "inference_p99_ms", "overhead_p50_ms", "overhead_p99_ms", "prepared_p50_ms",
-    "late_p99_ms", "gap_free", "rung", "advisory",
+    "backend", "precision", "inference_p50_ms", "inference_p99_ms", "overhead_p50_ms", "overhead_p99_ms",
+    "prepared_p50_ms", "late_p99_ms", "gap_free", "rung", "advisory",
 )  # fmt: skip
 _NOTHING: dict[str, object] = {
     **dict.fromkeys(_UNKNOWN),

@@ -1,4 +1,7 @@
-"""A fixed rate by absolute deadlines: a late tick does not delay the next one, and a skipped one is counted, not made up for."""
+"""A fixed rate by absolute deadlines.
+
+A late tick does not delay the next one, and a skipped one is counted, not made up for.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ _PRIORITY = 50
 class Ticks:
     """Calls something at a rate. `late` ticks came more than 10 ms after their deadline, `missed` ones not at all.
 
-    `late_counts` has all of them by their lateness. A tick that had nothing to say although it should have is reported with `empty`; too many of both is trouble.
+    `late_counts` has all of them by their lateness. A tick that had nothing to say although it should have is reported
+    with `empty`; too many of both is trouble.
     """
 
     def __init__(self, period_s: float) -> None:

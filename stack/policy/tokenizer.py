@@ -1,4 +1,7 @@
-"""Words to numbers with the tokenizer file of the model: the same everywhere, and no motion for words it does not know."""
+"""Words to numbers with the tokenizer file of the model.
+
+The result is the same everywhere, and words that it does not know give no motion.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class CommandTokenizer:
         self._kept = lru_cache(_KEPT)(self._encode)
 
     def __call__(self, command: str) -> NDArray[np.int64] | None:
-        """The tokens of a command, or None when it must not move the robot: empty, a stop word, or no known word in it."""
+        """The tokens of a command, or None when it must not move the robot.
+
+        That is an empty command, a stop word, or one without a known word.
+        """
         return self._kept(command)
 
     @property

@@ -32,7 +32,10 @@ class ActionError(Exception):
 
 
 class Identity(NamedTuple):
-    """Who made an action: the first 12 hex characters of its release, the process (start in monotonic ns), the message."""
+    """Who made an action: its release, process and message.
+
+    The release by 12 hex characters of its digest, the process by its start (monotonic ns).
+    """
 
     release: str
     epoch: int
@@ -47,10 +50,12 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ActionMessage:
-    """One JointTrajectory as plain data: `values` K × (m/s, rad/s), due at `times` (s) after `arrival_s`; K = 0 is nothing to do.
+    """One JointTrajectory as plain data.
 
-    `stamp_s`, that of the oldest input, and `ros_s` are ROS time (s), `arrival_s` is monotonic (s). `score` is what the model thinks of its
-    own safety (0 to 1): logged, and nothing else.
+    `values` are K × (m/s, rad/s), due at `times` (s) after `arrival_s`; K = 0 is nothing to do.
+
+    `stamp_s`, that of the oldest input, and `ros_s` are ROS time (s), `arrival_s` is monotonic (s). `score` is what the
+    model thinks of its own safety (0 to 1): logged, and nothing else.
     """
 
     header: str

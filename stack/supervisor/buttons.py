@@ -1,7 +1,8 @@
 """The e-stop buttons: each publisher on the topic is one, and pressed until it says itself that it was let go.
 
-One button's `False` says nothing of another's. A button that vanishes while it is pressed stays pressed: a cable that was torn off is no permission to
-drive. Somebody who has looked at it may have it forgotten (`reset --gone`), once its publisher is gone from the ROS graph.
+One button's `False` says nothing of another's. A button that vanishes while it is pressed stays pressed: a cable that
+was torn off is no permission to drive. Somebody who has looked at it may have it forgotten (`reset --gone`), once its
+publisher is gone from the ROS graph.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The messages that come often, read from their bytes: rclpy would make a Python object of every field of every point first."""
+"""The messages that come often, read from their bytes.
+
+rclpy would make a Python object of every field of every point first.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class Charge(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """Of trajectory_msgs/JointTrajectory: header, names, of every point its time (s) and its velocities, and the score that the first one carries."""
+    """Read a trajectory_msgs/JointTrajectory.
+
+    Header, names, of every point its time (s) and its velocities, and the score that the first one carries.
+    """
 
     stamp_s: float
     header: str

@@ -25,9 +25,12 @@ _GIVE_UP_S = 5.0
 
 
 class ClockWatch:
-    """Compares ROS time with monotonic time (s) to notice that the ROS clock was set: computers without a clock battery do that after every boot.
+    """Compares ROS time with monotonic time (s) to notice that the ROS clock was set.
 
-    A step stops the robot and clears by itself after a second of consistent stamps. It is nobody's fault and never latches.
+    Computers without a clock battery set it after every boot.
+
+    A step stops the robot and clears by itself after a second of consistent stamps. It is nobody's fault and never
+    latches.
     """
 
     def __init__(self) -> None:
@@ -86,10 +89,12 @@ class Ticks:
 
 
 class Ticker(threading.Thread, Generic[T]):
-    """Every `period_s` seconds until `stop`: `decide` shortly before the deadline, `act` on it at the deadline (monotonic s). Then `last` once.
+    """Run `decide` and `act` every `period_s` seconds until `stop`, then `last` once.
 
-    Deciding takes a millisecond, more or less; what others see of a tick comes at its deadline all the same. A late tick does not move the later ones;
-    whole periods are skipped.
+    `decide` runs shortly before the deadline, `act` on its result at the deadline (monotonic s).
+
+    Deciding takes a millisecond, more or less; what others see of a tick comes at its deadline all the same. A late
+    tick does not move the later ones; whole periods are skipped.
     """
 
     def __init__(

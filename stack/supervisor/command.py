@@ -1,4 +1,8 @@
-"""The accepted voice command. It lives here and not in a slot, so that a slot that starts in the middle of a task is told it, and "stop" needs no model."""
+"""The accepted voice command.
+
+It lives here and not in a slot, so that a slot that starts in the middle of a task is told it, and "stop" needs no
+model.
+"""
 
 from __future__ import annotations
 

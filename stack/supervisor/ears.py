@@ -1,8 +1,9 @@
 """Takes messages from a subscription together with the identity of who published them, which rclpy does not tell.
 
-An e-stop button that lets go must not release another one's, and a second scanner must not be taken for the first: for that the supervisor needs the
-publisher's GID, which `rcl_take_serialized_message` has always given and rclpy's `take_message` leaves out. `Ear` calls that function itself, on the
-subscription that rclpy made. It never blocks and needs no executor.
+An e-stop button that lets go must not release another one's, and a second scanner must not be taken for the first: for
+that the supervisor needs the publisher's GID, which `rcl_take_serialized_message` has always given and rclpy's
+`take_message` leaves out. `Ear` calls that function itself, on the subscription that rclpy made. It never blocks and
+needs no executor.
 
     ear = Ear(subscription.handle)
     while (heard := ear.take()) is not None: …
@@ -28,7 +29,10 @@ _LONGEST = 1_048_576
 
 
 class Sample(NamedTuple):
-    """One message as it was sent (CDR bytes), its publisher's GID, its number among that publisher's, and its arrival (ROS time, ns)."""
+    """One message as it was sent (CDR bytes).
+
+    With its publisher's GID, its number among that publisher's, and its arrival (ROS time, ns).
+    """
 
     data: bytes
     publisher: bytes
@@ -82,7 +86,10 @@ class _Gid(Structure):
 
 @cache
 def _rcl() -> ctypes.PyDLL:
-    """The library that rclpy has loaded already. Its calls keep the interpreter's lock: they take microseconds, and getting the lock back may take longer."""
+    """The library that rclpy has loaded already.
+
+    Its calls keep the interpreter's lock: they take microseconds, and getting the lock back may take longer.
+    """
     try:
         rcl = ctypes.PyDLL("librcl.so")
         # Not part of rcl itself: found through the libraries that it is linked to.

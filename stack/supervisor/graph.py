@@ -1,8 +1,9 @@
 """Who publishes on the supervisor's topics, and who of them it cannot hear.
 
-A publisher that ROS does not connect to us is silence: no message, no error. It is in the graph all the same, so it is looked for there: one that sends
-another type, or that asks for what our subscriptions do not give, or that ROS leaves unconnected for no reason that the graph shows (a DDS partition,
-another middleware). On the e-stop or the voice topic such a publisher may be a button that nobody hears, and the robot must not move.
+A publisher that ROS does not connect to us is silence: no message, no error. It is in the graph all the same, so it is
+looked for there: one that sends another type, or that asks for what our subscriptions do not give, or that ROS leaves
+unconnected for no reason that the graph shows (a DDS partition, another middleware). On the e-stop or the voice topic
+such a publisher may be a button that nobody hears, and the robot must not move.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ _NAMELESS = ("_NODE_NAME_UNKNOWN_", "")
 
 
 class Endpoint(NamedTuple):
-    """A publisher in the graph: its GID, node, type (`std_msgs/msg/Bool`), and why its QoS does not match ours; None when it does."""
+    """A publisher in the graph.
+
+    Its GID, node, type (`std_msgs/msg/Bool`), and why its QoS does not match ours; None when it does.
+    """
 
     gid: bytes
     node: str
@@ -28,7 +32,10 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TopicView:
-    """One topic at one moment: the type we hear, its publishers, and how many of them our subscriptions are connected to."""
+    """One topic at one moment.
+
+    The type we hear, its publishers, and how many of them our subscriptions are connected to.
+    """
 
     topic: str
     kind: str
@@ -52,7 +59,10 @@ def node_name(namespace: str, name: str, gid: bytes) -> str:
 
 
 class Graph:
-    """What was seen at every look. `names` gives a publisher's node by its GID; `present` has the publishers of each topic."""
+    """What was seen at every look.
+
+    `names` gives a publisher's node by its GID; `present` has the publishers of each topic.
+    """
 
     def __init__(self, must_be_heard: Sequence[str]) -> None:
         self._must_be_heard = frozenset(must_be_heard)

@@ -1,4 +1,7 @@
-"""One tick, from what has arrived to what is said, whatever fails in between: any exception commands zero at that tick and latches at the next."""
+"""One tick, from what has arrived to what is said, whatever fails in between.
+
+Any exception commands zero at that tick and latches at the next.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""Ends a supervisor that hangs, so that systemd starts it again: one that does not tick is better started anew. Meanwhile the base has stopped by itself.
+"""Ends a supervisor that hangs, so that systemd starts it again: one that does not tick is better started anew.
 
-The thread that waits here is the interpreter's own and needs nothing of it: what holds the interpreter for good is found too, and where every thread
-stood is the last that the process writes. Where nobody reads what it writes, that thread waits as well; a second later the kernel ends the process.
+Meanwhile the base has stopped by itself.
+
+The thread that waits here is the interpreter's own and needs nothing of it: what holds the interpreter for good is
+found too, and where every thread stood is the last that the process writes. Where nobody reads what it writes, that
+thread waits as well; a second later the kernel ends the process.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ _WRITE_S = 1.0
 
 
 class Watchdog:
-    """`look` again and again: when what it is shown does not rise for `limit_s`, the process ends, with exit code 1 or by SIGALRM.
+    """Call `look` again and again, and end the process when its value does not rise for `limit_s`.
+
+    The process ends with exit code 1 or by SIGALRM.
 
     Made and called in the main thread. `terminal` is the descriptor of the real standard error.
     """

@@ -1,6 +1,7 @@
 """Gives the memory that long messages needed back to the system, so that nobody can make the supervisor large for good.
 
-Two keep it: Fast DDS keeps the longest buffer that each of its cache entries ever had, and the C library keeps freed blocks for later.
+Two keep it: Fast DDS keeps the longest buffer that each of its cache entries ever had, and the C library keeps freed
+blocks for later.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ def give_back() -> None:
 
 
 def free_large_blocks_at_once() -> None:
-    """Let the C library return a block of 128 KiB or more when it is freed; by itself it raises this limit with the largest block that it saw."""
+    """Let the C library return a block of 128 KiB or more when it is freed.
+
+    By itself it raises this limit with the largest block that it saw.
+    """
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def use_profiles(environment: MutableMapping[str, str]) -> None:
-    """Let the middleware take its readers' memory policy from the DDS profile, where that has one that frees a buffer after use (DYNAMIC).
+    """Let the middleware take its readers' memory policy from the DDS profile.
 
-    With a profile that has none it would take a policy that drops every message longer than the first: there nothing is changed.
+    Only where the profile has one that frees a buffer after use (DYNAMIC).
+
+    With a profile that has none it would take a policy that drops every message longer than the first: there nothing is
+    changed.
     """
     path = environment.get(_PROFILES)
     if path and _frees(Path(path)):
@@ -40,7 +47,7 @@ def use_profiles(environment: MutableMapping[str, str]) -> None:
 
 
 def _frees(path: Path) -> bool:
-    """Whether the default profiles of readers and writers in a file leave no buffer for good and lose no long message."""
+    """Whether a file's default profiles of readers and writers keep no buffer for good and lose no long message."""
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError):

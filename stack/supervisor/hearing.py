@@ -1,4 +1,7 @@
-"""What arrives on the topics, handed to the supervisor: each method takes one message as it was sent, and who sent it."""
+"""What arrives on the topics, handed to the supervisor.
+
+Each method takes one message as it was sent, and who sent it.
+"""
 
 from __future__ import annotations
 

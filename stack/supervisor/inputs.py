@@ -1,10 +1,14 @@
-"""One topic as the supervisor hears it: through as many subscriptions as it takes to hear every publisher, each message once, none lost without a word.
+"""One topic as the supervisor hears it.
 
-No single subscription hears everybody. One that is best effort and volatile matches every publisher, yet a lost datagram is not sent again, and what a
-publisher has kept for latecomers is not given to it. So topics whose single messages count are heard three times: best effort, reliable, and reliable
-with what was kept (transient local). The same message then comes up to three times and counts once, by its publisher and its number.
+Through as many subscriptions as it takes to hear every publisher, each message once, none lost without a word.
 
-A queue of the middleware drops the oldest message when it is full. A tick that finds one full therefore cannot know what it has lost, and says so.
+No single subscription hears everybody. One that is best effort and volatile matches every publisher, yet a lost
+datagram is not sent again, and what a publisher has kept for latecomers is not given to it. So topics whose single
+messages count are heard three times: best effort, reliable, and reliable with what was kept (transient local). The same
+message then comes up to three times and counts once, by its publisher and its number.
+
+A queue of the middleware drops the oldest message when it is full. A tick that finds one full therefore cannot know
+what it has lost, and says so.
 """
 
 from __future__ import annotations
@@ -18,8 +22,11 @@ _REMEMBERED = 2048
 
 
 class Arrived(NamedTuple):
-    """One message as it was sent (CDR bytes), its publisher's GID, its number among that publisher's, and when the middleware had it: `at_s` is
-    monotonic, `ros_s` the same moment in ROS time."""
+    """One message as it was sent (CDR bytes).
+
+    With its publisher's GID, its number among that publisher's, and when the middleware had it: `at_s` is monotonic,
+    `ros_s` the same moment in ROS time.
+    """
 
     data: bytes
     publisher: bytes
@@ -35,7 +42,11 @@ class Ear(Protocol):
 
 
 class InputTopic:
-    """One topic. `depth` is that of its subscriptions' queues; `on_message` is called for each message, `on_overflow` when older ones may have been lost."""
+    """One topic.
+
+    `depth` is that of its subscriptions' queues; `on_message` is called for each message, `on_overflow` when older ones
+    may have been lost.
+    """
 
     def __init__(
         self,
@@ -49,7 +60,10 @@ class InputTopic:
         self._seen: dict[tuple[bytes, int], None] = {}
 
     def take(self, since_s: float, now_s: float, ros_s: float) -> None:
-        """Hand on what came between two ticks (monotonic s); `ros_s` is `now_s` in ROS time, which is the system clock without simulated time."""
+        """Hand on what came between two ticks (monotonic s).
+
+        `ros_s` is `now_s` in ROS time, which is the system clock without simulated time.
+        """
         for heard in self._news():
             # A clock that was set meanwhile makes nonsense of it.
             waited_s = ros_s - heard.received_ns * 1e-9

@@ -1,7 +1,9 @@
-"""Keeps the latched reasons over a restart of the supervisor: whoever pressed the e-stop has not let it go because a process ended.
+"""Keeps the latched reasons over a restart of the supervisor.
 
-The file is in the run folder, so a boot clears it; after a boot nothing moves before somebody arms. A thread of its own writes it, since no file may make
-a tick late.
+An e-stop that was pressed stays pressed when a process ends.
+
+The file is in the run folder, so a boot clears it; after a boot nothing moves before somebody arms. A thread of its own
+writes it, since no file may make a tick late.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def read(path: Path) -> Reason:
-    """What was latched when the supervisor before this one ended; NONE when there was none. A file that cannot be read latches `exception`."""
+    """What was latched when the supervisor before this one ended; NONE when there was none.
+
+    A file that cannot be read latches `exception`.
+    """
     try:
         reader = Reader(parse(path.read_bytes(), path.name), path.name)
         reader.schema()

@@ -38,9 +38,12 @@ class Axis:
     step: float = 0.0
 
     def drive(self, target: float) -> float:
-        """Towards `target`, so that the slope is gone when the speed is reached. A slope grows by at most `jerk` a tick, and may end at once.
+        """Towards `target`, so that the slope is gone when the speed is reached.
 
-        The speed never moves away from its target and never beyond it: a slope that is left over carries it nowhere else.
+        A slope grows by at most `jerk` a tick, and may end at once.
+
+        The speed never moves away from its target and never beyond it: a slope that is left over carries it nowhere
+        else.
         """
         wanted = within(target, self.limit)
         gap = wanted - self.last
@@ -91,7 +94,8 @@ class Limiter:
     def follow(self, target: Command, cap: float = math.inf, turns: bool = True) -> Command:
         """The next command on the way to `target`: within limits, slope and jerk.
 
-        A linear speed above `cap` is braked, not eased, down to it, and so is the turning of a robot that may not turn (`turns`).
+        A linear speed above `cap` is braked, not eased, down to it, and so is the turning of a robot that may not turn
+        (`turns`).
         """
         linear, angular = self.axes
         wanted = max(-cap, min(cap, target[0]))

@@ -1,8 +1,9 @@
 """The log of a process that never waits for its reader.
 
-Standard error may lead to a program that stands still or to a disk that does, and whoever writes to it then stands as well. So the descriptors 1 and 2
-become a pipe of the process's own whose writing end never blocks: the log lines of Python, the middleware's libraries and tracebacks go there. A thread
-carries them to the real standard error, and waits for that as long as it must. Lines that do not fit meanwhile are lost and counted.
+Standard error may lead to a program that stands still or to a disk that does, and whoever writes to it then stands as
+well. So the descriptors 1 and 2 become a pipe of the process's own whose writing end never blocks: the log lines of
+Python, the middleware's libraries and tracebacks go there. A thread carries them to the real standard error, and waits
+for that as long as it must. Lines that do not fit meanwhile are lost and counted.
 
     logs = Logs()     first of all
     logs.start()      when the process has the priority that its threads shall inherit
@@ -55,7 +56,10 @@ class _Pipe:
 
 
 class _Formatter(logging.Formatter):
-    """Formats without a look at any file: local time reads the time zone and a traceback the source, and the disk may stand still."""
+    """Formats without a look at any file, because the disk may stand still.
+
+    Local time would read the time zone, and a traceback the source.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -73,7 +77,10 @@ class _Formatter(logging.Formatter):
 
 
 class Logs:
-    """From its making on, writing to descriptors 1 and 2 does not block. `terminal` is the real standard error, for the last words of a process."""
+    """From its making on, writing to descriptors 1 and 2 does not block.
+
+    `terminal` is the real standard error, for the last words of a process.
+    """
 
     def __init__(self) -> None:
         self.terminal, self._output = os.dup(_STDERR), os.dup(_STDOUT)
@@ -93,7 +100,7 @@ class Logs:
         self._thread.start()
 
     def end(self, timeout_s: float) -> None:
-        """Carry what is left, for `timeout_s` seconds at most, and give the descriptors back where their reader reads."""
+        """Write what is left, for at most `timeout_s` seconds, and give back the descriptors whose reader reads."""
         for record in self._throttle.release():
             self._handler.handle(record)
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,8 +1,9 @@
 """The supervisor's process: ROS topics, the tick thread, both sockets, and how it ends.
 
-Five threads beside the main one, which only waits for a signal: *tick* takes what has arrived, decides and publishes, *sockets* serves requests,
-*executor* the parameters and looks at the ROS graph, *latch* writes what is latched to a file, *log* carries what the process writes to its standard
-error. All but *tick* are one step below it (`priority`). The last message of a process that is told to end is zero, whatever its state.
+Five threads beside the main one, which only waits for a signal: *tick* takes what has arrived, decides and publishes,
+*sockets* serves requests, *executor* the parameters and looks at the ROS graph, *latch* writes what is latched to a
+file, *log* carries what the process writes to its standard error. All but *tick* are one step below it (`priority`).
+The last message of a process that is told to end is zero, whatever its state.
 """
 
 from __future__ import annotations

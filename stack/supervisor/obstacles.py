@@ -69,7 +69,8 @@ class Obstacles:
         if blind_m > self._margin_m + _CLOSER_M:
             return (
                 f"sees nothing within range_min = {scan.range_min:.2f} m, which reaches {blind_m:.2f} m beyond the "
-                f"body, and safety.margin is {self._margin_m:.2f} m; raise safety.margin or use a scanner that sees nearer"
+                f"body, and safety.margin is {self._margin_m:.2f} m; raise safety.margin or use a scanner that sees "
+                "nearer"
             )
         ranges = scan.ranges.astype(np.float64)
         touching = np.isneginf(ranges)  # nearer than the scanner can tell, by its own word

@@ -1,4 +1,7 @@
-"""Which client of a socket gives its place to a new one when all places are taken, so that an operator always gets in."""
+"""Which client of a socket gives its place to a new one when all places are taken.
+
+So an operator always gets in.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ GRACE_S = 0.05
 
 @dataclass(eq=False)
 class Connection:
-    """One client, with its process, user and group id. `deadline_s` (monotonic) moves with every whole line and every answer."""
+    """One client, with its process, user and group id.
+
+    `deadline_s` (monotonic) moves with every whole line and every answer.
+    """
 
     socket: socket.socket
     endpoint: str
@@ -57,10 +63,12 @@ class Connection:
 
 
 def least_needed(connections: Iterable[Connection], now_s: float) -> Connection | None:
-    """Who has to go for a new client: of the process that has the most places, whoever came first. None when nobody may be sent away now.
+    """Who has to go for a new client: of the process that has the most places, whoever came first.
 
-    Only who polls, or says nothing, is sent away: a request that changes something is answered first. The kernel does not tell processes of
-    other containers apart (pid 0).
+    None when nobody may be sent away now.
+
+    Only who polls, or says nothing, is sent away: a request that changes something is answered first. The kernel does
+    not tell processes of other containers apart (pid 0).
     """
     here = list(connections)
     places = Counter(each.pid for each in here)

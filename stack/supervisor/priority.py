@@ -1,9 +1,10 @@
 """Who of the supervisor's threads goes first, and how much of the processor the others may take.
 
-The tick thread runs in real time. The others share the interpreter's lock with it, and a thread that holds this lock at an ordinary priority while other
-programs use up the processor is not run, so that the tick waits for it in spite of its own priority. Therefore no thread of the process stays at an
-ordinary priority where real time is permitted: the others are one step below the tick. What keeps them from taking the processor away from the rest of
-the machine is not their priority but a share of one core (`Share`) that they do not exceed, however much is asked of them.
+The tick thread runs in real time. The others share the interpreter's lock with it, and a thread that holds this lock at
+an ordinary priority while other programs use up the processor is not run, so that the tick waits for it in spite of its
+own priority. Therefore no thread of the process stays at an ordinary priority where real time is permitted: the others
+are one step below the tick. What keeps them from taking the processor away from the rest of the machine is not their
+priority but a share of one core (`Share`) that they do not exceed, however much is asked of them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _LONGEST_REST_S = 0.5
 
 
 def become_real_time() -> str:
-    """Ask for SCHED_FIFO for the calling thread and all that it starts: what receives for the middleware must not wait behind a busy machine either.
+    """Ask for SCHED_FIFO for the calling thread and all that it starts.
+
+    What receives for the middleware must not wait behind a busy machine either.
 
     Returns `fifo`, or `other` where that is not permitted.
     """
@@ -38,7 +41,10 @@ def become_real_time() -> str:
 
 
 def step_back(name: str | None = None) -> None:
-    """Put the calling thread one step below the tick; without real time it stays as it is. `name`: what to call it from now on."""
+    """Put the calling thread one step below the tick; without real time it stays as it is.
+
+    `name`: what to call it from now on.
+    """
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(BESIDE))
     if name is not None:

@@ -93,8 +93,10 @@ def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:
 
 
 def log_record(supervisor: Supervisor, command: Command, now_s: float) -> dict[str, object]:
-    """A line of `/safety_log` between events. `processing_time` is the driver's action age (s), `safety_score` what its model says of itself, or null:
-    a learned score is told and is never a guard.
+    """A line of `/safety_log` between events.
+
+    `processing_time` is the driver's action age (s), `safety_score` what its model says of itself, or null: a learned
+    score is told and is never a guard.
     """
     driver = supervisor.selection.driver
     chunk = None if driver is None else driver.chunk

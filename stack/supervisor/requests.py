@@ -1,4 +1,7 @@
-"""The requests of both sockets, parsed. They wait for the next tick as tickets, and are answered when they took effect."""
+"""The requests of both sockets, parsed.
+
+They wait for the next tick as tickets, and are answered when they took effect.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ Answer = dict[str, object] | HomeportError
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A verb. `select` has what it wants, `probation_s` and `fallback`; `hold` has an owner and a reason, `unhold` an owner.
+    """A verb.
+
+    `select` has what it wants, `probation_s` and `fallback`; `hold` has an owner and a reason, `unhold` an owner.
     `reset` with `gone` also forgets e-stop buttons that vanished while they were pressed.
     """
 
@@ -51,7 +56,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What one tick serves. `operator` has tickets of one verb only: what came first, but an estop before everything else."""
+    """What one tick serves.
+
+    `operator` has tickets of one verb only: what came first, but an estop before everything else.
+    """
 
     operator: tuple[Ticket, ...] = ()
     """arm, reset or estop: the state machine decides, once for all of them."""
@@ -62,7 +70,9 @@ class Due:
 
 
 class Tickets:
-    """Requests on their way to the tick thread, which takes the urgent ones first: nobody's question keeps an operator's estop waiting.
+    """Requests on their way to the tick thread, which takes the urgent ones first.
+
+    Nobody's question keeps an operator's estop waiting.
 
     `append` may be called by any thread, `take` by the tick thread.
     """

@@ -107,7 +107,8 @@ class Selection:
         view = self._views[wanted.slot]
         if view.release is not None and view.release != wanted.release.short:
             raise RefusedError(
-                f"select {wanted.slot}: its actions carry release {view.release}, not {wanted.release.short}; wait until it runs that release"
+                f"select {wanted.slot}: its actions carry release {view.release}, not {wanted.release.short}; wait "
+                "until it runs that release"
             )
         refusal = view.refusal(now_s)
         if view.failed:
@@ -116,7 +117,10 @@ class Selection:
             raise RefusedError(f"select {wanted.slot}: not selectable, {refusal}; wait for it or look at its log")
 
     def watch(self, now_s: float, oldest_s: float) -> Reason:
-        """What is wrong with the driver, whose actions may come from observations of `oldest_s`, at this tick, after going back to the fallback if the probation asks for it."""
+        """What is wrong with the driver at this tick; goes back to the fallback first if the probation asks for it.
+
+        Its actions may come from observations of `oldest_s`.
+        """
         if self.selected is None or self.driver is None:
             return Reason.NO_SLOT
         self.driver.drive(now_s)

@@ -27,7 +27,11 @@ _DISAGREEMENT = 0.2  # part of the limit by which two slots must differ to count
 
 @dataclass
 class Disagreement:
-    """Mean difference from the driver (m/s, rad/s), how often it was more than a part of the limit, and how old the shadow's observations were (s)."""
+    """How far a shadow is from the driver.
+
+    The mean difference (m/s, rad/s), how often it was more than a part of the limit, and how old the shadow's
+    observations were (s).
+    """
 
     samples: int = 0
     linear: float = 0.0
@@ -61,7 +65,10 @@ class Disagreement:
 
 @dataclass
 class SlotView:
-    """One slot's newest process. Everything is counted from that process's first message; times are monotonic seconds."""
+    """One slot's newest process.
+
+    Everything is counted from that process's first message; times are monotonic seconds.
+    """
 
     limits: Limits
     release: str | None = None
@@ -78,7 +85,10 @@ class SlotView:
     fresh: Reason = NONE
     """What went wrong since the last tick, or with the newest message; ACTION_STALE is by `late_by_s`."""
     fault: Reason = NONE
-    """What is wrong with the newest message: it lasts until another one, so that a slot that goes on like that is one event."""
+    """What is wrong with the newest message.
+
+    It lasts until another one comes, so that a slot that goes on like that is one event.
+    """
     late_by_s: float = 0.0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_EXCESS_WINDOW))
     """For each of the last messages with which it drove, whether it asked for too much."""
@@ -91,7 +101,10 @@ class SlotView:
     """By which metric it failed its probation; such a process is not selected again."""
 
     def is_rival(self, publisher: bytes, at_s: float) -> bool:
-        """Whether somebody else publishes as this slot while it speaks. Once it is silent, another process may take its place."""
+        """Whether somebody else publishes as this slot while it speaks.
+
+        Once it is silent, another process may take its place.
+        """
         return publisher != self.publisher and self.alive(at_s)
 
     def drive(self, now_s: float) -> None:
@@ -103,7 +116,8 @@ class SlotView:
     def accept(self, message: ActionMessage, clock: ClockWatch, expects_motion: bool, drives: bool = True) -> bool:
         """Take one message; True when it was a new one of the newest process.
 
-        `expects_motion`: the driver is moving for the command in force, so an empty action breaks the run. `drives`: it is the driver.
+        `expects_motion`: the driver is moving for the command in force, so an empty action breaks the run. `drives`: it
+        is the driver.
         """
         identity = Identity.parse(message.header)
         if identity is None or not self._is_newest(identity, message):
@@ -128,7 +142,8 @@ class SlotView:
         if identity.epoch == self.epoch:
             same = identity.release == self.release and message.publisher == self.publisher
             return same and identity.seq > self.seq
-        # An epoch is a start time on this computer's monotonic clock: one from the future would shut out every later process.
+        # An epoch is a start time on this computer's monotonic clock: one from the future would shut out every later
+        # process.
         if identity.epoch < self.epoch or identity.epoch > (arrival_s + 1.0) * 1e9:
             self.shuts_out = True
             return False

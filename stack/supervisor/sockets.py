@@ -1,7 +1,10 @@
-"""Both sockets, served by one thread that a hostile client cannot make slow or large. A socket has its folder's group: root and that group may use it.
+"""Both sockets, served by one thread that a hostile client cannot make slow or large.
 
-A connection has at most one request under way and at most one line in memory. Nothing here touches the supervisor's state: a request becomes a ticket
-for the tick thread, and the answer comes back through a queue. When all places are taken, a new client takes that of one that only polls (`places`).
+A socket has its folder's group: root and that group may use it.
+
+A connection has at most one request under way and at most one line in memory. Nothing here touches the supervisor's
+state: a request becomes a ticket for the tick thread, and the answer comes back through a queue. When all places are
+taken, a new client takes that of one that only polls (`places`).
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
 _POLL_S = 1.0
 _BACKLOG = 128
-# New clients of one socket between two rests: those who connect and leave again without a pause must not keep others waiting at the door.
+# New clients of one socket between two rests: those who connect and leave again without a pause must not keep others
+# waiting at the door.
 _MOST_NEW = 8
-# Between two looks at its clients it sleeps for this long at least: whatever they send, most of the time is the tick thread's.
+# Between two looks at its clients it sleeps for this long at least: whatever they send, most of the time is the tick
+# thread's.
 _PAUSE_S = 0.002
 _SO_PEERGROUPS = 59
 
@@ -41,7 +46,8 @@ _SO_PEERGROUPS = 59
 def open_socket(path: Path) -> socket.socket:
     """Listen at `path`: 0660 with its folder's group, in a folder 0750 that is ours.
 
-    Raises LockedError when another supervisor listens there, UntrustedError when the folder is somebody else's, UsageError when it keeps its group to itself.
+    Raises LockedError when another supervisor listens there, UntrustedError when the folder is somebody else's,
+    UsageError when it keeps its group to itself.
     """
     path.parent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o750, exist_ok=True)
@@ -77,7 +83,10 @@ def _peer_groups(client: socket.socket) -> tuple[int, ...]:
 
 
 def _written(answer: Answer) -> bytes:
-    """The line of a reply; an answer that JSON cannot say, or that no client would read, becomes an error that says so."""
+    """The line of a reply.
+
+    An answer that JSON cannot say, or that no client would read, becomes an error that says so.
+    """
     if isinstance(answer, HomeportError):
         return reply_error(answer)
     try:
@@ -95,12 +104,16 @@ def _check_admitted(connection: Connection, group: int) -> None:
     if not connection.admitted:
         log.warning("Refused pid %d uid %d gid %d at %s", *connection.peer, connection.endpoint)
         raise RefusedError(
-            f"uid {connection.peer[1]} may not use the {connection.endpoint} socket; be root or a member of group {group}"
+            f"uid {connection.peer[1]} may not use the {connection.endpoint} socket; be root or a member of group "
+            f"{group}"
         )
 
 
 class SocketServer:
-    """Listens at `paths` (endpoint → socket path) from the start; `serve`, in a thread of its own, hands each request to `submit`."""
+    """Listens at `paths` (endpoint → socket path) from the start.
+
+    `serve`, in a thread of its own, hands each request to `submit`.
+    """
 
     def __init__(
         self, paths: dict[str, Path], submit: Callable[[Ticket], None], patience_s: float = PATIENCE_S

@@ -5,14 +5,15 @@
                                      ├── STOPPING ◀───┘
     any state ──latched reason──▶ LATCHED ──reset──▶ SAFE_STOP
 
-Reasons are bits. A *latched* reason stays until `reset`, which needs everything healthy and zero speed, and does not arm. A *fault* disarms: when it
-has passed the robot stays in SAFE_STOP until somebody arms it again, or, where robot.toml asks for it (`auto_resume_s`), until it has been healthy
-for that long after one of the faults in `RESUMABLE`. `HOLD` neither latches nor disarms. Under hold the reasons of the slot do not
-disarm either: that is how one slot is exchanged for another on a robot without room for two.
-An action with nothing to do, a stop command and a re-selected fallback are not reasons at all.
+Reasons are bits. A *latched* reason stays until `reset`, which needs everything healthy and zero speed, and does not
+arm. A *fault* disarms: when it has passed the robot stays in SAFE_STOP until somebody arms it again, or, where
+robot.toml asks for it (`auto_resume_s`), until it has been healthy for that long after one of the faults in
+`RESUMABLE`. `HOLD` neither latches nor disarms. Under hold the reasons of the slot do not disarm either: that is how
+one slot is exchanged for another on a robot without room for two. An action with nothing to do, a stop command and a
+re-selected fallback are not reasons at all.
 
-Two ways to stop: LATCHED and the reasons in `AT_ONCE` command zero in the same tick; everything else ramps down at the limits' slope, with zero
-behind it when the ramp takes too long.
+Two ways to stop: LATCHED and the reasons in `AT_ONCE` command zero in the same tick; everything else ramps down at the
+limits' slope, with zero behind it when the ramp takes too long.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ OF_SENSORS = Reason.SCAN_STALE | Reason.SCAN_BAD | Reason.ODOM_STALE | Reason.OD
 FAULTS = OF_SENSORS | OF_BATTERY | OF_SLOT | Reason.CLOCK_STEP | Reason.OBSTACLE | Reason.OVERRUN | Reason.UNHEARD
 AT_ONCE = LATCHING | (FAULTS & ~OF_BATTERY & ~Reason.OBSTACLE)
 RESUMABLE = Reason.OBSTACLE | Reason.SCAN_STALE | Reason.ODOM_STALE
-"""What a robot may go on from by itself: an obstacle however long it stood there, a source that was late for no longer than `RESUME_WITHIN_S`."""
+"""What a robot may go on from by itself.
+
+An obstacle however long it stood there, and a source that was late for no longer than `RESUME_WITHIN_S`.
+"""
 RESUME_WITHIN_S = 1.0
 
 _LIMITED_DWELL_S = 0.5
@@ -84,7 +88,10 @@ class Motion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything one tick knows. `reasons` are those that hold now; `commanded_zero` and `standing` speak of the last tick."""
+    """Everything one tick knows.
+
+    `reasons` are those that hold now; `commanded_zero` and `standing` speak of the last tick.
+    """
 
     now_s: float
     reasons: Reason = NONE

@@ -1,6 +1,9 @@
-"""What people and other programs stop the robot with: e-stop buttons, spoken words, and signs that somebody is not heard or speaks in another's place.
+"""What people and other programs stop the robot with.
 
-The tick thread fills it while it takes messages; then `take` and `reasons` are called once a tick. Other threads only call `trip` and set `unheard`.
+E-stop buttons, spoken words, and signs that somebody is not heard or speaks in another's place.
+
+The tick thread fills it while it takes messages; then `take` and `reasons` are called once a tick. Other threads only
+call `trip` and set `unheard`.
 """
 
 from __future__ import annotations
@@ -47,14 +50,20 @@ class Stops:
             self.trip(Reason.ESTOP)
 
     def overflow(self, topic: str) -> None:
-        """More came on the e-stop or voice topic than can be told apart: what was lost may have been a stop, so it counts as one. It is told once."""
+        """More came on the e-stop or voice topic than can be told apart.
+
+        What was lost may have been a stop, so it counts as one. It is told once.
+        """
         self.trip(Reason.ESTOP)
         if topic not in self._flooded:
             self.events.append(("overflow", f"{topic}: more messages than a tick can take; stop whoever floods it"))
         self._flooded.add(topic)
 
     def accuse(self, topic: str, publisher: bytes) -> None:
-        """Somebody publishes on a topic that is another's: that latches, and who it is, is told until somebody resets."""
+        """Somebody publishes on a topic that is another's.
+
+        That latches, and who it is, is told until somebody resets.
+        """
         self.trip(Reason.SECOND_WRITER)
         if len(self._strangers) < MAX_STRANGERS:
             self._strangers.add((topic, publisher))
@@ -70,7 +79,10 @@ class Stops:
         return self.graph.names.get(publisher, f"a publisher with GID {publisher.hex()}")
 
     def take(self, now_s: float) -> None:
-        """Take the commands that were spoken since the last tick: every stop among them counts, and the newest of the others."""
+        """Take the commands that were spoken since the last tick.
+
+        Every stop among them counts, and the newest of the others.
+        """
         before = self.voice_command.seq
         while self.voice:
             if self.voice_command.accept(self.voice.popleft(), now_s):

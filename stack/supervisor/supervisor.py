@@ -1,7 +1,7 @@
 """One tick of the supervisor, without ROS: messages and requests in, one command out.
 
-The tick thread fills `actions`, `voice`, `trips`, `sources` and `estop`, and calls `tick`. Other threads only store: in `trips`, `tickets` and `unheard`, and
-by `adjust`. Nothing else changes outside of `tick`.
+The tick thread fills `actions`, `voice`, `trips`, `sources` and `estop`, and calls `tick`. Other threads only store: in
+`trips`, `tickets` and `unheard`, and by `adjust`. Nothing else changes outside of `tick`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ MAX_HOLDERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one tick publishes. `source` is the header of the action the command was derived from, empty when from none."""
+    """What one tick publishes.
+
+    `source` is the header of the action the command was derived from, empty when from none.
+    """
 
     command: Command
     source: str
@@ -84,7 +87,10 @@ class Supervisor:
         return True
 
     def adjust(self, values: Mapping[str, float]) -> None:
-        """Set thresholds, all or none, from one other thread; they hold from the next tick on. Raises HomeportError when one may not be set."""
+        """Set thresholds, all or none, from one other thread; they hold from the next tick on.
+
+        Raises HomeportError when one may not be set.
+        """
         may_loosen, wanted = not self.machine.armed and self.standing, self._adjusted
         for name, value in values.items():
             wanted = changed(wanted, name, value, self.robot, may_loosen)
@@ -135,7 +141,10 @@ class Supervisor:
                 view.disagreement.add(mine, due, view.observed_age_s(now_s), self.robot.limits)
 
     def _serve(self, now_s: float) -> tuple[Ticket, ...]:
-        """Do what waits. Tickets of arm, reset or estop are returned: their answer is what the state machine makes of it."""
+        """Do what waits.
+
+        Tickets of arm, reset or estop are returned: their answer is what the state machine makes of it.
+        """
         due = self.tickets.take()
         verb = due.operator[0].request.verb if due.operator else ""
         if verb == ESTOP:

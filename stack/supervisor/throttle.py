@@ -1,4 +1,7 @@
-"""Counts log lines of one kind instead of writing all of them: a malformed message at every tick is worth a few lines and a number."""
+"""Counts log lines of one kind instead of writing all of them.
+
+A malformed message at every tick is worth a few lines and a number.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,11 @@ _MOST_SUBJECTS = 16
 _LONGEST_SUBJECT = 32
 
 Kind = tuple[str, int, str, str]
-"""Logger, level, message before its arguments are filled in, and the first argument where that is a short text, such as the name of a slot."""
+"""What makes lines of one kind.
+
+Logger, level, message before its arguments are filled in, and the first argument where that is a short text, such as
+the name of a slot.
+"""
 
 
 @dataclass
@@ -31,7 +38,8 @@ class _Account:
 class Throttle(logging.Filter):
     """Lets the first 20 lines of a kind pass, then one a second, which says how many like it were held back.
 
-    The last line that was held back is among those that `overdue` returns once it may be written, so that the end of a story is never missing.
+    The last line that was held back is among those that `overdue` returns once it may be written, so that the end of a
+    story is never missing.
     """
 
     def __init__(self, at_once: float = _AT_ONCE, per_s: float = _PER_S) -> None:
@@ -66,7 +74,10 @@ class Throttle(logging.Filter):
             return [each.last for each in self._accounts.values() if each.last is not None and each.left >= 1.0]
 
     def release(self) -> list[logging.LogRecord]:
-        """Before the process ends: from now on every line passes. Returns the last line of each kind that was held back."""
+        """Before the process ends: from now on every line passes.
+
+        Returns the last line of each kind that was held back.
+        """
         with self._lock:
             self._at_once = self._per_s = math.inf
             held = [each.last for each in self._accounts.values() if each.last is not None]

@@ -1,4 +1,7 @@
-"""Everything the supervisor hears and says on ROS, in the tick thread; and who publishes what it hears, looked at by the executor."""
+"""Everything the supervisor hears and says on ROS, in the tick thread.
+
+Who publishes what it hears is looked at by the executor.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ _TICKS_PER_LOG = 50
 
 
 class _Polled(CallbackGroup):  # type: ignore[misc]
-    """Subscriptions that no executor waits for: the tick thread takes what has arrived, which costs a fraction of being woken for every message."""
+    """Subscriptions that no executor waits for.
+
+    The tick thread takes what has arrived, which costs a fraction of being woken for every message.
+    """
 
     def can_execute(self, entity: object) -> bool:
         return False
@@ -78,7 +84,9 @@ class Topics:
         self._listen(Hearing(supervisor, gid_of(self._cmd_vel.handle)))
 
     def _listen(self, hearing: Hearing) -> None:
-        """Subscribe to everything: best effort at least, which matches every publisher, and is enough for what comes many times a second.
+        """Subscribe to everything, with best effort at least.
+
+        That matches every publisher, and is enough for what comes many times a second.
 
         A topic whose single messages count is heard reliably as well, and asked for what its publishers have kept.
         """

@@ -1,6 +1,7 @@
 """`make bench`: run every script here, or the one that is named, each in a process of its own.
 
-Each prints one JSON line last: {"bench","commit","figures":{…},"baselines":{…}}. Exits 1 when a script failed, 2 when it does not exist.
+Each prints one JSON line last: {"bench","commit","figures":{…},"baselines":{…}}. Exits 1 when a script failed, 2 when
+it does not exist.
 """
 
 from __future__ import annotations

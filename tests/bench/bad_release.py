@@ -1,8 +1,9 @@
 """How soon the gate finds a bad release, with the configuration of `false_rollback` (its digest is in both).
 
-Crash and stall: the process of the candidate is killed or frozen while it drives on probation; seconds until the journal names the failure. Latency: a
-release that takes a fifth longer than the old one, from its switch on, and well within its budget. Wrong numerics: an engine that misses its goldens, which
-never comes to drive. Baseline: how many of them are found where only the process is looked at, as a restart policy does.
+Crash and stall: the process of the candidate is killed or frozen while it drives on probation; seconds until the
+journal names the failure. Latency: a release that takes a fifth longer than the old one, from its switch on, and well
+within its budget. Wrong numerics: an engine that misses its goldens, which never comes to drive. Baseline: how many of
+them are found where only the process is looked at, as a restart policy does.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class Caught:
 
 
 def null_recipe(milliseconds: float, limit: Callable[[str], str]) -> Callable[[str], str]:
-    """A recipe whose backend takes so long and computes nothing; `limit` says how much slower than the last one it may be."""
+    """A recipe whose backend takes so long and computes nothing.
+
+    `limit` says how much slower than the last one it may be.
+    """
 
     def change(text: str) -> str:
         text = limit(text).replace('backends = ["onnxruntime"]', 'backends = ["null"]')

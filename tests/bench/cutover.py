@@ -1,8 +1,11 @@
-"""Cutovers between two slots of a moving robot: missed ticks and the largest gap, as an independent listener hears them.
+"""Cutovers between two slots of a moving robot.
 
-First with played slots, many times: half of them with a new slot that fails at a random moment of its probation. Then with real policies: the robot
-drives left turns at 0.25 m/s, and `homeport-agent switch` alternates between 1.0.0 and 1.1.0. Baseline: the same change by stopping the old policy
-process and starting the new one, as a container restart does it, with the operator's reset and arm made at once.
+Missed ticks and the largest gap, as an independent listener hears them.
+
+First with played slots, many times: half of them with a new slot that fails at a random moment of its probation. Then
+with real policies: the robot drives left turns at 0.25 m/s, and `homeport-agent switch` alternates between 1.0.0 and
+1.1.0. Baseline: the same change by stopping the old policy process and starting the new one, as a container restart
+does it, with the operator's reset and arm made at once.
 """
 
 from __future__ import annotations
@@ -59,7 +62,10 @@ def played_cutover(robot: PlayedRobot, heard: Listening) -> ticks.Cutover:
 
 
 def failing_cutover(robot: PlayedRobot, heard: Listening, number: int) -> dict[str, Any]:
-    """A new slot that fails on probation: what the listener heard around the way back, and how late that was (ms over what it may take)."""
+    """A new slot that fails on probation.
+
+    What the listener heard around the way back, and how late that was (ms over what it may take).
+    """
     heard.forget()
     robot.select_new()
     threading.Event().wait(0.5 + random.Random(number).random())
@@ -114,7 +120,10 @@ def last_select_s(robot: Robot) -> float:
 
 
 def restart(robot: Robot) -> float:
-    """The baseline: end the driving policy, let the agent start it again, arm as soon as that is possible; the gap in milliseconds."""
+    """The baseline: the gap (ms) when the driving policy is ended and the agent starts it again.
+
+    The robot is armed again as soon as that is possible.
+    """
     before = time.monotonic()
     slot = robot.layout.current.readlink().name
     stop_slot(robot.layout, slot)

@@ -1,7 +1,9 @@
-"""Pressed e-stops and spoken emergencies with 1 to 100 messages behind each, while the supervisor is held up for 0 to 300 ms: how many are lost.
+"""How many stops are lost while the supervisor is held up for 0 to 300 ms.
 
-The press comes from a button of any QoS; what is behind it, from the same button or another one. Baseline: a queue of depth 10 for all publishers
-together, read once a tick and held up for as long.
+Pressed e-stops and spoken emergencies with 1 to 100 messages behind each.
+
+The press comes from a button of any QoS; what is behind it, from the same button or another one. Baseline: a queue of
+depth 10 for all publishers together, read once a tick and held up for as long.
 """
 
 from __future__ import annotations

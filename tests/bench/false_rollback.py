@@ -1,10 +1,11 @@
 """How often the gate takes back a good release.
 
-Traces of good releases are recorded from a real robot (policy, supervisor, agent), bent by what robots do (slow start, load, jitter, late status, sensors
-that were broken before, heat, a cold cache), and judged by the agent's own code. Then a real robot is switched for real under a CPU hog and with a cold
-page cache in turn, and with FULL=1 with a slow camera. Its usual one sends 30 frames a second: the gate waits for a number of inferences.
-Baselines, on the same traces: a gate that asks once after five seconds, and one that takes 60 ms of silence for a stall.
-The seed is printed; SEED=… replays it. The gate's configuration is that of `bad_release`, and its digest is in both.
+Traces of good releases are recorded from a real robot (policy, supervisor, agent), bent by what robots do (slow start,
+load, jitter, late status, sensors that were broken before, heat, a cold cache), and judged by the agent's own code.
+Then a real robot is switched for real under a CPU hog and with a cold page cache in turn, and with FULL=1 with a slow
+camera. Its usual one sends 30 frames a second: the gate waits for a number of inferences. Baselines, on the same
+traces: a gate that asks once after five seconds, and one that takes 60 ms of silence for a stall. The seed is printed;
+SEED=… replays it. The gate's configuration is that of `bad_release`, and its digest is in both.
 """
 
 from __future__ import annotations

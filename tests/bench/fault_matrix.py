@@ -1,9 +1,13 @@
-"""Every edge of the journal × every fault on a stand-in robot: no point may end on anything but the old or the new release, verified and told.
+"""Every edge of the journal × every fault, on a stand-in robot.
 
-`SABOTAGE=no_fsync|no_gate|no_crc` takes one safeguard away: then it must fail, and stops at the first point that does. Words after the command pick points
-(`switch`, `COMMIT`, `power_cut`). Baseline: Mender's 33 kill cases in its own unit tests.
+No point may end on anything but the old or the new release, verified and told.
 
-`boot_recovery` is what the unit homeport-recovery adds to a boot, at every record that a power cut can leave as the last one of a long journal.
+`SABOTAGE=no_fsync|no_gate|no_crc` takes one safeguard away: then it must fail, and stops at the first point that does.
+Words after the command pick points (`switch`, `COMMIT`, `power_cut`). Baseline: Mender's 33 kill cases in its own unit
+tests.
+
+`boot_recovery` is what the unit homeport-recovery adds to a boot, at every record that a power cut can leave as the
+last one of a long journal.
 """
 
 from __future__ import annotations

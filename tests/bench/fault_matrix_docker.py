@@ -1,7 +1,9 @@
-"""The fault matrix on bench robots: containers with systemd, sshd, their own Docker and a registry, and releases that are images.
+"""The fault matrix on bench robots.
 
-Words after the command pick points (`switch`, `COMMIT`, `power_cut`). FULL=1 plays all of them on two robots, and goes on where a start before it was ended.
-Baseline: Mender's 33 kill cases in its own unit tests.
+These are containers with systemd, sshd, their own Docker and a registry, and releases that are images.
+
+Words after the command pick points (`switch`, `COMMIT`, `power_cut`). FULL=1 plays all of them on two robots, and goes
+on where a start before it was ended. Baseline: Mender's 33 kill cases in its own unit tests.
 """
 
 from __future__ import annotations
@@ -65,7 +67,10 @@ def line(outcome: Outcome) -> str:
 
 
 def play(bench: Bench, names: tuple[str, ...], played: Played) -> None:
-    """On one robot, or on two of which the second has a disk that can be filled. What interrupts it is heard after the points that are being played."""
+    """On one robot, or on two of which the second has a disk that can be filled.
+
+    What interrupts it is heard after the points that are being played.
+    """
     bench.up(names)
     ended = threading.Event()
 

@@ -1,7 +1,9 @@
-"""A robot whose Docker store is wiped and whose registry is gone: seconds from a working Docker to the fallback, verified at the wheel again.
+"""A robot whose Docker store is wiped and whose registry is gone.
 
-On a bench robot with an engine of its own, from the archive that the agent keeps; supervisor and body come back the same way. There is no baseline: without
-an archive and a registry nothing comes back.
+Seconds from a working Docker until the fallback is verified at the wheel again.
+
+On a bench robot with an engine of its own, from the archive that the agent keeps; supervisor and body come back the
+same way. There is no baseline: without an archive and a registry nothing comes back.
 """
 
 from __future__ import annotations

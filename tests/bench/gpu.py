@@ -1,4 +1,7 @@
-"""For the first GPU: every backend that needs one builds, proves and times the reference policy. Says `not run` where there is none."""
+"""For the first GPU: every backend that needs one builds, proves and times the reference policy.
+
+Says `not run` where there is none.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ RUNS = 2000 if FULL else 300
 def case(
     kind: type[Backend], name: str, precision: str, folder: Path, build: Callable[..., str] = worker.build
 ) -> dict[str, object]:
-    """Seconds of the first build and of one with its timing cache, the worst error on the goldens, and milliseconds of `infer`.
+    """Seconds of the first build and of one with its timing cache.
+
+    Also the worst error on the goldens, and milliseconds of `infer`.
 
     Raises HomeportError where it cannot be built or is built in another precision.
     """

@@ -1,4 +1,7 @@
-"""What every bench shares: the noise thread beside it, the long mode, the trials that it keeps, and the JSON line it ends with."""
+"""What every bench shares.
+
+The noise thread beside it, the long mode, the trials that it keeps, and the JSON line that it ends with.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ TICK_PRIORITY = 50  # what tick threads ask for
 
 
 def real_time(priority: int = TICK_PRIORITY - 10) -> None:
-    """Run this process, and all threads that it starts from now on, in real time where that is permitted: below what it measures.
+    """Run this process, and all threads that it starts from now on, in real time where that is permitted.
+
+    Its priority is below what it measures.
 
     Without the collector: what a bench has recorded for minutes takes it a tenth of a second to walk through.
     """
@@ -44,7 +49,10 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def kept_ms(before: list[list[Any]], after: list[list[Any]], share: float) -> float:
-    """The first bound that `share` of what a slot counted between two statuses keeps (`Counts`); infinite where they keep none."""
+    """The first bound that `share` of what a slot counted between two statuses keeps (`Counts`).
+
+    Infinite where they keep none.
+    """
     counts = [(late[0], late[1] - early[1]) for early, late in zip(before, after, strict=True)]
     wanted, kept = share * sum(count for _, count in counts), 0
     for bound, count in counts:
@@ -71,7 +79,10 @@ class Noise:
 
 @contextmanager
 def noise() -> Iterator[Noise]:
-    """Measure the machine's own lateness while the body runs: a process of its own, which shares no interpreter with what is measured."""
+    """Measure the machine's own lateness while the body runs.
+
+    In a process of its own, which shares no interpreter with what is measured.
+    """
     measured = Noise()
     argv = [sys.executable, "-m", "tests.bench.harness"]
     # In a session of its own: what ends the bench early must still get the lateness that was seen.
@@ -85,7 +96,7 @@ def noise() -> Iterator[Noise]:
 
 
 def lateness() -> list[float]:
-    """How late an empty 20 Hz thread is, until stdin ends; in milliseconds, at the priority that the tick threads ask for."""
+    """How late an empty 20 Hz thread is (ms), until stdin ends, at the priority that the tick threads ask for."""
     stop, late = threading.Event(), []
 
     def run() -> None:
@@ -115,7 +126,10 @@ def _git(*arguments: str) -> str:
 def report(
     bench: str, figures: dict[str, object], baselines: dict[str, object], quiet: Noise, *, ran: bool = True
 ) -> None:
-    """Print the closing JSON line. Figure names carry their unit. `ran`: false where the hardware for it is not here."""
+    """Print the closing JSON line.
+
+    Figure names carry their unit. `ran`: false where the hardware for it is not here.
+    """
     line = {
         "bench": bench,
         "commit": _git("rev-parse", "--short", "HEAD").strip() or "unknown",
@@ -134,9 +148,12 @@ def code() -> str:
 
 
 class Trials:
-    """What the trials of a bench gave, one JSON line each in build/bench: a start after an interrupted one goes on behind its last trial.
+    """What the trials of a bench gave, one JSON line each in build/bench.
 
-    A file belongs to one bench, code and mode. A run ends with its report, and the next start is another run, which is told beside the earlier ones.
+    A start after an interrupted one goes on behind its last trial.
+
+    A file belongs to one bench, code and mode. A run ends with its report, and the next start is another run, which is
+    told beside the earlier ones.
     """
 
     def __init__(self, bench: str, fresh: bool = FRESH, folder: Path = KEPT) -> None:
@@ -195,7 +212,10 @@ class Trials:
             self.keep("noise", quiet.late_ms)
 
     def report(self, figures: dict[str, object], baselines: dict[str, object]) -> None:
-        """End the run with the closing line over all its starts; the noisiest of them has the verdict. Earlier runs of this code go to stderr."""
+        """End the run with the closing line over all its starts; the noisiest of them has the verdict.
+
+        Earlier runs of this code go to stderr.
+        """
         quiet = max((Noise(late_ms) for late_ms in self._outcomes["noise"]), key=lambda each: each.p99_ms)
         for number, earlier in enumerate(self._runs, start=1):
             print(f"run {number} of this code: {json.dumps(earlier)}", file=sys.stderr, flush=True)

@@ -1,7 +1,10 @@
-"""What an inference cycle costs beside its backend, with a VGA camera at 30 Hz and a 360-beam laser; the seed's own way beside it.
+"""What an inference cycle costs beside its backend, and the seed's own way beside it.
 
-The backend sleeps 5 ms, so that what is left of a cycle is ours: words, lidar, units, chunk, and preprocessing to 224x224 as the seed does it where
-the frame was not prepared when it arrived. What that takes is measured apart and added once more, since the seed has it in its tick.
+With a VGA camera at 30 Hz and a 360-beam laser.
+
+The backend sleeps 5 ms, so that what is left of a cycle is ours: words, lidar, units, chunk, and preprocessing to
+224x224 as the seed does it where the frame was not prepared when it arrived. What that takes is measured apart and
+added once more, since the seed has it in its tick.
 """
 
 from __future__ import annotations
@@ -24,7 +27,11 @@ CYCLES = 3000 if FULL else 400
 
 
 def cycles(model: Path) -> tuple[float, float, float, float]:
-    """p50 of our own part of a cycle, p99 of all cycles and of the worst 200, and p50 of preparing a frame; a p50 is the median of windows of 200."""
+    """Milliseconds of one cycle.
+
+    p50 of our own part of a cycle, p99 of all cycles and of the worst 200, and p50 of preparing a frame; a p50 is the
+    median of windows of 200.
+    """
     with SlotBed(model, "resource_optimized", backends=["null"], overrides={"null_ms": BACKEND_MS}) as bed:
         bed.wait_driving()
         before = bed.wait_cycles(200)

@@ -1,8 +1,11 @@
-"""Deployments and rollbacks of a stand-in robot, ended at random moments by SIGKILL or a power cut; 1,000 with FULL=1. Argument: a seed, which replays.
+"""Deployments and rollbacks of a stand-in robot, ended at random moments by SIGKILL or a power cut; 1,000 with FULL=1.
 
-Each interrupt picks a stage in turn, and any step of the agent in it (a write, rename, sync, a word to supervisor or runtime); a power cut leaves any one
-of the states that are allowed then. *Bricks* come back on nothing, *mixed* on something else than the old or the new release, alone and verified.
-Baseline: OSTree's destructive test, 10 interrupts a run.
+Argument: a seed, which replays.
+
+Each interrupt picks a stage in turn, and any step of the agent in it (a write, rename, sync, a word to supervisor or
+runtime); a power cut leaves any one of the states that are allowed then. *Bricks* come back on nothing, *mixed* on
+something else than the old or the new release, alone and verified. Baseline: OSTree's destructive test, 10 interrupts a
+run.
 """
 
 from __future__ import annotations

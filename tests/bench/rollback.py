@@ -1,8 +1,9 @@
 """Ways back on a simulated robot that drives, with real policies and real topics, and with the registry gone.
 
-Hot: while a release is on probation, from the request at the agent's socket to the first command of the old release at an independent listener.
-Warm: after COMMIT, `homeport-agent rollback` again and again, from the command to a verified release. Baseline: stopping the policy process and
-starting the earlier one, as a container restart does it, is measured by `cutover`.
+Hot: while a release is on probation, from the request at the agent's socket to the first command of the old release at
+an independent listener. Warm: after COMMIT, `homeport-agent rollback` again and again, from the command to a verified
+release. Baseline: stopping the policy process and starting the earlier one, as a container restart does it, is measured
+by `cutover`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ HOT_LIMIT_MS = 100.0 + ticks.PERIOD_S * 1e3
 
 
 def hot(robot: Robot, old: str, new: str) -> dict[str, float]:
-    """One release on probation, rolled back by request: what was heard around it, and milliseconds until the old one was heard."""
+    """One release on probation, rolled back by request.
+
+    What was heard around it, and milliseconds until the old one was heard.
+    """
     robot.agent("switch", new, "--commit", "wait", "--gate", "moving", "--probation", "1", "--deadline", "60")
     threading.Event().wait(AFTER_S)
     sent_s = time.monotonic()
@@ -43,7 +47,10 @@ def hot(robot: Robot, old: str, new: str) -> dict[str, float]:
 
 
 def warm(robot: Robot, wanted: str, number: int) -> dict[str, float]:
-    """One rollback after a commit: seconds, and whether a live process says that it runs what was asked for, fetched from nowhere."""
+    """One rollback after a commit: its seconds, and whether it fetched nothing.
+
+    A live process must say that it runs what was asked for.
+    """
     began = time.monotonic()
     result = robot.agent("rollback", "--gate", "moving", check_code=False)
     seconds = time.monotonic() - began

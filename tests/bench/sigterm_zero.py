@@ -1,7 +1,9 @@
-"""The last message of a supervisor that is told to end, in every state and by both signals, as an independent listener hears it.
+"""The last message of a supervisor that is told to end.
 
-Baseline: what rclpy's own handler does, whose context is gone before a program's last message: the same played robot, a node that publishes zero when
-it ends, as the seed's nodes mean to.
+In every state and by both signals, as an independent listener hears it.
+
+Baseline: what rclpy's own handler does, whose context is gone before a program's last message: the same played robot, a
+node that publishes zero when it ends, as the seed's nodes mean to.
 """
 
 from __future__ import annotations
@@ -82,7 +84,10 @@ STATES: dict[str, Callable[[PlayedRobot], None]] = {
 
 
 def trial(robot: PlayedRobot, heard: Listening, state: str, number: signal.Signals) -> tuple[bool, float, int]:
-    """Bring a new supervisor into a state and end it; whether its last message was zero, after how many ms it came, and the exit code."""
+    """Bring a new supervisor into a state and end it.
+
+    Whether its last message was zero, after how many ms it came, and the exit code.
+    """
     robot.body.scan_on, robot.slots["a"].steps, robot.slots["a"].speed = state != "BOOT", 8, 0.3
     robot.layout.latched.unlink(missing_ok=True)  # what the trial before has left latched
     robot.start_supervisor()

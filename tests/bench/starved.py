@@ -1,8 +1,11 @@
-"""The longest silence on `/cmd_vel` while other programs use up the processor and three clients of each socket ask 20 times a second.
+"""The longest silence on `/cmd_vel` while other programs use up the processor.
 
-The others are 16 busy loops: first at nice -20, then in a group of the kernel with twenty times the weight. The clients ask for `status` on both sockets,
-and every second round for `reset` on the operator's. Baseline, in the same run: the same supervisor with its sockets thread at an ordinary priority,
-where it holds the interpreter's lock and is not run. `quiet_gap_ms` is without loops and clients: what the machine does to a robot that nobody disturbs.
+Three clients of each socket ask 20 times a second.
+
+The others are 16 busy loops: first at nice -20, then in a group of the kernel with twenty times the weight. The clients
+ask for `status` on both sockets, and every second round for `reset` on the operator's. Baseline, in the same run: the
+same supervisor with its sockets thread at an ordinary priority, where it holds the interpreter's lock and is not run.
+`quiet_gap_ms` is without loops and clients: what the machine does to a robot that nobody disturbs.
 """
 
 from __future__ import annotations
@@ -71,7 +74,7 @@ def clients(robot: PlayedRobot, verb: str) -> Iterator[list[Client]]:
 
 
 def lower_sockets(pid: int, lowered: bool) -> None:
-    """Put the sockets thread of a supervisor at an ordinary priority, as it was before, or back where it puts itself."""
+    """Put a supervisor's sockets thread at an ordinary priority, as it was before, or back where it puts itself."""
     threads = [path for path in Path(f"/proc/{pid}/task").iterdir() if (path / "comm").read_text() == "sockets\n"]
     assert len(threads) == 1, "the supervisor has no thread of that name"
     policy, priority = (os.SCHED_OTHER, 0) if lowered else (os.SCHED_FIFO, BESIDE_THE_TICK)

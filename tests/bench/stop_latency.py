@@ -1,8 +1,11 @@
-"""How long a robot goes on after its policy is gone: from `kill()` to the first zero on `/cmd_vel` that is held for a second.
+"""How long a robot goes on after its policy is gone.
 
-A policy is a process that says something at 20 Hz, with 8 or with 16 steps left; it is killed (SIGKILL) or frozen (SIGSTOP) while the robot drives.
-Sensors are lost the same way: from the last message to the first zero, less the source's largest age. Baselines beside it, on the same robot: a node
-that repeats its last command for ever, as the seed's do, and one with the usual command timeout of 0.5 s.
+From `kill()` to the first zero on `/cmd_vel` that is held for a second.
+
+A policy is a process that says something at 20 Hz, with 8 or with 16 steps left; it is killed (SIGKILL) or frozen
+(SIGSTOP) while the robot drives. Sensors are lost the same way: from the last message to the first zero, less the
+source's largest age. Baselines beside it, on the same robot: a node that repeats its last command for ever, as the
+seed's do, and one with the usual command timeout of 0.5 s.
 """
 
 from __future__ import annotations
@@ -73,7 +76,10 @@ def sensor_over_age_ms(
 
 
 class PlainNode:
-    """What a plain node does: it repeats the last action it heard, and says zero once that is older than `timeout_s`."""
+    """What a plain node does: it repeats the last action that it heard.
+
+    It says zero once that action is older than `timeout_s`.
+    """
 
     def __init__(self, robot: PlayedRobot, timeout_s: float) -> None:
         self.zero_s = self._heard_s = 0.0

@@ -1,6 +1,9 @@
-"""How late the control thread of a slot wakes at 20 Hz, with a VGA camera at 30 Hz, and how many ticks it misses: 5 minutes with FULL=1.
+"""How late the control thread of a slot wakes at 20 Hz, and how many ticks it misses.
 
-`p99_ms` is over all ticks: the first bound of the slot's own counts that 99 % of them keep. `worst_window_p99_ms` is the worst that the slot told of 10 s.
+With a VGA camera at 30 Hz; 5 minutes with FULL=1.
+
+`p99_ms` is over all ticks: the first bound of the slot's own counts that 99 % of them keep. `worst_window_p99_ms` is
+the worst that the slot told of 10 s.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class FakeRobot:
         self.fault("status", state["running"] or "")
         running = state["running"]
         slot = {"release": running, "pid": 1, "state": "RUN", "verified": "unproven" not in self.faults}
-        slot |= {"void_reason": "no_command", "faults": {}}
+        slot |= {"void_reason": "no_command", "faults": {}, "processor": None}
         problems = self.faults.get("problems", [])
         known = {name: summary(state[name]) for name in ("running", "current", "previous", "fallback")}
         fields = {"schema": 1, "agent": "0.1.0", "name": "fake", "row": "process", "embodiment": "sim-base"}

@@ -9,7 +9,7 @@ from model_registry.core.documents import dump
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
 from stack.agent.baseline import Baseline
-from stack.agent.evidence import Expected, Span
+from stack.agent.findings import Expected, Span
 from stack.agent.gates import Judgement, judge
 from stack.agent.runtime import Identity
 from stack.agent.slots import Sample, SlotStatus

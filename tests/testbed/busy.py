@@ -1,8 +1,11 @@
-"""Programs that use up the processor and outweigh a robot's: at the best nice value, or in a group of the kernel with twenty times the weight.
+"""Programs that use up the processor and outweigh a robot's.
+
+At the best nice value, or in a group of the kernel with twenty times the weight.
 
     python -m tests.testbed.busy LOOPS SECONDS NICE [GROUP]
 
-They end with the block that started them, with whoever started them, and after a minute whatever happens: a machine that they have is hard to get back.
+They end with the block that started them, with whoever started them, and after a minute whatever happens: a machine
+that they have is hard to get back.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Clients that crowd a socket, each a process of its own that goes on until it is ended: `python crowd.py KIND SOCKET`.
 
-`silent` keeps 50 connections that never send, and opens each anew that is closed; `half` the same with half a request in each; `poll` asks for the status
-without a pause on one connection; `reconnect` does so on a new connection each time; `knock` connects and leaves without a pause.
+`silent` keeps 50 connections that never send, and opens each anew that is closed; `half` the same with half a request
+in each; `poll` asks for the status without a pause on one connection; `reconnect` does so on a new connection each
+time; `knock` connects and leaves without a pause.
 """
 
 from __future__ import annotations

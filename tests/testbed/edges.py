@@ -1,6 +1,7 @@
 """Every edge of the journal × every fault: what happens to the robot, and whether that is what may happen.
 
-`play` plays one of the points of tests/testbed/scenarios.py. A point whose fault was not seen to fire counts for nothing. docs/rollback.md has the promise.
+`play` plays one of the points of tests/testbed/scenarios.py. A point whose fault was not seen to fire counts for
+nothing. docs/rollback.md has the promise.
 """
 
 from __future__ import annotations
@@ -247,7 +248,10 @@ class Range:
 
 
 class Late:
-    """What comes in between: a rollback that somebody asks for while a change goes on, or the end of the robot's permission."""
+    """What comes in between.
+
+    A rollback that somebody asks for while a change goes on, or the end of the robot's permission.
+    """
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None

@@ -4,7 +4,8 @@
     engine.client.containers.list()
     engine.close()          # stops dockerd only if this call started it, and nobody else uses it by now
 
-An engine that was running is never touched, nor is a container without a label of ours. `adopt` takes over one that an earlier process of ours has started.
+An engine that was running is never touched, nor is a container without a label of ours. `adopt` takes over one that an
+earlier process of ours has started.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ class Engine:
     daemon: Daemon | None
 
     def close(self) -> list[str]:
-        """Disconnect. Stop the engine if it is ours, our containers first; one that others use by now goes on, and their containers are returned."""
+        """Disconnect, and stop the engine if it is ours, our containers first.
+
+        An engine that others use by now goes on, and their containers are returned.
+        """
         foreign: list[str] = []
         if self.daemon is not None and self.daemon.alive:
             running = self.client.containers.list()
@@ -94,7 +98,10 @@ def is_ours(labels: Mapping[str, str]) -> bool:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when there is none, or it has ended and only waits for its parent."""
+    """When a process started, in clock ticks since boot.
+
+    0 when there is none, or it has ended and only waits for its parent.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -130,7 +137,8 @@ def find_engine(
     if shutil.which("dockerd") is None:
         raise EngineError("no Docker engine answers and dockerd is not installed; run requirements/bench.sh as root")
     say(
-        f"No Docker engine answers, so one is started here: dockerd at {SOCKET}, log in {FOLDER}. It is stopped in the end"
+        f"No Docker engine answers, so one is started here: dockerd at {SOCKET}, log in {FOLDER}. It is stopped in "
+        "the end"
     )
     return _start(environment)
 

@@ -1,10 +1,13 @@
-"""Everything that is done to a robot to see it stop: one case a fault, on a played robot with a real supervisor, real topics and real processes.
+"""Everything that is done to a robot to see it stop.
+
+One case a fault, on a played robot with a real supervisor, real topics and real processes.
 
     for case in CASES:
         outcome = run(robot, heard, case)
 
-A case says what is done, in which state and for which reason the robot must end, and how long it may take to zero; `bar_ms` None means that the robot
-must go on as if nothing had happened. Nothing that stopped may start again by itself once the fault is gone.
+A case says what is done, in which state and for which reason the robot must end, and how long it may take to zero;
+`bar_ms` None means that the robot must go on as if nothing had happened. Nothing that stopped may start again by itself
+once the fault is gone.
 """
 
 from __future__ import annotations
@@ -158,7 +161,10 @@ def end_supervisor(number: signal.Signals) -> Deed:
 
 
 def pause_supervisor(robot: PlayedRobot) -> None:
-    """It is stopped for half a second, as a machine that pauses does, and goes on: the base has stopped, and nothing old may be said."""
+    """It is stopped for half a second, as on a machine that pauses, and goes on.
+
+    The base has stopped, and nothing old may be said.
+    """
     robot.supervisor.signal(signal.SIGSTOP)
     threading.Event().wait(0.5)
     robot.supervisor.signal(signal.SIGCONT)
@@ -240,7 +246,9 @@ CASES = (
     Case("odom_stamp_in_the_future", body(odom_stamp_offset_s=3600.0), "SAFE_STOP", "odom_bad", 100.0),
     Case("battery_unknown", body(battery=NAN), "SAFE_STOP", "battery_stale", 700.0 + RAMP_MS),
     Case("battery_at_19_percent", body(battery=0.19), "SAFE_STOP", "battery_low", 700.0 + RAMP_MS),
-    Case("battery_swings_around_the_floor", body(battery=0.19, swing=0.02), "SAFE_STOP", "battery_low", 1200.0 + RAMP_MS),
+    Case(
+        "battery_swings_around_the_floor", body(battery=0.19, swing=0.02), "SAFE_STOP", "battery_low", 1200.0 + RAMP_MS
+    ),
     Case("something_steps_in_the_way", body(thing=(0.0, 0.24)), "SAFE_STOP", "", 250.0 + RAMP_MS),
     Case("something_stands_far_ahead", body(thing=(0.0, 2.5)), "RUN", "", None),
     Case("estop_pressed", press, "LATCHED", "estop", 60.0, release),
@@ -254,9 +262,18 @@ CASES = (
     Case("sockets_flooded", flood_sockets, "RUN", "", None),
     Case("subscriber_frozen", freeze_listener, "RUN", "", None, thaw_listener),
     Case("switch_then_candidate_silent", silent("b"), "RUN", "silence", None, restart("b"), probation=True),
-    Case("switch_then_candidate_nan", slot("b", value=[NAN, 0.0]), "RUN", "non_finite", None, restart("b"), probation=True),
-    Case("switch_then_candidate_late", slot("b", stamp_offset_s=-2.0), "RUN", "action_stale", None, restart("b"), probation=True),
-    Case("switch_then_candidate_out_of_limits", slot("b", speed=3.0), "RUN", "out_of_limits", None, restart("b"), probation=True),
+    Case(
+        "switch_then_candidate_nan", slot("b", value=[NAN, 0.0]), "RUN", "non_finite", None, restart("b"),
+        probation=True,
+    ),
+    Case(
+        "switch_then_candidate_late", slot("b", stamp_offset_s=-2.0), "RUN", "action_stale", None, restart("b"),
+        probation=True,
+    ),
+    Case(
+        "switch_then_candidate_out_of_limits", slot("b", speed=3.0), "RUN", "out_of_limits", None, restart("b"),
+        probation=True,
+    ),
     Case("action_of_a_megabyte", megabyte, "LATCHED", "wrong_width", 250.0),
     Case("supervisor_paused", pause_supervisor, "SAFE_STOP", "overrun", 320.0, watch="odom"),
     Case("supervisor_killed", end_supervisor(signal.SIGKILL), "ENDED", "", 320.0, watch="odom"),
@@ -307,7 +324,10 @@ def policy_outcomes(folder: Path) -> Iterator[Outcome]:
 
 
 def clock_outcomes() -> list[Outcome]:
-    """The ROS clock set while the robot drives, on an injected clock: no machine's own is touched. One tick is 20 ms."""
+    """The ROS clock set while the robot drives, on an injected clock: no machine's own is touched.
+
+    One tick is 20 ms.
+    """
     found = []
     for name, step_s in (("hour_ahead", 3600.0), ("hour_back", -3600.0), ("tenth_ahead", 0.1), ("tenth_back", -0.1)):
         case = Case(f"clock_set_{name}", lambda robot: None, "SAFE_STOP", "clock_step", 60.0)

@@ -1,4 +1,7 @@
-"""Cases of stops that must be heard: e-stop buttons and spoken words, however they are sent, and what speaks in another's place."""
+"""Cases of stops that must be heard.
+
+E-stop buttons and spoken words, however they are sent, and what speaks in another's place.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,10 @@ def pressed_among_others(robot: PlayedRobot) -> None:
 
 
 def flood(topic: str, kind: type, message: Any) -> Deed:
-    """More messages than the queue holds, sent while the supervisor is paused: how many there are does not depend on how fast this machine sends."""
+    """More messages than the queue holds, sent while the supervisor is paused.
+
+    How many there are does not depend on how fast this machine sends.
+    """
 
     def deed(robot: PlayedRobot) -> None:
         publisher = stranger(robot, topic, kind, QoSProfile(depth=FLOOD))

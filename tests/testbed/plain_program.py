@@ -1,4 +1,6 @@
-"""A robot as any ROS 2 programmer would wire it: publishes camera, scan and a command, receives `/cmd_vel`. Imports nothing of Homeport.
+"""A robot as any ROS 2 programmer would wire it: publishes camera, scan and a command, receives `/cmd_vel`.
+
+Imports nothing of Homeport.
 
     python plain_program.py "go to the red pillar" SECONDS
 

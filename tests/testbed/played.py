@@ -5,8 +5,8 @@
         robot.body.scan_on = False
         robot.wait_state("SAFE_STOP")
 
-Everything that can go wrong with a sensor or a slot is an attribute of `body` or of a `PlayedSlot`. A slot that must be killed or frozen is a process of
-its own: `robot.start_slot("a", …)` (tests/testbed/slot_program.py).
+Everything that can go wrong with a sensor or a slot is an attribute of `body` or of a `PlayedSlot`. A slot that must be
+killed or frozen is a process of its own: `robot.start_slot("a", …)` (tests/testbed/slot_program.py).
 """
 
 from __future__ import annotations
@@ -285,9 +285,12 @@ class Body:
 
 
 class PlayedRobot:
-    """A supervisor with slot `a` committed, a body and both slots. `robot` is its robot.toml; `body` a program in place of the played one.
+    """A supervisor with slot `a` committed, a body and both slots.
 
-    With `model`, the folder of one, slot `a` is not played: it is a real policy of that model, with a camera that shows noise.
+    `robot` is its robot.toml; `body` a program in place of the played one.
+
+    With `model`, the folder of one, slot `a` is not played: it is a real policy of that model, with a camera that shows
+    noise.
     """
 
     def __init__(
@@ -306,7 +309,8 @@ class PlayedRobot:
         self._elsewhere: Ros | None = None
 
     def __enter__(self) -> PlayedRobot:
-        # What a long test run has left need not be walked by the collector while slots are played: that alone can be a silence.
+        # What a long test run has left need not be walked by the collector while slots are played: that alone can be a
+        # silence.
         gc.collect()
         gc.freeze()
         layout = self.layout

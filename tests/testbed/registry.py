@@ -1,4 +1,6 @@
-"""A registry with three releases of the reference policy, made as a publisher would make them: 1.0.0, 1.1.0, and a 1.2.0 that is wrong.
+"""A registry with three releases of the reference policy, made as a publisher would make them.
+
+1.0.0, 1.1.0, and a 1.2.0 that is wrong.
 
 1.2.0 has the weights of 1.1.0 and normalisation statistics in degrees. Its own goldens do not show it; driving does.
 """
@@ -68,7 +70,10 @@ def build_wheel(folder: Path) -> Path:
 
 
 def build_agent(path: Path) -> Path:
-    """The agent as one executable file, started with this interpreter, for which it is compiled beside its source: robots of a testbed start it hundreds of times."""
+    """The agent as one executable file, started with this interpreter.
+
+    It is compiled for it, beside its source: robots of a testbed start it hundreds of times.
+    """
     argv = [sys.executable, "-m", "stack.agent.build", "--out", str(path)]
     subprocess.run(argv, check=True, capture_output=True, timeout=120)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:

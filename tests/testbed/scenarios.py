@@ -19,7 +19,10 @@ FAULTS = (*USUAL, "rollback", "lease_over")
 
 @dataclass(frozen=True)
 class Scenario:
-    """A change that starts at an image of the robot; `start` drives before it, `target` after it went well. A verb without records has the edge `start`."""
+    """A change that starts at an image of the robot; `start` drives before it, `target` after it went well.
+
+    A verb without records has the edge `start`.
+    """
 
     image: str
     start: str

@@ -1,9 +1,11 @@
 """A foreign camera and laser: an ordinary ROS 2 program that imports nothing of Homeport.
 
-    python tests/testbed/sensors.py --size 640x480 --hz 30 --frames 300 [--uid 65534] [--reliable] [--scan] [--wall-stamps]
+    python tests/testbed/sensors.py --size 640x480 --hz 30 --frames 300 [--uid 65534] [--reliable] [--scan]
+    [--wall-stamps]
 
-Waits for a subscriber, sends a second of frames with stamp 0, then `--frames` frames, and prints how many those were. A frame's stamp is the
-monotonic time it was published at, so that a listener on the same machine knows how long it took; ROS time with `--wall-stamps`.
+Waits for a subscriber, sends a second of frames with stamp 0, then `--frames` frames, and prints how many those were. A
+frame's stamp is the monotonic time it was published at, so that a listener on the same machine knows how long it took;
+ROS time with `--wall-stamps`.
 """
 
 from __future__ import annotations

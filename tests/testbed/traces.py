@@ -1,7 +1,10 @@
-"""What the gate saw of a good release: recorded from a real robot, bent in every way in which a robot bends it, and judged by the agent's own code.
+"""What the gate saw of a good release.
 
-A trace is judged as the agent does it: a baseline from the samples before the candidate started, the gate `shadow`, then the gate `probation` from
-the moment in which it was selected. docs/architecture.md has what counts as a false rollback.
+Recorded from a real robot, bent in every way in which a robot bends it, and judged by the agent's own code.
+
+A trace is judged as the agent does it: a baseline from the samples before the candidate started, the gate `shadow`,
+then the gate `probation` from the moment in which it was selected. docs/architecture.md has what counts as a false
+rollback.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from stack.agent import baseline as baseline_module
 from stack.agent import evidence, gates
 from stack.agent.baseline import Baseline
 from stack.agent.config import Config
-from stack.agent.evidence import Expected
+from stack.agent.findings import Expected, Span
 from stack.agent.gates import Patience, Watch
 from stack.agent.host import Host
 from stack.agent.runtime.process import ProcessRuntime
@@ -40,7 +43,10 @@ PERIOD_S = 0.1
 
 @dataclass(frozen=True)
 class Trace:
-    """`before` are samples of the old release alone, `samples` those of the candidate from its start on; both oldest first, every tenth of a second."""
+    """Samples of one robot, oldest first, every tenth of a second.
+
+    `before` are those of the old release alone, `samples` those of the candidate from its start on.
+    """
 
     expected: Expected
     before: tuple[Sample, ...]
@@ -104,7 +110,10 @@ def eye(robot: Robot) -> Host:
 
 
 def record(robot: Robot, digest: str) -> Trace:
-    """Switch a robot to a staged release and write down what there was to see. Raises AssertionError when it did not drive long enough."""
+    """Switch a robot to a staged release and write down what there was to see.
+
+    Raises AssertionError when it did not drive long enough.
+    """
     host, pause = eye(robot), threading.Event()
     old, new = host.store.current_slot(), host.store.free_slot()
     assert old is not None, "nothing drives yet"
@@ -156,7 +165,7 @@ def asked_once(trace: Trace, after_s: float = 5.0) -> bool:
     """Whether a gate passes that asks one time, so long after the start."""
     start = trace.samples[0].at_s
     sample = next(each for each in trace.samples if each.at_s >= start + after_s)
-    return gates.judge(trace.expected, evidence.Span(sample, sample), Baseline()).result.passed
+    return gates.judge(trace.expected, Span(sample, sample), Baseline()).result.passed
 
 
 def never_silent(trace: Trace, longest_ms: float = 60.0) -> bool:
@@ -187,7 +196,10 @@ def _both(sample: Sample, change: Callable[[SlotStatus], SlotStatus]) -> Sample:
 
 
 def _episodes(trace: Trace, chance: random.Random, count: int, longest_s: float) -> list[tuple[float, float]]:
-    """Some stretches of time (s) in which something is wrong, between the first ready sample and the end of what is judged."""
+    """Some stretches of time (s) in which something is wrong.
+
+    They lie between the first ready sample and the end of what is judged.
+    """
     start = trace.samples[trace.ready].at_s
     begins = [start + chance.uniform(0.0, 30.0) for _ in range(count)]
     return [(begin, begin + chance.uniform(0.2, longest_s)) for begin in begins]

@@ -1,4 +1,7 @@
-"""Robots on which good and bad releases are tried: published with one recipe, brought to drive, and what the agent's journal says of a trial."""
+"""Robots on which good and bad releases are tried.
+
+Published with one recipe, brought to drive, and what the agent's journal says of a trial.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ MOVING_MPS = 0.05
 
 @contextmanager
 def driving(scratch: Path, published: Published, first: str, *body: str) -> Iterator[Robot]:
-    """One robot with every release staged, on which `first` is committed and drives left turns. `body` are options of stack.sim."""
+    """One robot with every release staged, on which `first` is committed and drives left turns.
+
+    `body` are options of stack.sim.
+    """
     (scratch / "fleet").mkdir()
     with Fleet(scratch / "fleet", ("alder",)) as fleet:
         fleet.write_inventory(published, build_agent(scratch / "homeport-agent"))

@@ -1,4 +1,7 @@
-"""How a release runs, apart from when: the stages know only this protocol, so that plain processes and containers share them."""
+"""How a release runs, apart from when.
+
+The stages know only this protocol, so that plain processes and containers share them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from stack.agent.room import Need
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process, for good: a pid is used again, a pid with its start time in one boot is not. `pid` is what the process itself calls it."""
+    """One process, for good: a pid is used again, a pid with its start time in one boot is not.
+
+    `pid` is what the process itself calls it.
+    """
 
     pid: int
     start_ticks: int
@@ -39,7 +45,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A verified release that is to be installed: its folder, where it came from, and the bytes of its image that did not come with it."""
+    """A verified release that is to be installed.
+
+    Its folder, where it came from, and the bytes of its image that did not come with it.
+    """
 
     folder: Path
     source: str
@@ -59,16 +68,25 @@ class Runtime(Protocol):
         """Whether the image of a release is here, or a copy from which `ensure` brings it back."""
 
     def ensure(self, release: Release) -> None:
-        """Look whether the image of a release is whole, and bring it back from its copy when it is not. Raises RefusedError when that cannot be."""
+        """Look whether the image of a release is whole, and bring it back from its copy when it is not.
+
+        Raises RefusedError when that cannot be.
+        """
 
     def room(self, compressed_bytes: int) -> tuple[Need, ...]:
         """What an image of so many compressed bytes will take, and where."""
 
     def keep(self, release: Release, rest: Callable[[], None]) -> None:
-        """Make the copy of a release's image that is not made yet; `rest` is called between its pieces and may take its time."""
+        """Make the copy of a release's image if there is none yet.
+
+        `rest` is called between its pieces and may take its time.
+        """
 
     def prune(self, kept: Collection[Digest], dry_run: bool) -> list[Removed]:
-        """Remove images and copies but `kept`, which are named as releases name them. What is returned was removed, or would be."""
+        """Remove images and copies but `kept`, which are named as releases name them.
+
+        What is returned was removed, or would be.
+        """
 
     def install(self, release: Release, fetched: Fetched) -> None:
         """Turn what was fetched into something that starts at once."""
@@ -102,18 +120,22 @@ def image_of(layout: Layout, release: Release) -> Image:
 
 
 def check_mounted(layout: Layout, names: Iterable[str]) -> None:
-    """Raises RefusedError for a folder of ROOT that is a symbolic link: links and containers lead through these folders, and would miss it."""
+    """Raises RefusedError for a folder of ROOT that is a symbolic link.
+
+    Links and containers lead through these folders, and would miss it.
+    """
     for name in names:
         if (path := layout.root / name).is_symlink():
             raise RefusedError(
-                f"{path}: is a symbolic link, which links and containers do not follow; mount the other disk there (mount --bind)"
+                f"{path}: is a symbolic link, which links and containers do not follow; mount the other disk there "
+                "(mount --bind)"
             )
 
 
-def proc_stat(pid: int) -> list[str] | None:
+def proc_stat(pid: int, proc: Path = Path("/proc")) -> list[str] | None:
     """The fields of /proc/PID/stat from the third on (state, parent, …); None when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields
@@ -132,12 +154,23 @@ def remember(path: Path, identity: Identity, host_pid: int) -> None:
 
 def recall(path: Path) -> Identity | None:
     """Who was noted, while that very process lives."""
+    noted = _noted(path)
+    return None if noted is None else noted[0]
+
+
+def recall_host_pid(path: Path) -> int | None:
+    """What this machine calls the process that was noted, while that very process lives."""
+    noted = _noted(path)
+    return None if noted is None else noted[1]
+
+
+def _noted(path: Path) -> tuple[Identity, int] | None:
     try:
         reader = Reader(parse(path.read_bytes(), path.name), path.name)
         identity, host_pid = fill(Identity, reader), reader.integer("host_pid")
     except (OSError, HomeportError):
         return None
-    return identity if _lives(identity, host_pid) else None
+    return (identity, host_pid) if _lives(identity, host_pid) else None
 
 
 def _lives(identity: Identity, host_pid: int) -> bool:
@@ -147,7 +180,8 @@ def _lives(identity: Identity, host_pid: int) -> bool:
 class Notes:
     """Who runs in each slot, noted in RUN for the next agent.
 
-    This agent knows it as well, and notes it again when somebody has swept that folder: a policy that nobody knows of would be started twice.
+    This agent knows it as well, and notes it again when somebody has swept that folder: a policy that nobody knows of
+    would be started twice.
     """
 
     def __init__(self, layout: Layout) -> None:

@@ -1,4 +1,7 @@
-"""The command lines of our containers, what they need of Docker, and how their processes are found: functions without a side effect."""
+"""The command lines of our containers, what they need of Docker, and how their processes are found.
+
+All functions here are without side effects.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _HARDENED = (
 def run_argv(
     name: str, image: str, environment: Mapping[str, str], read: Iterable[Path], write: Iterable[Path], *options: str
 ) -> tuple[str, ...]:
-    """The part that every container of ours shares: which mounts at their own paths, which environment, and no other rights."""
+    """The part that all our containers share: mounts at their own paths, environment, and no other rights."""
     variables = (item for key, value in environment.items() for item in ("--env", f"{key}={value}"))
     ways = ((read, ",readonly"), (write, ""))
     binds = (f"type=bind,source={path},target={path}{way}" for paths, way in ways for path in paths)
@@ -54,6 +57,15 @@ def gpu_options(gpu: str) -> tuple[str, ...]:
     return ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all", *joined)
 
 
+def weight_options(weight: int | None) -> tuple[str, ...]:
+    """A container's weight on the processor, of which others have 100.
+
+    Docker wants shares, which runc turns into a weight again (version 2 of control groups); with version 1 and newer
+    runc the same shares weigh more.
+    """
+    return () if weight is None else ("--cpu-shares", str(2 + (weight - 1) * 262_142 // 9_999))
+
+
 def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image: str) -> tuple[str, ...]:
     """A release in a slot. It sees its own release, model and engine, and writes its status."""
     folder = layout.release(release.digest)
@@ -61,12 +73,16 @@ def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image
     read = (layout.root / "slots", folder, *links, layout.robot_toml, layout.dds_profile, *_machine(layout))
     environment = {**_environment(config, release), "HOMEPORT_SLOT": slot}
     write = (layout.slot_status(slot).parent,)
-    argv = run_argv(container(slot), image, environment, read, write, *gpu_options(config.gpu))
+    options = (*weight_options(config.slot_weight), *gpu_options(config.gpu))
+    argv = run_argv(container(slot), image, environment, read, write, *options)
     return (*argv, "stack.policy", "--slot", slot, *layout.options)
 
 
 def tool_argv(layout: Layout, config: Config, release: Release, image: str) -> tuple[str, ...]:
-    """A tool of a release. The root is one mount, because a rename does not cross two; what root owns in it stays unwritable."""
+    """A tool of a release.
+
+    The root is one mount, because a rename does not cross two; what root owns in it stays unwritable.
+    """
     trust, read = _trust(layout)
     environment = {**_environment(config, release), **trust}
     options = ("--no-healthcheck", "--cpu-shares", "128", *gpu_options(config.gpu))
@@ -80,7 +96,10 @@ def device_argv(layout: Layout, image: str) -> tuple[str, ...]:
 
 
 def _machine(layout: Layout) -> tuple[Path, ...]:
-    """A Jetson's release and power mode, which are in the engine key: who builds and who runs must see the same ones."""
+    """A Jetson's release and power mode, which are in the engine key.
+
+    Who builds and who runs must see the same ones.
+    """
     known = (Path(os.path.normpath(path)) for path in (layout.tegra_release, layout.power_mode))
     return tuple(path for path in known if path.exists())
 
@@ -96,7 +115,10 @@ def _environment(config: Config, release: Release) -> dict[str, str]:
 
 
 def pin(image: Digest) -> str:
-    """Our own name of an image, by what releases call it: `docker image prune` takes none that has a name, and an archive brings the name back."""
+    """Our own name of an image, by what releases call it.
+
+    `docker image prune` takes no image that has a name, and an archive brings the name back.
+    """
     return f"{PINS}:{image.hex}"
 
 
@@ -109,7 +131,10 @@ def unit(slot: str) -> str:
 
 
 def check_engine(info: Reader, gpu: str) -> None:
-    """Whether `docker info` tells of an engine that can do what is asked of it. Raises IncompatibleError with the fix."""
+    """Whether `docker info` tells of an engine that can do what is asked of it.
+
+    Raises IncompatibleError with the fix.
+    """
     text = info.text("ServerVersion") if info.has("ServerVersion") else ""
     if not (found := re.match(r"(\d+)\.(\d+)", text)):
         raise IncompatibleError("docker: its daemon does not answer; start it (systemctl start docker)")
@@ -120,18 +145,21 @@ def check_engine(info: Reader, gpu: str) -> None:
     for kind, setting in _FOREIGN_IDS.items():
         if kind in kinds:
             raise IncompatibleError(
-                f"docker: {setting}, and then slots and supervisor have other ids than their files and sockets; use an engine without it"
+                f"docker: {setting}, and then slots and supervisor have other ids than their files and sockets; use "
+                "an engine without it"
             )
     if gpu == "runtime" and "nvidia" not in info.mapping("Runtimes"):
         raise IncompatibleError(
-            'gpu = "runtime": Docker has no runtime nvidia; install nvidia-container-toolkit and run `nvidia-ctk runtime configure`'
+            'gpu = "runtime": Docker has no runtime nvidia; install nvidia-container-toolkit and run `nvidia-ctk '
+            "runtime configure`"
         )
     if gpu != "cdi":
         return
     folders = [Path(each) for each in info.texts("CDISpecDirs")] if info.has("CDISpecDirs") else []
     if version < _CDI_ENGINE or not folders:
         raise IncompatibleError(
-            f'gpu = "cdi": not on in Docker {text}; use 28.3 or newer, or 25 with {{"features": {{"cdi": true}}}} in daemon.json'
+            f'gpu = "cdi": not on in Docker {text}; use 28.3 or newer, or 25 with {{"features": {{"cdi": true}}}} in '
+            "daemon.json"
         )
     if not any(path.suffix in (".yaml", ".json") for folder in folders for path in folder.glob("*")):
         where = " or ".join(str(folder) for folder in folders)

@@ -1,6 +1,9 @@
-"""Slots as containers of systemd units `homeport-slot@a` and `@b`, which run `homeport-agent run-slot`; recognised by the policy's process, not by Docker.
+"""Slots as containers of the systemd units `homeport-slot@a` and `@b`, which run `homeport-agent run-slot`.
 
-Everything is started by image ID with `--pull never`; nothing in a container can write but to the folders that it is given.
+A slot is recognised by the policy's process, not by Docker.
+
+Everything is started by image ID with `--pull never`; nothing in a container can write but to the folders that it is
+given.
 """
 
 from __future__ import annotations
@@ -106,7 +109,10 @@ class DockerRuntime:
         return self._images.prune({*kept, self._device_digest}, dry_run)
 
     def install(self, release: Release, fetched: Fetched) -> None:
-        """Pull the image and check what came. Raises IntegrityError, IncompatibleError or RefusedError; a slot is never touched."""
+        """Pull the image and check what came.
+
+        Raises IntegrityError, IncompatibleError or RefusedError; a slot is never touched.
+        """
         image = image_of(self._layout, release)
         if (identity := self._image_id(release)) is not None and not self._images.pin(image.digest, identity):
             self._images.forget(image.digest, identity, "--force")
@@ -121,7 +127,8 @@ class DockerRuntime:
                 found = self._images.inspect(reference)
                 came = found.text("Id") if found is not None else "unknown"
                 raise IntegrityError(
-                    f"{reference}: its image ID is {came}, the release names {image.config_digest}; create the release again"
+                    f"{reference}: its image ID is {came}, the release names {image.config_digest}; create the "
+                    "release again"
                 )
             self._images.pin(image.digest, identity)
         self._check_image(release)
@@ -188,7 +195,10 @@ class DockerRuntime:
         return [line[:300] for line in text.splitlines()[-count:]]
 
     def _policy(self, slot: str, image: str) -> tuple[Identity, int] | None:
-        """The process of the slot's container; None until there is one. Raises IntegrityError when it runs another image."""
+        """The process of the slot's container; None until there is one.
+
+        Raises IntegrityError when it runs another image.
+        """
         try:
             seen = self._call(
                 "docker", "container", "inspect", "--format", "{{.Image}} {{.State.Pid}}", container(slot)
@@ -220,7 +230,10 @@ class DockerRuntime:
         return str(identity)
 
     def _device_found(self) -> tuple[str, Reader] | None:
-        """The device's image by its reference, or by our name, which is all that it has when it came from an archive; and what Docker says of it."""
+        """The device's image, and what Docker says of it.
+
+        It is found by its reference, or by our name, which is all that it has when it came from an archive.
+        """
         names = (self._device, containers.pin(self._device_digest))
         return next(((name, found) for name in names if (found := self._images.inspect(name)) is not None), None)
 
@@ -237,7 +250,8 @@ class DockerRuntime:
             check_image(what, labels, found.text("Architecture"), robot.row_arch, here)
             if labels.get("dev.homeport.cuda") and self._config.gpu == "none":
                 raise IncompatibleError(
-                    f'{what}: needs a GPU, and agent.toml says gpu = "none"; set homeport_gpu and apply the role `device`'
+                    f'{what}: needs a GPU, and agent.toml says gpu = "none"; set homeport_gpu and apply the role '
+                    "`device`"
                 )
 
     def _check_room(self, compressed_bytes: int) -> None:

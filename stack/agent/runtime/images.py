@@ -1,7 +1,10 @@
-"""Images in Docker's store and their copies outside of it: whole, named, and brought back when the store lost or damaged them.
+"""Images in Docker's store and their copies outside of it.
 
-Docker's store does not survive every power cut, and whoever prunes it does not ask us. So each image of ours has a name and a container that was never
-started, whose making also shows that every layer is there; and an archive, from which it is loaded when that fails.
+They are whole, named, and brought back when the store lost or damaged them.
+
+Docker's store does not survive every power cut, and whoever prunes it does not ask us. So each image of ours has a name
+and a container that was never started, whose making also shows that every layer is there; and an archive, from which it
+is loaded when that fails.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ Ask = Callable[..., str]
 
 
 class Images:
-    """`ask` runs a short program and returns its stdout. Images are named by what releases call them (`image`) or by Docker's ID (`identity`)."""
+    """`ask` runs a short program and returns its stdout.
+
+    Images are named by what releases call them (`image`) or by Docker's ID (`identity`).
+    """
 
     def __init__(self, archives: Archives, ask: Ask) -> None:
         self._archives, self._call = archives, ask
@@ -44,7 +50,10 @@ class Images:
         return next((each for each in identities if each is not None and str(each) in listed), None)
 
     def pin(self, image: Digest, identity: Digest) -> bool:
-        """Keep Docker from pruning an image; whether all its layers are there. Raises HomeportError when Docker could not tell."""
+        """Keep Docker from pruning an image; whether all its layers are there.
+
+        Raises HomeportError when Docker could not tell.
+        """
         label, before = f"{PIN_LABEL}={image.hex}", self._pins(image)
         try:
             self._call("docker", "tag", str(identity), pin(image))
@@ -57,7 +66,10 @@ class Images:
         return True
 
     def mend(self, image: Digest, identities: tuple[Digest | None, ...], what: str) -> None:
-        """Bring an image back from its archive when Docker has lost or damaged it. Raises RefusedError or IntegrityError when that cannot be."""
+        """Bring an image back from its archive when Docker has lost or damaged it.
+
+        Raises RefusedError or IntegrityError when that cannot be.
+        """
         identity = self.known(*identities)
         if identity is not None and self.pin(image, identity):
             return
@@ -87,7 +99,10 @@ class Images:
                 self._call("docker", "rm", "--force", "--volumes", each)
 
     def keep(self, image: Digest, identities: tuple[Digest | None, ...], rest: Callable[[], None]) -> None:
-        """Make the archive of an image that is whole, unless there is one. Raises RefusedError when the disk has no room for it."""
+        """Make the archive of an image that is whole, unless there is one.
+
+        Raises RefusedError when the disk has no room for it.
+        """
         if self._archives.find(image) is not None or (identity := self.known(*identities)) is None:
             return
         if not self.pin(image, identity) or (found := self.inspect(str(identity))) is None:

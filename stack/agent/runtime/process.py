@@ -1,4 +1,7 @@
-"""Slots as plain processes: detached from the agent, in sessions of their own, recognised by pid, start time and boot."""
+"""Slots as plain processes, detached from the agent and in sessions of their own.
+
+They are recognised by pid, start time and boot.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ _STOP_S = 5.0
 _LOG_BYTES = 8 << 20
 _MAX_UNPACKED_BYTES = 1 << 30
 # What a release builds must not take time from the control loop.
-_LOW_PRIORITY = ("/usr/bin/nice", "-n", "10")
+_NICE = ("/usr/bin/nice", "-n")
+_LOW_PRIORITY = (*_NICE, "10")
 _KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 # The shell leaves the program to init and says its pid, without a fork of this threaded process.
 _DETACH = 'exec 3>&1 >&2; "$@" 3>&- </dev/null & echo $! >&3'
@@ -52,7 +56,10 @@ def check_member(info: zipfile.ZipInfo) -> None:
 
 
 def unpack(wheel: Path, target: Path) -> None:
-    """Write every file of a wheel below the new folder `target` and sync it; its digest was signed, and is checked anyway. Raises IntegrityError."""
+    """Write every file of a wheel below the new folder `target` and sync it.
+
+    Its digest was signed, and is checked anyway. Raises IntegrityError.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = archive.infolist()
@@ -106,7 +113,8 @@ class ProcessRuntime:
         python = self._python(release)
         if not python.exists():
             raise IncompatibleError(
-                f"release {release.version}: {python.parent.parent} is not installed; apply the role `device` with this release's lock file"
+                f"release {release.version}: {python.parent.parent} is not installed; apply the role `device` with "
+                "this release's lock file"
             )
 
     def installed(self, release: Release, folder: Path) -> bool:
@@ -116,7 +124,10 @@ class ProcessRuntime:
             return False
 
     def install(self, release: Release, fetched: Fetched) -> None:
-        """Unpack `image.whl` of the folder into `site/` beside it; the wheel becomes the copy. Raises IntegrityError."""
+        """Unpack `image.whl` of the folder into `site/` beside it; the wheel becomes the copy.
+
+        Raises IntegrityError.
+        """
         wheel = fetched.folder / "image.whl"
         image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
         unpack(wheel, fetched.folder / "site")
@@ -124,7 +135,10 @@ class ProcessRuntime:
         self._files.move(wheel, self._kept(release))
 
     def ensure(self, release: Release) -> None:
-        """Compare `site/` with the wheel, and unpack that again where they differ. Raises RefusedError or IntegrityError."""
+        """Compare `site/` with the wheel, and unpack that again where they differ.
+
+        Raises RefusedError or IntegrityError.
+        """
         site, wheel = self._layout.release(release.digest) / "site", self._kept(release)
         if wheel.exists() and same(wheel, site):
             return
@@ -190,6 +204,8 @@ class ProcessRuntime:
     def start(self, slot: str, release: Release) -> Identity:
         self.ensure(release)
         command = self._command(release, "stack.policy", "--slot", slot, *self._layout.options)
+        # Where a lower value is not permitted, nice says so in the slot's log and goes on with the usual one.
+        first = (*_NICE, str(self._config.slot_nice)) if self._config.slot_nice else ()
         status = self._layout.slot_status(slot)
         self._files.make_folder(status.parent)
         status.unlink(missing_ok=True)
@@ -197,7 +213,7 @@ class ProcessRuntime:
         try:
             with self._open_log(slot).open("ab") as log:
                 done = subprocess.run(
-                    ["/bin/sh", "-c", _DETACH, "sh", *command.argv],
+                    ["/bin/sh", "-c", _DETACH, "sh", *first, *command.argv],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -1,4 +1,6 @@
-"""The containers of a bench: network, registry and robots, all labelled with its name and its checkout, so that they are found and removed again.
+"""The containers of a bench: network, registry and robots.
+
+All are labelled with the bench's name and checkout, so that they are found and removed again.
 
 What has such a name and another label is somebody else's: it is neither used nor removed, and the bench is refused.
 """
@@ -32,7 +34,8 @@ http: {{addr: ":{REGISTRY_PORT}", tls: {{certificate: /etc/bench/registry.crt, k
 """
 # What systemd and an engine inside a container need. --privileged asks for more than every kernel here can give.
 CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYSLOG"]
-# Without a group of their own, all robots together count as one process of this machine, and their control loops starve beside Ansible.
+# Without a group of their own, all robots together count as one process of this machine, and their control loops starve
+# beside Ansible.
 CGROUPS = Path("/sys/fs/cgroup")
 CPU_SHARES = 20_480
 SSHD = "PasswordAuthentication no\nAllowUsers homeport\nUseDNS no\n"

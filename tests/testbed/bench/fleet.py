@@ -5,7 +5,8 @@
     bench.make("deploy", RELEASE=bench.releases["1.0.0"])
     bench.down()
 
-`fleet.json` in the folder tells a later process what there is. Secrets are kept outside of the repository, in a folder that goes with the bench.
+`fleet.json` in the folder tells a later process what there is. Secrets are kept outside of the repository, in a folder
+that goes with the bench.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def silent(text: str) -> None:
 
 
 class Bench:
-    """Everything that one `make fleet-up` makes. `say` gets a sentence before each step; an `engine` that is given is not stopped."""
+    """Everything that one `make fleet-up` makes.
+
+    `say` gets a sentence before each step; an `engine` that is given is not stopped.
+    """
 
     def __init__(self, folder: Path, name: str = NAME, say: Say = silent, engine: Engine | None = None) -> None:
         self.folder, self.name, self.say = folder.resolve(), name, say
@@ -156,14 +160,20 @@ class Bench:
         return done
 
     def deploy(self, version: str) -> dict[str, Any]:
-        """`make deploy` of a release to robots that are all well; the report. Raises AssertionError with what Ansible printed."""
+        """`make deploy` of a release to robots that are all well; the report.
+
+        Raises AssertionError with what Ansible printed.
+        """
         done = self.make("deploy", RELEASE=self.releases[version])
         done = self._or_once_more(done, f"Deploying {version}", lambda: self._rollout(version, homeport_retry=True))
         assert done.returncode == 0, done.stdout[-4000:]
         return self.report()
 
     def rollback(self, version: str) -> dict[str, Any]:
-        """`make rollback` to the release before, which is `version`; else as `deploy`. What is tried once more is named, so that who is there stays."""
+        """`make rollback` to the release before, which is `version`; else as `deploy`.
+
+        What is tried once more is named, so that who is there stays.
+        """
         named = {"TO": self.releases[version]}
         done = self._or_once_more(
             self.make("rollback"), f"Going back to {version}", lambda: self.make("rollback", **named)
@@ -184,7 +194,10 @@ class Bench:
     def _or_once_more(
         self, done: subprocess.CompletedProcess[str], what: str, again: Callable[[], subprocess.CompletedProcess[str]]
     ) -> subprocess.CompletedProcess[str]:
-        """A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that; such a change is tried once more."""
+        """Try a change once more.
+
+        A busy machine makes a control loop silent for 0.1 s, and a robot rightly refuses that.
+        """
         why = busy(self.report())
         if not (done.returncode and why):
             return done
@@ -227,7 +240,10 @@ class Bench:
 
 @contextmanager
 def passing(name: str) -> Iterator[Bench]:
-    """A bench for one measurement: tells on stderr what it does, prints its robots' logs when something is not as it should be, and leaves nothing."""
+    """A bench for one measurement.
+
+    Tells on stderr what it does, prints its robots' logs when something is not as it should be, and leaves nothing.
+    """
     folder = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
     bench = Bench(folder / "bench", name, say=lambda text: print(text, file=sys.stderr, flush=True))
     try:

@@ -1,10 +1,13 @@
-"""The fault matrix on bench robots: the edges of tests/testbed/scenarios.py × what a machine can suffer, with systemd, containers and a registry.
+"""The fault matrix on bench robots.
+
+The edges of tests/testbed/scenarios.py × what a machine can suffer, with systemd, containers and a registry.
 
     range = Range(bench, bench.robots["alder"])
     outcome = range.play(Point("switch", "SWITCH:done", "power_cut_before"))
 
-`strike.py` lets the fault happen, on the robot. A power cut is a SIGKILL for everything on it; it drops nothing that was written and not synced, which only
-the stand-in can play. Nobody arms these robots, so that a robot that is armed afterwards was armed by its agent.
+`strike.py` lets the fault happen, on the robot. A power cut is a SIGKILL for everything on it; it drops nothing that
+was written and not synced, which only the stand-in can play. Nobody arms these robots, so that a robot that is armed
+afterwards was armed by its agent.
 """
 
 from __future__ import annotations
@@ -95,7 +98,10 @@ systemctl restart homeport-agent
 
 
 def points() -> list[Point]:
-    """All of them, those of staging first: SIGKILL is at every edge, after a step was announced and when it is over and not yet noted."""
+    """All points, those of staging first.
+
+    SIGKILL is at every edge, after a step was announced and when it is over and not yet noted.
+    """
 
     def of(name: str) -> Iterator[Point]:
         for fault, edges in CHOSEN.items():
@@ -137,7 +143,10 @@ class Change:
         return json.dumps(named)
 
     def allowed(self, succeeded: bool | None) -> set[str]:
-        """What may drive in the end. Nothing but a durable COMMIT makes it the target. None: what lasted was healed before the change had ended."""
+        """What may drive in the end.
+
+        Nothing but a durable COMMIT makes it the target. None: what lasted was healed before the change had ended.
+        """
         if self.point.scenario in ("stage", "bad"):
             return {self.start}
         if succeeded or self.point.edge == "COMMIT:done":
@@ -149,7 +158,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Seen:
-    """A robot after a point: its agent's status, the records since the change began, its supervisor, and its slots' containers as Docker tells them."""
+    """A robot after a point.
+
+    Its agent's status, the records since the change began, its supervisor, and its slots' containers as Docker tells
+    them.
+    """
 
     status: dict[str, Any]
     records: list[dict[str, Any]]
@@ -161,7 +174,10 @@ class Seen:
 
 @dataclass
 class Outcome:
-    """What came of a point: `wrong` says what must not be, `ended` which release drives, `why` what the robot says of it."""
+    """What came of a point.
+
+    `wrong` says what must not be, `ended` which release drives, `why` what the robot says of it.
+    """
 
     point: Point
     fired: bool = False
@@ -188,7 +204,8 @@ def faults(change: Change, seen: Seen, succeeded: bool | None) -> Iterator[str]:
         yield f"the supervisor follows {selected.get('release')}"
     if seen.supervisor["armed"]:
         yield "the agent armed the robot"
-    # What a rollback has commanded outlives an agent that is killed in it, until an operator gives it back (docs/switching.md).
+    # What a rollback has commanded outlives an agent that is killed in it, until an operator gives it back
+    # (docs/switching.md).
     owners = {holder["owner"] for holder in seen.supervisor["holders"]}
     if owners - ({OWNER} if change.point.scenario == "rollback" or status["restore_failure"] else set()):
         yield f"the robot is still held: {seen.supervisor['holders']}"
@@ -228,7 +245,10 @@ def _untold(change: Change, seen: Seen, drives: str | None) -> Iterator[str]:
 
 
 class Range:
-    """Plays points on one robot, one after the other. Those of staging come first: what was committed once is not fetched again."""
+    """Plays points on one robot, one after the other.
+
+    Those of staging come first: what was committed once is not fetched again.
+    """
 
     def __init__(self, bench: Bench, robot: Robot, own_disk: bool) -> None:
         self.robot, self._releases = robot, bench.releases
@@ -254,7 +274,10 @@ class Range:
         return not point.fault.startswith("power_cut") if self._own_disk else point.fault != "disk_full"
 
     def play(self, point: Point) -> Outcome:
-        """Once more, when the change came to another end before the fault could happen: a busy machine is silent for 0.1 s now and then."""
+        """Once more, when the change came to another end before the fault could happen.
+
+        A busy machine is silent for 0.1 s now and then.
+        """
         for _ in range(3):
             outcome, began = Outcome(point), time.monotonic()
             try:
@@ -285,7 +308,10 @@ class Range:
         self._records = len(before) + len(seen.records)
 
     def _ready(self, point: Point) -> Change:
-        """Bring the robot to where the change starts: any of the two releases drives; for staging the other one is not here."""
+        """Bring the robot to where the change starts.
+
+        Any of the two releases drives; for staging the other one is not here.
+        """
         status = self._wait_well()
         start = status["current"]["digest"]
         (target,) = set(self._releases.values()) - {start}

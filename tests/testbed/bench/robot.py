@@ -1,4 +1,7 @@
-"""One robot of the bench, reached over ssh as an operator reaches a real one, and the body that it would have: the simulator, as a unit."""
+"""One robot of the bench, reached over ssh as an operator reaches a real one.
+
+The body that it would have is the simulator, as a unit.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ StartLimitIntervalSec=0
 [Service]
 ExecStartPre=-/usr/bin/docker rm --force bench-base
 ExecStart=/usr/bin/docker run --rm --name bench-base --pull never --network host --read-only --tmpfs /tmp \\
-    --cap-drop ALL --env ROS_DOMAIN_ID={domain} --no-healthcheck {image} stack.sim --seed {seed} --respawn red --trace {trace}
+    --cap-drop ALL --env ROS_DOMAIN_ID={domain} --no-healthcheck {image} \\
+    stack.sim --seed {seed} --respawn red --trace {trace}
 ExecStop=/usr/bin/docker stop -t 2 bench-base
 Restart=always
 RestartSec=1
@@ -48,7 +52,8 @@ systemctl unmask --runtime --quiet docker.socket docker.service
 systemctl start docker.service
 """
 # Copies of images stay on the robot's own disk: they would fill this machine's memory.
-# A disk of its own for one robot's state, whose size can be changed while it is in use; the agent's unit sees mounts that were there when it started.
+# A disk of its own for one robot's state, whose size can be changed while it is in use; the agent's unit sees mounts
+# that were there when it started.
 DISK = """
 systemctl stop homeport-agent
 mount -t tmpfs -o size=2g,mode=0755 tmpfs /mnt
@@ -105,7 +110,10 @@ class Robot(Console):
         return text
 
     def read(self, *argv: str) -> str:
-        """What a program prints as root, over ssh: of a long output docker-py loses what comes together with the head of the engine's reply."""
+        """What a program prints as root, over ssh.
+
+        Of a long output docker-py loses what comes together with the head of the engine's reply.
+        """
         done = subprocess.run(
             self.ssh_argv("sudo", *argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
         )
@@ -145,7 +153,10 @@ class Robot(Console):
         self.run("sh", "-ec", DISK)
 
     def lose_images(self) -> float:
-        """Empty the store of its Docker, as a power cut can, and start that again; when it was up, monotonic seconds."""
+        """Empty the store of its Docker, as a power cut can, and start that again.
+
+        Returns when it was up (monotonic s).
+        """
         self.run("sh", "-ec", EMPTY_STORE)
         return time.monotonic()
 

@@ -1,10 +1,14 @@
-"""Runs on a bench robot, by its own Python: starts a verb of the agent and lets a fault happen exactly before or after the agent writes one record.
+"""Lets a fault happen exactly before or after the agent writes one record.
 
-    python3 - '{"edge": "SWITCH:done", "number": 3, "moment": "before", "fault": "kill", "verb": ["switch", "sha256:…"]}'
+Runs on a bench robot, by its own Python, and starts a verb of the agent.
 
-The kernel asks this program whenever somebody opens the journal (fanotify), and the opener waits for the answer. The agent opens it twice for a record: to
-append it, and to sync what it appended. *Before* is the first of the two, *after* the second, when the whole record is in the file. Nothing of the agent is
-changed for this. The last line on stdout is JSON; a power cut has none: the line `at the edge` asks for it.
+    python3 - '{"edge": "SWITCH:done", "number": 3, "moment": "before", "fault": "kill", "verb": ["switch",
+    "sha256:…"]}'
+
+The kernel asks this program whenever somebody opens the journal (fanotify), and the opener waits for the answer. The
+agent opens it twice for a record: to append it, and to sync what it appended. *Before* is the first of the two, *after*
+the second, when the whole record is in the file. Nothing of the agent is changed for this. The last line on stdout is
+JSON; a power cut has none: the line `at the edge` asks for it.
 """
 
 from __future__ import annotations
@@ -139,7 +143,10 @@ class Strike:
         }
 
     def _watch(self, asked: Asked, client: subprocess.Popen[bytes]) -> None:
-        """Until the verb has its answer and what it began is over; an agent that was killed ends that when it starts again."""
+        """Wait until the verb has its answer and what it began is over.
+
+        An agent that was killed ends that when it starts again.
+        """
         deadline = time.monotonic() + CLIENT_S
         linger = deadline
         while time.monotonic() < min(deadline, linger):
@@ -165,7 +172,8 @@ class Strike:
             return appends and len(self.edges) == self._number
         return not appends and len(self.edges) == self._number + 1 and self.edges[-1] == self._edge
 
-    # ---- the faults, which say whether they came to pass; what lasts until the verb has ended is healed then --------------
+    # ---- the faults, which say whether they came to pass; what lasts until the verb has ended is healed then
+    # --------------
 
     def _kill(self) -> bool:
         os.kill(self._agent, signal.SIGKILL)

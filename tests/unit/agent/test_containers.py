@@ -13,7 +13,14 @@ from model_registry.core.errors import HomeportError, IncompatibleError, UsageEr
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release, check_image
 from stack.agent.config import Config
-from stack.agent.runtime.containers import check_engine, device_argv, gpu_options, slot_argv, tool_argv
+from stack.agent.runtime.containers import (
+    check_engine,
+    device_argv,
+    gpu_options,
+    slot_argv,
+    tool_argv,
+    weight_options,
+)
 from tests.fakes.robot import release_fields
 
 RELEASE = Release.parse(dump(release_fields(Digest.of(b"model"))))
@@ -92,6 +99,14 @@ def test_who_builds_and_who_runs_see_the_release_and_the_power_mode_of_a_jetson(
 
 def test_a_real_robot_needs_no_root_option(tmp_path: Path) -> None:
     assert slot_argv(Layout.default(), settings(tmp_path), RELEASE, "b", IMAGE)[-3:] == ("stack.policy", "--slot", "b")
+
+
+def test_a_slot_weighs_on_the_processor_what_the_settings_say(tmp_path: Path) -> None:
+    layout, config = Layout.default(), settings(tmp_path, f"slot_weight = 400\n{AGENT}")
+    argv = slot_argv(layout, config, RELEASE, "a", IMAGE)
+    assert argv[argv.index("--cpu-shares") + 1] == "10462"
+    assert "--cpu-shares" not in slot_argv(layout, settings(tmp_path), RELEASE, "a", IMAGE)
+    assert [weight_options(weight)[1] for weight in (1, 10_000)] == ["2", "262144"]
 
 
 def test_a_gpu_comes_in_by_runtime_or_by_device() -> None:

@@ -51,6 +51,7 @@ HOST: dict[str, Any] = {
     "rmem_writable": True,
     "l4t": "",
     "realtime": True,
+    "nice": True,
     "image": False,
     "deployment": None,
     "fingerprints": [],
@@ -104,10 +105,14 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
 
     config = Config.load(path)
 
-    others = {"docker": {"device_python", "device_path"}, "process": {"device_image", "gpu"}}[runtime]
+    others = {
+        "docker": {"device_python", "device_path", "slot_nice"},
+        "process": {"device_image", "gpu", "slot_weight"},
+    }[runtime]
     written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
     inner = {"OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW}
     assert written - set(gate) - inner == {field.name for field in fields(Config)} - others
+    assert (config.slot_nice, config.slot_weight) == ((0, 400) if runtime == "docker" else (-5, None))
     assert config.hook == Hook(("/opt/site/may-change", "--docked"), 5.0, "site")
     assert [(window.tz, sorted(window.days)) for window in config.windows] == [
         (tz, [0, 1, 2, 3, 4]) for tz in ("Europe/Berlin", "UTC")
@@ -249,6 +254,26 @@ def test_supervisor_and_monitor_change_under_hold_only() -> None:
 def test_real_time_is_asked_for_where_the_host_can_grant_it() -> None:
     assert "--ulimit rtprio=50" in unit("homeport-supervisor")
     assert "rtprio" not in unit("homeport-supervisor", device_host=HOST | {"realtime": False})
+
+
+def test_slots_and_supervisor_get_their_share_of_a_busy_processor() -> None:
+    """A container is a control group of Docker's, which its unit's settings would not reach."""
+    share = {"homeport_processor": {"weight": 900, "nice": -8}}
+    supervisor = unit("process/homeport-supervisor", **PROCESS, **share)
+    assert "CPUWeight=900" in supervisor and "Nice=-8" in supervisor
+    agent = unit("process/homeport-agent", **PROCESS, **share)
+    assert "CPUWeight=900" in agent and "LimitNICE=-8" in agent and "\nNice" not in agent
+    assert "--cpu-shares 23570 " in unit("homeport-supervisor", **share)
+    assert "slot_weight = 900" in render("agent.toml", **share)
+    assert "slot_nice = -8" in render("agent.toml", **PROCESS, **share)
+    assert "slot_nice" not in render("agent.toml", **PROCESS, **share, homeport_root="/srv/robot")
+
+
+def test_no_priority_is_asked_for_where_the_host_cannot_grant_it() -> None:
+    weak = HOST | {"realtime": False, "nice": False}
+    supervisor = unit("process/homeport-supervisor", **PROCESS, device_host=weak)
+    assert "Nice=" not in supervisor and "CPUWeight=400" in supervisor
+    assert "LimitNICE=" not in unit("process/homeport-agent", **PROCESS, device_host=weak)
 
 
 def test_folders_of_sockets_and_status_belong_to_who_writes_them() -> None:

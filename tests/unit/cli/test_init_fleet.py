@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,19 @@ def test_ansible_reads_the_inventory_and_executes_nothing_of_it(fleet: Path) -> 
     assert found["robots"]["hosts"] == ["bay-1", "bay-2"]
     assert host["homeport_runtime"] == "process"
     assert done.stderr == ""
+
+
+def test_the_folder_is_an_inventory_too_whatever_lies_in_it(fleet: Path) -> None:
+    for name in ("homeport-agent", "homeport-agent.candidate"):
+        (fleet / name).write_text(f"#!/bin/sh\ntouch '{fleet}/executed'\n")
+        (fleet / name).chmod(0o755)
+    program = Path(sys.executable).with_name("ansible-inventory")
+    settings = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible" / "ansible.cfg")}
+    done = subprocess.run([program, "-i", fleet, "--list"], capture_output=True, text=True, env=settings)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["robots"]["hosts"] == ["bay-1", "bay-2"]
+    assert not (fleet / "executed").exists()
 
 
 def test_release_create_reads_the_release(fleet: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CAP_SYS_RESOURCE = 24
+CAP_SYS_NICE, CAP_SYS_RESOURCE = 23, 24
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 LABEL = "dev.homeport.config"
@@ -94,6 +94,7 @@ host = {
     "rmem_writable": os.access(RMEM_MAX, os.W_OK),
     "l4t": l4t(),
     "realtime": capable(CAP_SYS_RESOURCE),
+    "nice": capable(CAP_SYS_NICE),
     "image": bool(docker("image", "inspect", "--format", "{{.Id}}", *sys.argv[1:])),
     "deployment": deployment(),
     "fingerprints": docker("ps", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}') + carried(),
