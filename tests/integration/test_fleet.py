@@ -20,6 +20,7 @@ from model_registry.core.layout import Layout
 from model_registry.core.robot import Footprint, Robot
 from stack.agent.config import Config
 from tests.fakes.agent import install
+from tests.fakes.schemas import check
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = f"sha256:{'01' * 32}", f"sha256:{'02' * 32}"
@@ -95,6 +96,10 @@ class Fleet:
     def deploy(self, *arguments: str, **extra: object) -> Run:
         return self.play("deploy", *arguments, homeport_release=NEW, **extra)
 
+    def records(self) -> list[dict]:
+        """The history, oldest first."""
+        return [json.loads(path.read_text()) for path in sorted((self.folder / "rollouts").glob("*.json"))]
+
     def break_at(self, host: str, **faults: object) -> None:
         (self.folder / host / "faults.json").write_text(json.dumps(faults))
 
@@ -129,6 +134,10 @@ def test_a_release_goes_out_in_waves_and_a_second_run_changes_nothing(fleet: Fle
     assert committed["h1"] < min(switched["h2"], switched["h3"])
     assert max(switched["h2"], switched["h3"]) < min(committed["h2"], committed["h3"])
     assert max(committed["h2"], committed["h3"]) < switched["h4"]
+
+    [record] = fleet.records()
+    check(record, "rollout")
+    assert (record["kind"], record["asked"]["release"], record["outcome"]) == ("deploy", NEW, first.report)
 
     journals = {host: fleet.verbs(host) for host in HOSTS}
     second = fleet.deploy()
@@ -257,6 +266,10 @@ def test_a_fleet_is_read_and_rolled_back_from_its_own_disks(fleet: Fleet) -> Non
     assert [name for name, host in drift.report["hosts"].items() if not host["ok"]] == ["h4"]
     assert "robot  release" in drift.text
     assert back.code == 0 and set(fleet.run().values()) == {OLD}, back.text
+    for record in fleet.records():
+        check(record, "rollout")
+    assert [record["kind"] for record in fleet.records()] == ["status", "rollback"]
+    assert fleet.records()[1]["outcome"] == back.report and fleet.records()[0]["outcome"] == drift.report
     where = back.text.index(f"h1     1.2.0 {NEW[7:19]}  1.1.0 {OLD[7:19]}")
     assert where < back.text.index("TASK [Go back to the release before]"), "it says where before it goes"
     assert [fleet.verbs(host) for host in HOSTS] == [["rollback"]] * 4
