@@ -113,6 +113,12 @@ class Files:
         with self._replacing(path) as temporary:
             self._symlink(temporary, target)
 
+    def unlink(self, path: Path) -> None:
+        """Remove a file or link; nothing to do is fine."""
+        self._check()
+        self._unlink(path)
+        self.sync(path.parent)
+
     def sync_tree(self, folder: Path) -> None:
         """Sync every file and folder below `folder`, children first."""
         for root, _, names in os.walk(folder, topdown=False):

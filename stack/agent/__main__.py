@@ -60,14 +60,15 @@ def parser() -> argparse.ArgumentParser:
         own = style | {"parents": [shared, *more]}
         return verbs.add_parser(name, help=text, description=text, epilog=examples(EXAMPLES[name]), **own)
 
-    release, robot = _Parser(add_help=False), _Parser(add_help=False)
+    release, robot, asker = _Parser(add_help=False), _Parser(add_help=False), _Parser(add_help=False)
     digest: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
     release.add_argument("release", **digest)
     robot.add_argument("--gate", choices=GATES, default="idle")
     robot.add_argument("--now", action="store_true", help="ask neither window nor hook; zero speed comes first")
+    asker.add_argument("--by", metavar="WHO", help="who asks, for others who find the robot locked")
     for name, text in _PLAIN.items():
         verb(name, text)
-    _add_changes(verb, release, robot)
+    _add_changes(verb, release, robot, asker)
     verb("pin", "make a committed release the fallback").add_argument("release", nargs="?", **digest)
     prune = verb("prune", "remove what neither current, previous, fallback nor a slot needs")
     prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
@@ -84,10 +85,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_changes(verb: Callable[..., argparse.ArgumentParser], release: _Parser, robot: _Parser) -> None:
+def _add_changes(
+    verb: Callable[..., argparse.ArgumentParser], release: _Parser, robot: _Parser, asker: _Parser
+) -> None:
     """The verbs that bring a release to the wheel, or back."""
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
-    stage = verb("stage", "fetch, verify, build and prove a release beside what drives", release)
+    stage = verb("stage", "fetch, verify, build and prove a release beside what drives", release, asker)
     stage.add_argument("--source", help="where from, such as oci:/srv/registry")
     stage.add_argument("--repository", help="such as releases/pilot")
     stage.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
@@ -95,13 +98,15 @@ def _add_changes(verb: Callable[..., argparse.ArgumentParser], release: _Parser,
         "--channel-record", metavar="FILE", help="signed record whose revocations the robot keeps; - is stdin"
     )
     stage.add_argument("--retry", action="store_true", help="take a release out of quarantine")
-    switch = verb("switch", "let a staged release drive, on probation, then commit it", release, robot)
+    switch = verb("switch", "let a staged release drive, on probation, then commit it", release, robot, asker)
     switch.add_argument("--commit", choices=("auto", "wait"), default="auto")
     switch.add_argument("--deadline", dest="deadline_s", default=120.0, help="wait for robot and commit", **seconds)
     switch.add_argument("--probation", dest="probation_s", help="seconds it drives before the commit", **seconds)
-    verb("commit", "make the release on probation permanent", release)
-    rollback = verb("rollback", "bring back a release that this robot committed before", robot)
+    verb("commit", "make the release on probation permanent", release, asker)
+    rollback = verb("rollback", "bring back a release that this robot committed before", robot, asker)
     rollback.add_argument("--to", default="previous", help="previous, fallback or sha256:<64 hex>")
+    undo = "as if what drives had never been committed: `previous` is again what it was before"
+    rollback.add_argument("--undo", action="store_true", help=undo)
 
 
 def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float]:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
+from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
@@ -44,6 +45,8 @@ class Change:
         self.gates: list[GateResult] = []
         self.switched_ns: int | None = None
         self.held = False
+        self.undo = False
+        """Whether `previous` becomes what it was before the release that drives now was committed."""
         self.renaming = False
         """Whether the commit has come to its durable part: a `current` that names the release may do so from before."""
 
@@ -143,8 +146,9 @@ class Change:
 
         Raises HomeportError before anything durable changed.
         """
-        host, left = self.host, self.old
-        self.deployment.begin("COMMIT", slot=self.slot, left=None if left is None else str(left))
+        host, before, previous = self.host, self.host.store.previous(), self._previous()
+        names = {"before": before and str(before), "previous": previous and str(previous)}
+        self.deployment.begin("COMMIT", slot=self.slot, **names)
         host.supervisor.select(self.slot, self.release.digest, 0.0, None)
         if not host.supervisor.view().drives(self.slot, self.release.digest):
             raise HomeportError(f"slot {self.slot}: the supervisor went back just before the commit")
@@ -152,8 +156,23 @@ class Change:
         self.renaming = True
         host.store.rename_current(self.slot)
         host.keeping = None  # it was about what drove before
-        host.store.settle(self.release, left)
+        host.store.settle(self.release, previous)
         self.deployment.finish(slot=self.slot)
+
+    def _previous(self) -> Digest | None:
+        """What `previous` names after the commit: the release that was left, or with `undo` what it was before that one came."""
+        if self.undo and self.old is not None:
+            return self._before(self.old)
+        return self.old if self.old not in (None, self.release.digest) else self.host.store.previous()
+
+    def _before(self, left: Digest) -> Digest | None:
+        """What `previous` named before a release was committed; None where it named nothing, or what is not here any more."""
+        store, known = self.host.store, self.host.journal.commit_of(left)
+        before = store.previous()
+        if known is not None:
+            text = known.detail.get("before")
+            before = Digest.parse(text) if isinstance(text, str) else None
+        return None if before == self.release.digest or store.find(before) is None else before
 
     def _vouch(self) -> None:
         """Only its own live process may say that a release runs; what was written or selected is no proof.

@@ -70,6 +70,8 @@ class Record:
     release: Digest | None
     detail: dict[str, object]
     fence: int | None = None
+    wall: str = ""
+    """The time of day, for people only."""
 
     @property
     def closes(self) -> bool:
@@ -250,6 +252,11 @@ class Journal:
     @property
     def next_seq(self) -> int:
         return max((record.seq for record in self.records), default=0) + 1
+
+    def commit_of(self, release: Digest) -> Record | None:
+        """The record that announced the last commit of a release: its detail has what `previous` named until then."""
+        commits = (each for each in reversed(self.records) if each.stage == "COMMIT" and each.phase == "intent")
+        return next((each for each in commits if each.release == release), None)
 
     def open_record(self) -> Record | None:
         """The last record of a deployment that neither ended well nor was closed as FAILED, or None."""

@@ -91,12 +91,15 @@ def close(host: Host, record: Record) -> str:
 
 
 def _finish(host: Host, record: Record) -> None:
-    """`left` is in the record of the COMMIT; where that was lost, it is what the other slot has."""
+    """`previous` is in the record of the COMMIT; where that was lost, it is what the other slot has, if that was committed."""
     assert record.release is not None
-    text = record.detail.get("left") if record.stage == "COMMIT" else None
-    left = Digest.parse(text) if isinstance(text, str) else host.store.slot_release(host.store.free_slot())
-    committed = host.store.floor().committed
-    host.store.settle(host.store.load(record.release), left if left in committed else None)
+    if record.stage == "COMMIT":
+        text = record.detail.get("previous")
+        previous = Digest.parse(text) if isinstance(text, str) else None
+    else:
+        left = host.store.slot_release(host.store.free_slot())
+        previous = left if left in host.store.floor().committed else host.store.previous()
+    host.store.settle(host.store.load(record.release), previous)
     host.journal.append(record.deployment, "COMMIT", "done", record.release, {"recovered": True})
 
 

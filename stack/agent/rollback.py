@@ -51,10 +51,11 @@ def call_off(host: Host, progress: Progress) -> Result | None:
     return result
 
 
-def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progress) -> Result:
+def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progress, undo: bool = False) -> Result:
     """Warm: start the target in the free slot, let it drive, commit.
 
-    Raises RefusedError before anything stops when it is not complete here.
+    Raises RefusedError before anything stops when it is not complete here. With `undo` the robot is afterwards as if
+    the release that drives had never been committed: a deployment takes itself back.
     """
     check_target(host, target)
     release = switchable(host, target)
@@ -66,6 +67,7 @@ def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progre
     host.abort.clear()
     permission.wait(time.monotonic() + _WAIT_S)
     change = Change(host, release, "rollback", progress, gate)
+    change.undo = undo
     if change.old == target:
         change.slot, change.old_slot, change.old = change.old_slot or change.slot, None, None
     try:

@@ -46,6 +46,7 @@ def status_document(host: Host) -> dict[str, object]:
         "supervisor": view.version if view else None,
         "unheard": list(view.unheard) if view else [],
         "quarantined": _quarantined(host),
+        "last": last_change(host),
         "failure": failure,
         "restore_failure": restore_failure,
         "log": log,
@@ -61,6 +62,15 @@ def last_failure(host: Host) -> tuple[object, object, object]:
         if record.decides:
             return record.detail.get("failure"), record.detail.get("restore_failure"), record.detail.get("log", [])
     return None, None, []
+
+
+def last_change(host: Host) -> dict[str, object] | None:
+    """Which deployment decided last what drives here, how it ended, and when; `failure` of the status says why, where it failed."""
+    for record in reversed(host.journal.records):
+        if record.decides:
+            release = None if record.release is None else str(record.release)
+            return {"deployment": record.deployment, "release": release, "stage": record.stage, "wall": record.wall}
+    return None
 
 
 def _release(host: Host, digest: Digest | None) -> dict[str, object] | None:

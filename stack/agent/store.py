@@ -135,10 +135,12 @@ class Store:
         """Make a release the fallback."""
         self.files.link(self.layout.fallback, f"releases/{digest.hex}")
 
-    def settle(self, release: Release, left: Digest | None) -> None:
-        """What follows from a COMMIT: previous, fallback and floor. Repeatable."""
-        if left is not None and left != release.digest:
-            self.files.link(self.layout.previous, f"releases/{left.hex}")
+    def settle(self, release: Release, previous: Digest | None) -> None:
+        """What follows from a COMMIT: previous (None: there is none any more), fallback and floor. Repeatable."""
+        if previous is not None:
+            self.files.link(self.layout.previous, f"releases/{previous.hex}")
+        elif self.layout.previous.is_symlink():
+            self.files.unlink(self.layout.previous)
         if not self.layout.fallback.is_symlink():
             self.pin(release.digest)
         floor = self.floor()

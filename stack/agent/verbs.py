@@ -21,6 +21,8 @@ from stack.agent.switch import SwitchRequest, runs_current, switch
 
 _OPERATOR = "homeport-agent hold"
 _WARM_UP_S = 1800.0
+_MOST_BY = 80
+"""Characters of the name that a caller gives himself."""
 Verb = Callable[[Host, Reader, str, Progress], Result]
 
 
@@ -33,6 +35,8 @@ def answer(host: Host, value: object, owner: str, progress: Progress) -> dict[st
     if verb == "status":
         reader.done()
         return status_document(host)
+    if reader.has("by"):
+        owner = f"{reader.text('by')[:_MOST_BY]} ({owner})"
     began = time.monotonic()
     try:
         result = VERBS[verb](host, reader, owner, progress)
@@ -92,6 +96,7 @@ def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
 
 def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     to, gate, now = reader.text("to"), reader.text("gate", GATES), reader.boolean("now")
+    undo = reader.has("undo") and reader.boolean("undo")
     reader.done()
     target = None if to == "previous" else resolve(host.store, to)
     if target is not None and target != host.store.current():
@@ -100,7 +105,7 @@ def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Res
     if ended is not None and target in (None, host.store.current()):
         return ended
     with host.claimed(owner, "rollback"):
-        return roll_back(host, target or resolve(host.store, to), gate, now, progress)
+        return roll_back(host, target or resolve(host.store, to), gate, now, progress, undo)
 
 
 def _pin(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:

@@ -9,7 +9,7 @@ import typer
 
 from model_registry.cli import mount
 from model_registry.cli.entry import app_of, run
-from stack.cli import init
+from stack.cli import fleet, init
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
@@ -22,8 +22,9 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     mount(app)
     app.add_typer(init.app, name="init")
+    app.add_typer(fleet.app, name="fleet")
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    if verb not in ("model", "release", "channel", "keys", "image", "init"):
+    if verb not in ("model", "release", "channel", "keys", "image", "init", "fleet"):
         from stack.engine.cli import app as engine
 
         app.add_typer(engine, name="engine")

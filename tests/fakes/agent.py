@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A stand-in for `homeport-agent`: the same command line and the same JSON, its whole robot in one file below --root.
 
-`ROOT/faults.json` switches faults on: {"stage": "fail", "probation": "fail" | "silent" | "garbage", "commit": "fail", "status": "garbage"}.
+`ROOT/faults.json` switches faults on: {"stage": "fail" | "locked", "probation": "fail" | "silent" | "garbage", "commit": "fail", "later": true,
+"status": "garbage"}: with `later` a release goes back by itself, into quarantine, before anybody asks again.
 `ROOT/agent.json` keeps the state and, under `journal`, every verb that could change something, with its monotonic time.
 """
 
@@ -25,6 +26,9 @@ EMPTY |= {
     "held": False,
     "revoked": [],
     "unneeded": [],
+    "before": None,
+    "last": None,
+    "by": None,
 }
 
 
@@ -60,15 +64,36 @@ class FakeRobot:
         if kind == "garbage":
             print("Segmentation fault")
             raise SystemExit(139)
+        if kind == "locked":
+            held = "switch by ann@one (uid 0, pid 7) is running since 2026-11-30T10:00:00.000+00:00"
+            raise Refusal(6, f"{point}: {held}; wait for it, or roll it back")
         if kind == "fail":
             stage = {"stage": "PROVE", "probation": "PROBATION", "commit": "COMMIT"}[point]
             failure = {"release": release, "stage": stage, "metric": "inference_p99_ms", "value": 80.5}
             failure |= {"threshold": 33.0, "message": "inference is too slow"}
-            self.state["failure"] = failure
-            self.state["running"] = self.state["current"]
-            self.state["stage"] = "FAILED"
-            self.save()
+            self.go_back(failure)
             raise Refusal(1, f"release {release[7:19]}: inference is too slow; it was not committed", failure)
+
+    def go_back(self, failure: dict) -> None:
+        """By itself, for this failure."""
+        quarantined = sorted({*self.state["quarantined"], failure["release"]})
+        self.state |= {"failure": failure, "quarantined": quarantined, "stage": "FAILED"}
+        self.state["running"] = self.state["current"]
+        self.decide("FAILED", failure["release"])
+
+    def decide(self, stage: str, release: str | None) -> None:
+        """Write down how a change of what drives ended."""
+        name = f"{(release or 'sha256:none')[7:19]}-{len(self.state['journal'])}"
+        wall = "2026-11-30T10:00:00.000+00:00"
+        self.state["last"] = {"deployment": name, "release": release, "stage": stage, "wall": wall}
+        self.save()
+
+    def later(self) -> None:
+        """What happens while nobody looks."""
+        if "later" in self.faults and self.state["stage"] == "PROBATION":
+            message = "probation gate unhealthy: 30 % of its ticks missed"
+            failure = {"release": self.state["running"], "stage": "PROBATION", "metric": "missed", "value": 0.3}
+            self.go_back(failure | {"threshold": 0.1, "message": message})
 
     def result(self, verb: str, changed: bool, release: str | None, plan: dict | None = None) -> dict:
         fields = {"schema": 1, "verb": verb, "changed": changed, "release": release, "version": version(release)}
@@ -96,11 +121,12 @@ class FakeRobot:
             raise Refusal(5, f"{release}: is revoked (channel record pilot:stable 1); deploy another release")
         if release in state["quarantined"] and not options.retry:
             raise Refusal(5, f"release {release[7:19]} failed on this robot before; use --retry to try it again")
-        if known:
+        if known and not options.retry:
             return self.result("stage", False, release)
         self.log("stage")
         self.fault("stage", release)
-        state |= {"staged": [*state["staged"], release], "stage": "READY"}
+        state["quarantined"] = [each for each in state["quarantined"] if each != release]
+        state |= {"by": options.by, "staged": [*state["staged"], release], "stage": "READY"}
         self.save()
         return self.result("stage", True, release)
 
@@ -123,12 +149,12 @@ class FakeRobot:
         if state["current"] == release:
             return self.result("commit", False, release)
         if state["stage"] != "PROBATION" or state["running"] != release:
-            raise Refusal(3, f"release {release[7:19]} is not in probation")
+            raise Refusal(5, f"{release}: not on probation here, so there is nothing to commit; ask for the status")
         self.log("commit")
         self.fault("commit", release)
-        state |= {"previous": state["current"], "current": release, "stage": "IDLE"}
-        state["fallback"] = state["fallback"] or release
-        self.save()
+        state |= {"before": state["previous"], "previous": state["current"], "current": release, "stage": "IDLE"}
+        state |= {"fallback": state["fallback"] or release, "failure": None}
+        self.decide("COMMIT", release)
         return self.result("commit", True, release)
 
     def rollback(self, options: argparse.Namespace) -> dict:
@@ -141,9 +167,10 @@ class FakeRobot:
         changed = state["running"] != target or state["current"] != target
         if changed:
             self.log("rollback")
-            previous = state["previous"] if trial else state["current"]
-            state |= {"running": target, "current": target, "previous": previous, "stage": "IDLE"}
-            self.save()
+            left = state["before"] if options.undo else state["current"]
+            previous = state["previous"] if trial else left
+            state |= {"running": target, "current": target, "previous": previous, "stage": "IDLE", "failure": None}
+            self.decide("FAILED" if trial else "COMMIT", target)
         return self.result("rollback", changed, target)
 
     def hold(self, options: argparse.Namespace) -> dict:
@@ -188,7 +215,7 @@ class FakeRobot:
         }
         fields |= {"slots": {"a": slot if running else None, "b": None}, "healthy": not problems}
         fields |= {"problems": problems, "supervisor": "RUN", "quarantined": state["quarantined"]}
-        return fields | {"failure": state["failure"], "restore_failure": None, "log": []}
+        return fields | {"last": state["last"], "failure": state["failure"], "restore_failure": None, "log": []}
 
 
 def install(folder: Path) -> Path:
@@ -219,6 +246,7 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("--dry-run", action="store_true")
     stage.add_argument("--retry", action="store_true")
     stage.add_argument("--channel-record")
+    stage.add_argument("--by")
     switch = verbs.add_parser("switch")
     switch.add_argument("release")
     switch.add_argument("--commit", choices=["auto", "wait"], default="auto")
@@ -226,11 +254,16 @@ def parser() -> argparse.ArgumentParser:
     switch.add_argument("--probation", type=float)
     switch.add_argument("--gate", choices=["idle", "moving"], default="idle")
     switch.add_argument("--now", action="store_true")
-    verbs.add_parser("commit").add_argument("release")
+    switch.add_argument("--by")
+    commit = verbs.add_parser("commit")
+    commit.add_argument("release")
+    commit.add_argument("--by")
     rollback = verbs.add_parser("rollback")
     rollback.add_argument("--to", default="previous")
     rollback.add_argument("--gate", choices=["idle", "moving"], default="idle")
     rollback.add_argument("--now", action="store_true")
+    rollback.add_argument("--undo", action="store_true")
+    rollback.add_argument("--by")
     verbs.add_parser("hold").add_argument("--reason", default="")
     verbs.add_parser("drain").add_argument("--reason", default="")
     verbs.add_parser("prune").add_argument("--dry-run", action="store_true")
@@ -241,6 +274,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     options = parser().parse_args()
     robot = FakeRobot(options.root)
+    if options.verb != "status":
+        robot.later()
     try:
         result = getattr(robot, options.verb)(options)
     except Refusal as refusal:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from model_registry.core.layout import Layout
 from model_registry.core.robot import Footprint, Robot
 from stack.agent.config import Config
 from tests.fakes.agent import install
+from tests.fakes.schemas import check
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = f"sha256:{'01' * 32}", f"sha256:{'02' * 32}"
@@ -35,6 +38,12 @@ class Run:
     code: int
     text: str
     report: dict
+
+    def recap(self) -> dict[str, int]:
+        """How many failures Ansible itself counts for each robot."""
+        return {
+            name: int(count) for name, count in re.findall(r"^(\S+) +: ok=.* failed=(\d+)", self.text, re.MULTILINE)
+        }
 
     @property
     def failed_hosts(self) -> set[str]:
@@ -87,6 +96,10 @@ class Fleet:
     def deploy(self, *arguments: str, **extra: object) -> Run:
         return self.play("deploy", *arguments, homeport_release=NEW, **extra)
 
+    def records(self) -> list[dict]:
+        """The history, oldest first."""
+        return [json.loads(path.read_text()) for path in sorted((self.folder / "rollouts").glob("*.json"))]
+
     def break_at(self, host: str, **faults: object) -> None:
         (self.folder / host / "faults.json").write_text(json.dumps(faults))
 
@@ -121,6 +134,10 @@ def test_a_release_goes_out_in_waves_and_a_second_run_changes_nothing(fleet: Fle
     assert committed["h1"] < min(switched["h2"], switched["h3"])
     assert max(switched["h2"], switched["h3"]) < min(committed["h2"], committed["h3"])
     assert max(committed["h2"], committed["h3"]) < switched["h4"]
+
+    [record] = fleet.records()
+    check(record, "rollout")
+    assert (record["kind"], record["asked"]["release"], record["outcome"]) == ("deploy", NEW, first.report)
 
     journals = {host: fleet.verbs(host) for host in HOSTS}
     second = fleet.deploy()
@@ -178,6 +195,53 @@ def test_a_failure_in_a_later_wave_undoes_the_waves_before_it(fleet: Fleet) -> N
     assert fleet.verbs("h1") == ["stage", "switch", "commit", "rollback"]
     assert fleet.verbs("h2") == ["stage", "switch", "rollback"]
     assert [host["restored"] for host in run.report["hosts"].values()] == [True, True, True]
+    assert run.recap() == {"h1": 0, "h2": 0, "h3": 1}
+
+
+def test_a_robot_that_went_back_by_itself_is_told_from_those_that_were_undone_and_the_recap_agrees(
+    fleet: Fleet,
+) -> None:
+    fleet.break_at("h2", later=True)
+    fleet.break_at("h3", probation="fail")
+
+    run = fleet.deploy()
+
+    hosts = run.report["hosts"]
+    assert {name: host["story"] for name, host in hosts.items()} == {
+        "h1": "undone",
+        "h2": "went back",
+        "h3": "went back",
+        "h4": "not its turn",
+    }, run.text
+    assert run.failed_hosts == {"h2", "h3"} and run.report["refuses"] == ["h2", "h3"]
+    assert (
+        "went back by itself: probation gate unhealthy: 30 % of its ticks missed; restored; in quarantine" in run.text
+    )
+    again = f"make deploy INVENTORY={fleet.folder}/inventory.json RELEASE={NEW} RETRY=1"
+    assert f"In quarantine on h2, h3, which will refuse it next time. Once the cause is gone: {again}" in run.text
+    assert run.recap() == {"h1": 0, "h2": 1, "h3": 1, "h4": 0}
+    assert "fatal: [h3]: FAILED!" in run.text.partition("TASK [Judge the wave]")[2].partition("PLAY [Undo")[0]
+    assert set(fleet.run().values()) == {OLD} and [fleet.state(host)["previous"] for host in HOSTS] == [None] * 4
+
+    for host in ("h2", "h3"):
+        fleet.break_at(host)
+    refused, taken = fleet.deploy(*THREE), fleet.deploy(*THREE, homeport_retry=True)
+
+    assert {name: refused.report["hosts"][name]["stage"] for name in ("h2", "h3")} == dict.fromkeys(
+        ("h2", "h3"), "REFUSED"
+    )
+    assert taken.code == 0 and taken.report["refuses"] == [], taken.text
+
+
+def test_a_second_controller_is_told_who_holds_the_robots(fleet: Fleet) -> None:
+    fleet.break_at("h2", stage="locked")
+
+    run = fleet.deploy(*THREE)
+
+    held = run.report["hosts"]["h2"]
+    assert (held["stage"], held["story"]) == ("LOCKED", "failed"), run.text
+    assert "switch by ann@one (uid 0, pid 7) is running since" in held["failure"]["message"]
+    assert fleet.state("h1")["by"].endswith(f"@{socket.gethostname()}")
 
 
 def test_one_failure_that_the_policy_allows_leaves_the_others_done_and_still_ends_non_zero(fleet: Fleet) -> None:
@@ -202,6 +266,12 @@ def test_a_fleet_is_read_and_rolled_back_from_its_own_disks(fleet: Fleet) -> Non
     assert [name for name, host in drift.report["hosts"].items() if not host["ok"]] == ["h4"]
     assert "robot  release" in drift.text
     assert back.code == 0 and set(fleet.run().values()) == {OLD}, back.text
+    for record in fleet.records():
+        check(record, "rollout")
+    assert [record["kind"] for record in fleet.records()] == ["status", "rollback"]
+    assert fleet.records()[1]["outcome"] == back.report and fleet.records()[0]["outcome"] == drift.report
+    where = back.text.index(f"h1     1.2.0 {NEW[7:19]}  1.1.0 {OLD[7:19]}")
+    assert where < back.text.index("TASK [Go back to the release before]"), "it says where before it goes"
     assert [fleet.verbs(host) for host in HOSTS] == [["rollback"]] * 4
 
 

@@ -210,6 +210,7 @@ SIDES = {
     "agent": ("tests/unit/agent", "tests/unit/ansible"),
     "journal": ("tests/unit/agent", "tests/testbed"),
     "gate": ("tests/unit/engine", "tests/unit/agent"),
+    "rollout": ("tests/unit/ansible", "tests/unit/cli"),
     "archive": ("tests/unit/agent", "tests/unit/agent"),  # the agent, and homeport-rescue
 }
 

@@ -33,11 +33,13 @@ def argv(parameters: dict[str, Any], dry_run: bool = False) -> list[str]:
     origin = options(("--source", p["source"]), ("--repository", p["repository"]))
     waits = options(("--commit", p["commit"]), ("--deadline", p["deadline_s"]), ("--probation", p["probation_s"]))
     told = ["--channel-record", "-"] if p["channel_record"] else []
+    by = options(("--by", p["by"]))
+    undo = ["--undo"] if p["undo"] else []
     verbs: dict[str, list[str]] = {
-        "staged": ["stage", p["release"], *origin, *told, *flags],
-        "switched": ["switch", p["release"], *waits, "--gate", p["gate"], *now],
-        "committed": ["commit", p["release"]],
-        "rolled_back": ["rollback", "--to", p["to"], "--gate", p["gate"], *now],
+        "staged": ["stage", p["release"], *origin, *told, *flags, *by],
+        "switched": ["switch", p["release"], *waits, "--gate", p["gate"], *now, *by],
+        "committed": ["commit", p["release"], *by],
+        "rolled_back": ["rollback", "--to", p["to"], "--gate", p["gate"], *now, *undo, *by],
         "held": ["hold", "--reason", p["reason"]],
         "drained": ["drain", "--reason", p["reason"]],
         "pruned": ["prune", *(["--dry-run"] if dry_run else [])],

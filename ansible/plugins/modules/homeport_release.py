@@ -20,9 +20,9 @@ options:
       - V(rolled_back) goes back to O(to).
       - V(held) commands zero speed, V(drained) also waits until the robot stands.
       - V(pruned) removes what the robot needs no more.
-      - V(status) reads and changes nothing.
+      - V(status) reads and changes nothing, V(doctor) also looks whether the robot is set up as releases need it.
     type: str
-    choices: [staged, switched, committed, rolled_back, held, drained, pruned, status]
+    choices: [staged, switched, committed, rolled_back, held, drained, pruned, status, doctor]
     required: true
   release: {type: str, description: "Digest of the release, V(sha256:) and 64 hex characters. A tag is refused."}
   source: {type: str, description: Where the release comes from. Default is the source in the robot's C(agent.toml).}
@@ -45,6 +45,11 @@ options:
     type: bool
     default: false
   to: {type: str, default: previous, description: "Target of a rollback, V(previous), V(fallback) or a digest."}
+  undo:
+    description: With V(rolled_back), C(previous) is afterwards what it was before the release that drives was committed.
+    type: bool
+    default: false
+  by: {type: str, description: "Who asks, such as C(ann@control). Others who find the robot locked are told."}
   channel_record: {type: str, description: A signed channel record as it stands. V(staged) keeps on the robot what it revokes.}
   retry: {type: bool, default: false, description: Stage a release that failed on this robot before.}
   reason: {type: str, default: held by the fleet, description: Why the robot is held.}
@@ -73,6 +78,10 @@ before: {type: str, returned: always, description: "Digest of the release that r
 running: {type: str, returned: always, description: "Digest of the release that was seen running afterwards, or null."}
 verified: {type: bool, returned: always, description: Whether the wanted state was seen in the status. Never true in check mode.}
 predicted: {type: bool, returned: on success, description: Whether this answer is a prediction of check mode.}
+found:
+  description: Which deployment had decided last what drives, before this call, with its failure; null when there was none.
+  returned: when the robot answered
+  type: dict
 touched:
   description: Whether the robot may have driven, or still drives, by another release because of this call.
   returned: always
@@ -91,7 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homeport.fleet.plugins.module_utils.agent import DIGEST, Agent, AgentError, argv
 
-STATES = ["staged", "switched", "committed", "rolled_back", "held", "drained", "pruned", "status"]
+STATES = ["staged", "switched", "committed", "rolled_back", "held", "drained", "pruned", "status", "doctor"]
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "required": True, "choices": STATES},
     "release": {"type": "str"},
@@ -105,6 +114,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gate": {"type": "str", "choices": ["idle", "moving"], "default": "idle"},
     "now": {"type": "bool", "default": False},
     "to": {"type": "str", "default": "previous"},
+    "undo": {"type": "bool", "default": False},
+    "by": {"type": "str"},
     "channel_record": {"type": "str"},
     "retry": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": "held by the fleet"},
@@ -114,6 +125,8 @@ NEEDS_RELEASE = [("state", name, ["release"]) for name in STATES[:3]]
 DRIVES = ("switched", "committed", "rolled_back")
 # The agent promises that an answer with one of these codes has changed nothing: usage, refused, locked.
 UNTOUCHED_CODES = (2, 5, 6)
+# What a verdict and a report need of the status of a robot that failed; Ansible prints all of a failed task.
+TOLD = ("stage", "running", "current", "previous", "staged", "healthy", "problems", "quarantined", "last", "failure")
 # A failure in one of these stages came before the new release drove.
 EARLY_STAGES = ("CLAIM", "PREFLIGHT", "FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY", "WAIT")
 
@@ -121,6 +134,12 @@ EARLY_STAGES = ("CLAIM", "PREFLIGHT", "FETCH", "VERIFY", "STAGE", "BUILD", "PROV
 def digest_of(release: dict[str, Any] | None) -> str | None:
     """The digest in a release summary of the status, or None."""
     return str(release["digest"]) if release else None
+
+
+def found(status: dict[str, Any]) -> dict[str, Any] | None:
+    """The deployment that decided last what drives, with its failure: the end of the robot's journal."""
+    last: dict[str, Any] | None = status.get("last")
+    return last and last | {"failure": status.get("failure")}
 
 
 def target_of(parameters: dict[str, Any], before: dict[str, Any]) -> str | None:
@@ -169,7 +188,9 @@ def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str
     parameters, old = module.params, digest_of(before["running"])
     result: dict[str, Any] = {}
     after, changed = before, False
-    if parameters["state"] != "status" and module.check_mode:
+    if parameters["state"] == "doctor":
+        result = agent.call(["doctor"])
+    elif parameters["state"] != "status" and module.check_mode:
         changed, result = predict(agent, parameters, before)
     elif parameters["state"] != "status":
         result = agent.call(argv(parameters))
@@ -182,6 +203,7 @@ def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str
         "result": result,
         "status": after,
         "before": old,
+        "found": found(before),
         "running": digest_of(after["running"]),
         "verified": not module.check_mode,
         "predicted": module.check_mode,
@@ -212,8 +234,9 @@ def fail(module: AnsibleModule, agent: Agent, error: AgentError, before: dict[st
         silent=error.silent,
         failure=failure,
         result=error.result,
-        status=status,
+        status=status and {name: status[name] for name in TOLD if name in status},
         before=before and digest_of(before.get("running")),
+        found=before and found(before),
         running=status and digest_of(status.get("running")),
         verified=False,
         touched=acted and touched,

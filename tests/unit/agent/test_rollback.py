@@ -87,6 +87,42 @@ def test_a_rollback_can_be_rolled_back_any_number_of_times(any_rig: Rig) -> None
         assert status["quarantined"] == []
 
 
+def test_a_deployment_that_takes_itself_back_leaves_previous_as_it_was(any_rig: Rig) -> None:
+    """Or `make rollback` would lead forward, to the release that has just failed elsewhere."""
+    rig = any_rig
+    one, two = two_releases(rig)
+    three = rig.publish("1.2.0")
+    assert rig.deploy(three).code == 0 and rig.status()["previous"]["digest"] == two
+
+    assert rig.run("rollback", "--to", two, "--undo").code == 0
+    undone = rig.status()
+    assert (undone["current"]["digest"], undone["previous"]["digest"]) == (two, one)
+    assert rig.run("rollback").result["release"] == one
+    assert rig.status()["last"]["stage"] == "COMMIT" and rig.status()["last"]["release"] == one
+
+
+def test_the_first_release_is_undone_to_none_before_it(rig: Rig) -> None:
+    one, two = two_releases(rig)
+
+    assert rig.run("rollback", "--to", one, "--undo").code == 0
+
+    assert rig.status()["previous"] is None and rig.run("rollback").code == 5
+    assert rig.deploy(two).code == 0 and rig.status()["previous"]["digest"] == one
+
+
+def test_who_holds_a_robot_is_named_by_what_it_calls_itself(rig: Rig) -> None:
+    one, two = two_releases(rig)
+    third = rig.publish("1.2.0")
+    assert rig.run("stage", third).code == 0
+    assert rig.run("switch", third, "--commit", "wait", "--deadline", "60", "--by", "ann@control-1").code == 0
+
+    refused = rig.run("switch", one, "--by", "bob@control-2")
+
+    assert refused.code == 6 and "switch by ann@control-1 (uid " in refused.message, refused.document
+    assert rig.run("rollback").result["release"] == two
+    assert rig.status()["last"]["stage"] == "FAILED" and rig.status()["failure"] is None
+
+
 def state(schema: int, readable_from: int) -> Any:
     def change(fields: dict[str, Any]) -> None:
         fields["state"] = {"schema": schema, "readable_from": readable_from}

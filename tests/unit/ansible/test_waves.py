@@ -96,6 +96,9 @@ def test_an_empty_fleet_is_refused() -> None:
         ({"unreachable": True, "msg": "no route"}, "UNREACHABLE", "unreachable"),
         ({"silent": True, "msg": "no answer"}, "SILENT", "silent"),
         ({"skipped": True}, "SKIPPED", None),
+        ({"code": 5, "msg": "is revoked"}, "REFUSED", "refused"),
+        ({"code": 6, "msg": "is running since"}, "LOCKED", "locked"),
+        ({"code": 5, "failure": {"stage": "WAIT", "metric": "error"}}, "WAIT", "error"),
         (FAILED, "PROBATION", "p99"),
     ],
 )
@@ -157,59 +160,6 @@ def test_a_halted_rollout_stays_halted() -> None:
 )
 def test_a_robot_goes_back_to_what_it_ran_before(result, target) -> None:
     assert waves.undo_target(result) == target
-
-
-def test_a_report_tells_a_restored_canary_from_robots_that_were_never_reached() -> None:
-    status = {"stage": "IDLE", "running": {"digest": OLD, "version": "1.0.0"}}
-    hostvars = {
-        "a": {
-            "homeport_staged": PROVED | {"status": status},
-            "homeport_switched": FAILED | {"touched": True},
-            "homeport_undone": PROVED | {"status": status},
-        },
-        "b": {"homeport_staged": PROVED | {"status": status}, "homeport_switched": {"skipped": True}},
-    }
-    plan = waves.plan(["a", "b"], {"a": {}, "b": {}})
-    verdict = waves.verdict(START, ["a"], hostvars, "homeport_switched", NEW, ["a"])
-
-    report = waves.report(plan, hostvars, verdict, NEW)
-
-    a, b = report["hosts"]["a"], report["hosts"]["b"]
-    assert report["halted"] and report["release"] == NEW and "a: too slow" in report["summary"]
-    assert (a["ok"], a["stage"], a["touched"], a["restored"]) == (False, "PROBATION", True, True)
-    assert (b["ok"], b["touched"], b["restored"], b["failure"]) == (False, False, None, None)
-    assert "too slow; restored" in waves.table(report["hosts"])
-
-
-def test_a_failed_restoration_is_said_aloud() -> None:
-    hostvars = {"a": {"homeport_switched": FAILED | {"touched": True}, "homeport_undone": FAILED}}
-    verdict = waves.verdict(START, ["a"], hostvars, "homeport_switched", NEW, ["a"])
-
-    report = waves.report(waves.plan(["a"], {"a": {}}), hostvars, verdict, NEW)
-
-    assert report["hosts"]["a"]["restored"] is False
-    assert "NOT RESTORED" in waves.table(report["hosts"])
-
-
-def test_drift_is_unhealthy_uncommitted_unwanted_or_unknown() -> None:
-    def status(running: str | None, current: str | None, problems: list[str]) -> dict:
-        known = {name: digest and {"digest": digest, "version": "1.0.0"} for name, digest in
-                 (("running", running), ("current", current))}  # fmt: skip
-        return {"verified": True, "status": known | {"stage": "IDLE", "healthy": not problems, "problems": problems}}
-
-    results = {
-        "well": status(OLD, OLD, []),
-        "sick": status(OLD, OLD, ["slot a: no process runs"]),
-        "trial": status(NEW, OLD, []),
-        "other": status(NEW, NEW, []),
-        "gone": {"unreachable": True, "msg": "no route"},
-    }
-
-    found = waves.statuses(results, {host: {"reg": result} for host, result in results.items()}, "reg", OLD)
-
-    assert [host for host, line in found["hosts"].items() if line["ok"]] == ["well"]
-    assert found["failed"] and "1 of 5 robots" in found["summary"]
-    assert "is wanted" in found["hosts"]["other"]["failure"]["message"]
 
 
 def test_a_key_is_named_by_the_hash_of_its_contents() -> None:
