@@ -45,12 +45,28 @@ def nice(loops: int) -> Iterator[None]:
 
 
 @contextmanager
-def heavy_group(loops: int) -> Iterator[None]:
-    """Busy loops in a group of the kernel that weighs twenty times what the others do. Raises CannotOutweighError."""
-    group = _make_group()
+def heavy_group(loops: int, times: int = WEIGHT) -> Iterator[None]:
+    """Busy loops in a group of the kernel that has so many times the usual weight. Raises CannotOutweighError."""
+    with weighted("busy", times) as members, _running(loops, 0, str(members)):
+        yield
+
+
+@contextmanager
+def plain(loops: int) -> Iterator[None]:
+    """Busy loops as anybody starts them."""
+    with _running(loops, 0):
+        yield
+
+
+@contextmanager
+def weighted(name: str, times: int) -> Iterator[Path]:
+    """A group of the kernel with so many times the usual weight: the file that a pid is written to to join it.
+
+    It must be empty in the end. Raises CannotOutweighError.
+    """
+    group = _make_group(name, times)
     try:
-        with _running(loops, 0, str(group / "cgroup.procs")):
-            yield
+        yield group / "cgroup.procs"
     finally:
         # The kernel lets a group go when the last of its processes is.
         wait_until(lambda: _removed(group), 5.0, f"{group} to be empty")
@@ -69,8 +85,8 @@ def _running(loops: int, niceness: int, *groups: str) -> Iterator[None]:
             program.stdin.close()
 
 
-def _make_group() -> Path:
-    name = f"homeport-busy-{os.getpid()}"
+def _make_group(name: str, times: int) -> Path:
+    name = f"homeport-{name}-{os.getpid()}"
     if (_V1 / "cpu.shares").exists():
         group, weight, default = _V1 / name, "cpu.shares", _V1_DEFAULT
     elif "cpu" in _text(_V2 / "cgroup.subtree_control").split():
@@ -79,7 +95,7 @@ def _make_group() -> Path:
         raise CannotOutweighError("no cpu controller of the kernel's control groups is mounted here")
     try:
         group.mkdir(exist_ok=True)
-        (group / weight).write_text(str(WEIGHT * default))
+        (group / weight).write_text(str(times * default))
     except OSError as error:
         with suppress(OSError):
             group.rmdir()

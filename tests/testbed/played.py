@@ -390,9 +390,11 @@ class PlayedRobot:
         self.programs[name] = program.__enter__()
         return program
 
-    def start_policy(self) -> Process:
-        """The real policy of slot a."""
+    def start_policy(self, *first: str) -> Process:
+        """The real policy of slot a; `first` is a program that becomes it, such as setpriv, with its options."""
         argv = ["stack.policy", "--slot", "a", "--root", str(self.layout.root)]
+        if first:
+            argv = [*first, self.python, "-m", *argv]
         return self._run("a", Process(argv, self.environment, self.folder / "policy.log"))
 
     def control(self, verb: str, **fields: object) -> dict[str, Any]:
