@@ -8,7 +8,7 @@ FLEET := bootstrap deploy rollback status prune drain
 
 # What a person may say. A value is taken letter by letter and travels in the environment: recipes write "$$LIMIT" and never $(LIMIT), so that
 # neither make nor the shell acts on what is in it. A name that is not here is refused, since LIMT=bay would roll out to every robot.
-SETTINGS := APT ARCH BENCH CHECK FRESH FULL INVENTORY KEEP LIMIT N PLATFORM PYTHON REGISTRY RELEASE RETRY TESTS TO VENV
+SETTINGS := APT ARCH BENCH CHECK DOCTOR FRESH FULL INVENTORY KEEP LIMIT N PLATFORM PYTHON REGISTRY RELEASE RETRY TESTS TO VENV
 VENV := .venv
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(eval TYPED += $(name))))
 $(foreach name,LIMIT TO,$(if $(filter environment,$(origin $(name))),$(eval TYPED += $(name))))
@@ -43,7 +43,7 @@ check-fleet:
 	[[ $${LIMIT-all} =~ [^[:space:],:] ]] || refuse "LIMIT=%q: names no robot; leave it out for all of them" "$$LIMIT"
 
 check-switches:
-	@$(REFUSE); for name in CHECK FRESH FULL KEEP RETRY; do [[ $${!name-1} = 1 ]] || refuse "$$name=%q: write $$name=1, or leave it out" "$${!name}"; done
+	@$(REFUSE); for name in CHECK DOCTOR FRESH FULL KEEP RETRY; do [[ $${!name-1} = 1 ]] || refuse "$$name=%q: write $$name=1, or leave it out" "$${!name}"; done
 
 check-release:
 	@$(REFUSE); [ -n "$${RELEASE-}" ] || refuse "RELEASE is missing: write make deploy RELEASE=sha256:…, the digest that homeport release create printed"; \
@@ -143,8 +143,8 @@ deploy: check-fleet check-switches check-release $(READY) ## roll RELEASE=sha256
 rollback: check-fleet check-switches check-rollback $(READY) ## bring every robot of INVENTORY=… (LIMIT=… for some) back to its previous release, or TO=sha256:…, without the network
 	@$(PLAY) ansible/playbooks/rollback.yml $(if $(TO),-e "homeport_to=$$TO")
 
-status: check-fleet check-switches $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some)
-	@$(PLAY) ansible/playbooks/status.yml
+status: check-fleet check-switches $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some; DOCTOR=1 also runs the doctor on all at once)
+	@$(PLAY) ansible/playbooks/status.yml $(if $(DOCTOR),-e homeport_doctor=true)
 
 drain: check-fleet check-switches $(READY) ## command zero on every robot of INVENTORY=… (LIMIT=… for some) and wait until each stands; `homeport-agent unhold` gives one back
 	@$(PLAY) ansible/playbooks/drain.yml

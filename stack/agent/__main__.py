@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -135,7 +135,8 @@ def ask(path: Path, verb: str, line: bytes, timeout_s: float) -> dict[str, Any]:
         return lines.call(path, line, timeout_s, lambda _, text: _say(text))
     except lines.LateError as error:
         if verb not in _CHANGES:
-            raise
+            text = f"no usable answer within {timeout_s:g} s, the agent hangs; restart it (systemctl restart homeport-agent)"
+            raise HomeportError(f"{path}: {text}") from error
         text = f"no answer within {timeout_s:g} s, and it may still be under way; ask `homeport-agent status`"
         raise HomeportError(f"{verb}: {text}") from error
 
@@ -152,10 +153,17 @@ def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int
         _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True))
     else:
         _print("\n".join(status_lines(result)) if status else summary(result))
-    if status and result["healthy"] is not True:
-        _say(f"not healthy: {'; '.join(result['problems'])}")
-        return DriftError.exit_code
-    return 0
+    return _verdict(result) if status else 0
+
+
+def _verdict(status: Mapping[str, Any]) -> int:
+    """The exit code of a status, after a sentence on stderr for each reason that it is not 0."""
+    stuck = status["way_back"]["reason"]
+    if status["healthy"] is not True:
+        _say(f"not healthy: {'; '.join(status['problems'])}")
+    if stuck is not None:
+        _say(f"could not be rolled back now: {stuck}")
+    return 0 if status["healthy"] is True and stuck is None else DriftError.exit_code
 
 
 def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:

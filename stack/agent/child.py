@@ -24,6 +24,14 @@ _TIMEOUT_S = 3600.0
 _POLL_S = 0.2
 
 
+_RESTART = {"docker": "its daemon hangs; restart it (systemctl restart docker)"}
+"""What to do about a program that does not answer, because what it asks hangs."""
+
+
+class SilentError(HomeportError):
+    """A short program of the host did not answer in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a child printed on stdout, its exit code, and its last error line."""
@@ -57,7 +65,7 @@ def _last_words(text: str, code: int) -> str:
 
 
 def ask(*argv: str, timeout_s: float = 30.0) -> str:
-    """stdout of a short program. Raises IncompatibleError when it is not there, HomeportError with its last words."""
+    """stdout of a short program. Raises IncompatibleError when it is not there, SilentError when it hangs, HomeportError with its last words."""
     what = " ".join(argv[:2])
     try:
         done = subprocess.run(
@@ -66,7 +74,8 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
     except FileNotFoundError:
         raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
     except subprocess.TimeoutExpired:
-        raise HomeportError(f"{what}: no answer within {timeout_s:.0f} s; look at the robot") from None
+        advice = _RESTART.get(argv[0], "look at the robot")
+        raise SilentError(f"{what}: no answer within {timeout_s:.0f} s; {advice}") from None
     if done.returncode != 0:
         raise HomeportError(f"{what}: {_last_words(done.stderr, done.returncode)}")
     return done.stdout

@@ -44,6 +44,27 @@ def slot_lines(name: str, slot: Mapping[str, Any] | None) -> list[str]:
     return [row, *(f"            {text}" for text in told)]
 
 
+def motion_line(motion: Mapping[str, Any] | None) -> str:
+    """Whether the robot may move, and who or what keeps it from that."""
+    if motion is None:
+        return "nobody says whether it may move"
+    held = [f"held by {each['owner']}: {each['reason']}" for each in motion["held"]]
+    why = "; ".join([*held, *motion["stopped_by"]])
+    return f"{'armed' if motion['armed'] else 'not armed'}, {motion['state']}{f' ({why})' if why else ''}"
+
+
+def condition_lines(status: Mapping[str, Any]) -> list[str]:
+    """Disk, engine, clock and way back, a line each."""
+    disk, engine, clock, back = (status[key] for key in ("disk", "engine", "clock", "way_back"))
+    rows = [f"disk      {disk['folder']}: {disk['free_bytes'] >> 20} MiB free"]
+    if engine is not None:
+        rows.append(f"engine    {'answers' if engine['alive'] else engine['trouble']}")
+    rows.append(f"clock     {clock['doubt'] or clock['stands']}")
+    if back["reason"] is not None:
+        rows.append(f"way back  none now: {back['reason']}")
+    return rows
+
+
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """A small table of what runs here."""
     rows = [f"{status['name']}: {'healthy' if status['healthy'] else 'NOT HEALTHY'}, {status['stage']}"]
@@ -53,7 +74,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         rows.append(f"  {key:9} {text}")
     for name, slot in status["slots"].items():
         rows += slot_lines(name, slot)
-    rows.append(f"  supervisor {status['supervisor'] or 'silent'}")
+    rows.append(f"  supervisor {status['supervisor'] or 'silent'}, {motion_line(status['motion'])}")
+    rows += [f"  {text}" for text in condition_lines(status)]
     rows += [f"  not heard {text}" for text in status["unheard"]]
     if (wait := status["wait"]) is not None:
         rows.append(f"  waits for {'; '.join(wait['for']) or 'nothing more of the robot'}")

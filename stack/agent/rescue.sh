@@ -77,7 +77,7 @@ for copy in "$root"/images/*.whl; do # from which the agent unpacks site/ again
     ! named "$copy" || kind=process
 done
 if [ "$kind" = docker ]; then
-    known=$(images) || refuse "$release: has no site/, and Docker does not answer; start it (systemctl start docker), then run this again"
+    known=$(images) || refuse "$release: has no site/, and Docker does not answer; start it, or start it again where it hangs (systemctl restart docker), then run this again"
     for copy in "$root"/images/*.tar; do # what Docker has lost comes back from its copy, where that is whole
         if named "$copy" && whole "$copy"; then
             docker load --quiet --input "$copy" >/dev/null 2>&1 || :

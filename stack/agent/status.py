@@ -8,6 +8,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
+from stack.agent.condition import clock, disk, engine, motion, way_back
 from stack.agent.host import Host
 from stack.agent.keeper import DAMAGE
 from stack.agent.processor import processor
@@ -24,7 +25,8 @@ def status_document(host: Host) -> dict[str, object]:
     failure, restore_failure, log = last_failure(host)
     view = samples["a"].view
     active, trial, wait = host.active, host.trial, host.wait
-    problems = _problems(host, samples)
+    trouble = host.runtime.trouble()
+    problems = _problems(host, samples, trouble)
     return {
         "schema": 1,
         "agent": version(),
@@ -44,6 +46,11 @@ def status_document(host: Host) -> dict[str, object]:
         "healthy": not problems,
         "problems": problems,
         "supervisor": view.version if view else None,
+        "motion": motion(view),
+        "disk": disk(host),
+        "engine": engine(host, trouble),
+        "clock": clock(host),
+        "way_back": way_back(host, trouble),
         "unheard": list(view.unheard) if view else [],
         "quarantined": _quarantined(host),
         "last": last_change(host),
@@ -150,7 +157,8 @@ def _revoked(host: Host) -> Iterator[str]:
         yield str(error)
 
 
-def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
+def _problems(host: Host, samples: dict[str, Sample], trouble: str | None) -> list[str]:
+    """What is wrong with what runs. Whether an image is here is not known while the engine is in trouble."""
     store, problems = host.store, [*_damage(host), *_revoked(host)]
     slot, current, view = store.current_slot(), store.current(), samples["a"].view
     if view is None:
@@ -159,7 +167,7 @@ def _problems(host: Host, samples: dict[str, Sample]) -> list[str]:
         problems += [host.keeping] if host.keeping is not None else []
         damaged = any(path.is_symlink() for path in (host.layout.current, host.layout.previous, host.layout.fallback))
         return problems if damaged and host.keeping else [*problems, "no release was committed yet"]
-    if missing := store.missing(current):
+    if missing := [part for part in store.missing(current) if part != "image" or trouble is None]:
         problems.append(f"current release is not complete: {', '.join(missing)} missing")
     active = host.active
     if host.trial is not None or (active is not None and active.stage == "PROBATION"):

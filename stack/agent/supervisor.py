@@ -67,6 +67,11 @@ class View:
     faulty_sources: frozenset[str]
     unheard: tuple[str, ...] = ()
     """Publishers that it cannot hear, each a sentence; a supervisor from before that says nothing of them."""
+    state: str = ""
+    blocking: tuple[str, ...] = ()
+    """What keeps it from being armed, or from moving."""
+    hold_reasons: tuple[str, ...] = ()
+    """Why each of `holders` holds it."""
 
     def drives(self, slot: str, release: Digest) -> bool:
         return self.selected_slot == slot and self.selected_release == str(release)
@@ -80,6 +85,7 @@ class View:
             cls,
             reader,
             holders=reader.objects("holders", lambda holder: holder.text("owner")),
+            hold_reasons=reader.objects("holders", lambda holder: holder.text("reason")),
             selected_slot=selected and selected.text("slot"),
             selected_release=selected and selected.text("release"),
             reverted=fill(Reverted, reader.child("reverted")) if reader.has("reverted") else None,

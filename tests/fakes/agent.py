@@ -195,6 +195,16 @@ class FakeRobot:
         fields = self.result("prune", bool(removed) and not options.dry_run, None)
         return fields | {"removed": removed, "bytes_freed": sum(each["bytes"] for each in removed)}
 
+    def doctor(self, options: argparse.Namespace) -> dict:
+        """One line that is well, and those that `faults.json` names under `doctor`."""
+        lines = {"settings": "ok", **self.faults.get("doctor", {})}
+        checks = [
+            {"check": name, "verdict": verdict, "text": f"{name} is {verdict}", "fix": None}
+            for name, verdict in lines.items()
+        ]
+        worst = max((line["verdict"] for line in checks), key=["ok", "warn", "fail"].index)
+        return {"schema": 1, "verdict": worst, "checks": checks}
+
     def status(self, options: argparse.Namespace) -> dict:
         state = self.state
         self.fault("status", state["running"] or "")
@@ -215,6 +225,17 @@ class FakeRobot:
         }
         fields |= {"slots": {"a": slot if running else None, "b": None}, "healthy": not problems}
         fields |= {"problems": problems, "supervisor": "RUN", "quarantined": state["quarantined"]}
+        motion = {"state": "RUN", "armed": True, "held": [], "stopped_by": []}
+        if state["held"]:
+            motion |= {"state": "SAFE_STOP", "held": [{"owner": "homeport-agent hold", "reason": "held by the fleet"}]}
+        stuck = self.faults.get("stuck")
+        fields |= {
+            "motion": motion,
+            "disk": {"folder": "/var/lib/homeport", "free_bytes": 9 << 30, "shortage": None},
+            "engine": {"alive": stuck is None, "trouble": stuck},
+            "clock": {"stands": "2026-11-30 10:00 UTC", "doubt": None},
+            "way_back": {"release": state["previous"], "reason": stuck},
+        }
         return fields | {"last": state["last"], "failure": state["failure"], "restore_failure": None, "log": []}
 
 
@@ -268,6 +289,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("drain").add_argument("--reason", default="")
     verbs.add_parser("prune").add_argument("--dry-run", action="store_true")
     verbs.add_parser("status")
+    verbs.add_parser("doctor")
     return parser
 
 
@@ -286,7 +308,8 @@ def main() -> int:
         print(json.dumps(answer))
         return refusal.code
     print(json.dumps({"v": 1, "ok": True, "result": result}))
-    return 3 if options.verb == "status" and not result["healthy"] else 0
+    well = options.verb != "status" or (result["healthy"] and result["way_back"]["reason"] is None)
+    return 0 if well else 3
 
 
 if __name__ == "__main__":

@@ -275,6 +275,21 @@ def test_a_fleet_is_read_and_rolled_back_from_its_own_disks(fleet: Fleet) -> Non
     assert [fleet.verbs(host) for host in HOSTS] == [["rollback"]] * 4
 
 
+def test_a_status_sees_what_keeps_a_robot_from_going_back_and_asks_every_doctor_at_once(fleet: Fleet) -> None:
+    fleet.break_at(
+        "h2", stuck="docker info: no answer within 3 s; its daemon hangs; restart it (systemctl restart docker)"
+    )
+    fleet.break_at("h3", doctor={"disk": "fail", "clock": "warn"})
+
+    plain, examined = fleet.play("status", *THREE), fleet.play("status", *THREE, homeport_doctor=True)
+
+    assert plain.code == 2 and plain.failed_hosts == {"h2"}, plain.text
+    assert "could not be rolled back now: docker info: no answer within 3 s" in plain.text
+    assert plain.recap() == {"h1": 0, "h2": 1, "h3": 0}
+    assert examined.failed_hosts == {"h2", "h3"}, examined.text
+    assert "h3: doctor fail, disk: disk is fail" in examined.text and "h3: doctor warn, clock" in examined.text
+
+
 def test_check_mode_plans_and_writes_nothing(fleet: Fleet) -> None:
     before = {path: path.read_bytes() for path in fleet.folder.rglob("*.json")}
 

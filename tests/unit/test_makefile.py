@@ -30,7 +30,7 @@ env -0 >"$call.env"
 """
 CHECKED = {
     "RELEASE": "deploy", "TO": "rollback", "REGISTRY": "push", "RETRY": "deploy", "CHECK": "prune", "KEEP": "demo", "FULL": "bench",
-    "FRESH": "bench",
+    "FRESH": "bench", "DOCTOR": "status",
 }  # fmt: skip
 """Settings of a fixed form, each with a target that takes it: anything else is refused before a program starts."""
 NEEDED = {"INVENTORY": "fleet", "RELEASE": RELEASE, "REGISTRY": "registry.example.org"}
@@ -270,6 +270,7 @@ def test_a_rollback_takes_no_release_for_the_one_to_go_to(checkout: Checkout) ->
 def test_switches_and_targets_become_options_of_the_playbooks(checkout: Checkout) -> None:
     expected = {
         ("deploy", "RETRY"): ["-e", f"homeport_release={RELEASE}", "-e", "homeport_retry=true"],
+        ("status", "DOCTOR"): ["-e", "homeport_doctor=true"],
         ("prune", "CHECK"): ["--inventory", "fleet", "--check", "--diff", "ansible/playbooks/prune.yml"],
         ("drain", "CHECK"): ["--inventory", "fleet", "--check", "--diff", "ansible/playbooks/drain.yml"],
     }

@@ -1,7 +1,8 @@
 """What is told of a run: each robot's story from its own answers, as a document and as a table for people.
 
 A story comes from the robot's journal where there is one: `last` and `failure` of its status, not what the controller believes to have asked
-for. `homeport_report` is for deploy.yml; the other playbooks take `homeport_restored`, `homeport_pruned` and `homeport_statuses`.
+for. `homeport_report` is for deploy.yml; rollback.yml, drain.yml and prune.yml take `homeport_restored` and `homeport_pruned`, status.yml what is in
+statuses.py.
 """
 
 from __future__ import annotations
@@ -160,25 +161,6 @@ def pruned(hosts: Iterable[str], hostvars: Mapping[str, Values], register: str) 
     return found | {"bytes_freed": total, "summary": f"{total >> 20} MiB on all robots. {found['summary']}"}
 
 
-def drift_of(result: Values, release: str) -> dict[str, Any] | None:
-    """Why a host is not as wanted, or None."""
-    status = result.get("status")
-    if not status or result.get("verified") is not True:
-        return failure_of({**result, "verified": False}, release)
-    running, current = (status[name] or {} for name in ("running", "current"))
-    problems = [] if status["healthy"] else list(status["problems"] or ["not healthy"])
-    if running.get("digest") != current.get("digest"):
-        problems.append("what runs is not what is committed")
-    if release and running.get("digest") != release:
-        problems.append(f"{release[7:19]} is wanted")
-    return {"stage": status["stage"], "metric": None, "message": "; ".join(problems)} if problems else None
-
-
-def statuses(hosts: Iterable[str], hostvars: Mapping[str, Values], register: str, release: str = "") -> dict[str, Any]:
-    """The outcome of status.yml: a robot is well when it answers, is healthy, and runs what it committed (and `release`, if given)."""
-    return outcome(hosts, hostvars, register, lambda result: drift_of(result, release))
-
-
 def why(host: Values) -> str:
     """The last column of a table: what became of a robot that is not as wanted, or what was done to one that is."""
     failure, story, plan = host.get("failure"), host.get("story"), host.get("plan")
@@ -256,7 +238,6 @@ class FilterModule:
             "homeport_again": command,
             "homeport_restored": restored,
             "homeport_pruned": pruned,
-            "homeport_statuses": statuses,
             "homeport_table": table,
             "homeport_targets": targets,
         }

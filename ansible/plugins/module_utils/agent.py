@@ -44,6 +44,7 @@ def argv(parameters: dict[str, Any], dry_run: bool = False) -> list[str]:
         "drained": ["drain", "--reason", p["reason"]],
         "pruned": ["prune", *(["--dry-run"] if dry_run else [])],
         "status": ["status"],
+        "doctor": ["doctor"],
     }
     return verbs[p["state"]]
 

@@ -188,9 +188,7 @@ def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str
     parameters, old = module.params, digest_of(before["running"])
     result: dict[str, Any] = {}
     after, changed = before, False
-    if parameters["state"] == "doctor":
-        result = agent.call(["doctor"])
-    elif parameters["state"] != "status" and module.check_mode:
+    if parameters["state"] != "status" and module.check_mode:
         changed, result = predict(agent, parameters, before)
     elif parameters["state"] != "status":
         result = agent.call(argv(parameters))
@@ -259,6 +257,9 @@ def main() -> None:
     agent = Agent(module.params)
     before = None
     try:
+        if module.params["state"] == "doctor":  # which needs no agent that serves
+            findings = agent.call(argv(module.params))
+            module.exit_json(changed=False, result=findings, verified=True, touched=False)
         before = agent.call(["status"])
         module.exit_json(**act(module, agent, before))
     except AgentError as error:

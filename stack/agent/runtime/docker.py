@@ -22,7 +22,7 @@ from model_registry.core.layout import FOLDERS, Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.archives import Archives
-from stack.agent.child import ask
+from stack.agent.child import SilentError, ask
 from stack.agent.clock import Clock
 from stack.agent.config import Config
 from stack.agent.reports import Removed
@@ -32,6 +32,10 @@ from stack.agent.runtime.containers import TOOL, USER, check_engine, container, 
 from stack.agent.runtime.images import Images
 
 _START_S = 30.0
+_ALIVE_S = 3.0
+"""How long a status waits for Docker to say anything."""
+_SILENT_S = 5.0
+"""How long a Docker that said nothing is not asked again by who only wants to know whether an image is here."""
 _STOP_S = 15.0
 _LOG_S = 5.0
 _PULL_S = 3600.0
@@ -58,6 +62,7 @@ class DockerRuntime:
         self._empty: set[str] = set()
         """Slots that were seen empty; nobody but this agent starts one."""
         self._call = ask
+        self._silent_until_s = 0.0
         self._notes = Notes(layout)
         self._archives = Archives(layout.images, files)
         self._images = Images(self._archives, ask)
@@ -73,6 +78,15 @@ class DockerRuntime:
         for path in (self._layout.models, engines, self._layout.ingest, *engines.glob(".lock")):  # prune makes it too
             self._give(path, USER)
 
+    def trouble(self) -> str | None:
+        try:
+            self._info(_ALIVE_S)
+        except HomeportError as error:
+            self._silent_until_s = time.monotonic() + _SILENT_S
+            return str(error)
+        self._silent_until_s = 0.0
+        return None
+
     def check(self, release: Release) -> None:
         """Also whether its image fits, when it is here already."""
         image_of(self._layout, release)
@@ -83,7 +97,9 @@ class DockerRuntime:
     def installed(self, release: Release, folder: Path) -> bool:
         try:
             kept = self._archives.find(image_of(self._layout, release).digest) is not None
-            return kept or self._image_id(release) is not None
+            if kept or time.monotonic() < self._silent_until_s:
+                return kept
+            return self._image_id(release) is not None
         except HomeportError:
             return False
 
@@ -210,10 +226,12 @@ class DockerRuntime:
             raise IntegrityError(f"slot {slot}: its container runs {running}, expected {image}; stop {unit(slot)}")
         return policy_of(int(pid)) if pid != "0" else None
 
-    def _info(self) -> Reader:
+    def _info(self, timeout_s: float = 30.0) -> Reader:
         """What Docker says of itself. Raises IncompatibleError when it cannot run what this robot needs."""
         try:
-            data = self._call("docker", "info", "--format", "{{json .}}").encode()
+            data = self._call("docker", "info", "--format", "{{json .}}", timeout_s=timeout_s).encode()
+        except SilentError as error:
+            raise IncompatibleError(str(error)) from error
         except HomeportError as error:
             raise IncompatibleError(f"{error}; start it (systemctl start docker)") from error
         info = Reader(parse(data, "docker info"), "docker info")

@@ -109,6 +109,9 @@ class ProcessRuntime:
             raise IncompatibleError(f"{python}: not there; apply the role `device`")
         check_mounted(self._layout, ("releases", "slots"))
 
+    def trouble(self) -> str | None:
+        return None
+
     def check(self, release: Release) -> None:
         python = self._python(release)
         if not python.exists():

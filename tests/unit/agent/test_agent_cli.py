@@ -63,7 +63,7 @@ def test_a_client_waits_as_long_as_a_change_that_goes_well_may_take(argv: list[s
     ("verb", "words"),
     [
         ("rollback", "rollback: no answer within 0.2 s, and it may still be under way; ask `homeport-agent status`"),
-        ("status", "no usable answer (timed out); is the service that owns this socket running?"),
+        ("status", "no usable answer within 0.2 s, the agent hangs; restart it (systemctl restart homeport-agent)"),
     ],
 )
 def test_a_late_answer_to_a_change_is_not_called_an_agent_that_is_gone(verb: str, words: str, tmp_path: Path) -> None:

@@ -237,6 +237,26 @@ def test_check_mode_predicts_and_writes_nothing(robot: Robot, state, arguments, 
     assert state != "staged" or answer["result"]["plan"]["bytes"] == 1000
 
 
+def test_the_doctor_is_asked_also_where_no_agent_serves(robot: Robot) -> None:
+    robot.break_at(status="garbage", doctor={"disk": "fail"})
+
+    answer = robot.run("doctor")
+
+    assert not answer.get("failed") and answer["result"]["verdict"] == "fail"
+    check({"v": 1, "ok": True, "result": answer["result"]}, "agent", "reply")
+
+
+def test_what_a_failed_robot_says_of_itself_is_short(robot: Robot) -> None:
+    robot.deploy(A)
+    robot.run("staged", release=B)
+    robot.break_at(probation="fail")
+
+    answer = robot.run("switched", release=B)
+
+    assert answer["status"]["quarantined"] == [B] and "slots" not in answer["status"]
+    assert answer["found"]["release"] == A and answer["status"]["last"]["release"] == B
+
+
 def test_holding_changes_once(robot: Robot) -> None:
     assert [robot.run("held")["changed"] for _ in range(2)] == [True, False]
 

@@ -154,24 +154,3 @@ def test_a_rollback_says_where_each_robot_would_go(status, to, row) -> None:
     text = reports.targets(["a"], {"a": {"reg": result}}, "reg", to)
 
     assert " ".join(row.split()) in " ".join(text.splitlines()[1].split())
-
-
-def test_drift_is_unhealthy_uncommitted_unwanted_or_unknown() -> None:
-    def status(running: str | None, current: str | None, problems: list[str]) -> dict:
-        known = {name: digest and {"digest": digest, "version": "1.0.0"} for name, digest in
-                 (("running", running), ("current", current))}  # fmt: skip
-        return {"verified": True, "status": known | {"stage": "IDLE", "healthy": not problems, "problems": problems}}
-
-    results = {
-        "well": status(OLD, OLD, []),
-        "sick": status(OLD, OLD, ["slot a: no process runs"]),
-        "trial": status(NEW, OLD, []),
-        "other": status(NEW, NEW, []),
-        "gone": {"unreachable": True, "msg": "no route"},
-    }
-
-    found = reports.statuses(results, {host: {"reg": result} for host, result in results.items()}, "reg", OLD)
-
-    assert [host for host, line in found["hosts"].items() if line["ok"]] == ["well"]
-    assert found["failed"] and "1 of 5 robots" in found["summary"]
-    assert "is wanted" in found["hosts"]["other"]["failure"]["message"]
