@@ -73,9 +73,17 @@ def clients(robot: PlayedRobot, verb: str) -> Iterator[list[Client]]:
             client.repeat.stop()
 
 
+def name_of(thread: Path) -> str:
+    """What `top -H` shows for a thread, by its folder in /proc; empty when it has ended meanwhile."""
+    try:
+        return (thread / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def lower_sockets(pid: int, lowered: bool) -> None:
     """Put a supervisor's sockets thread at an ordinary priority, as it was before, or back where it puts itself."""
-    threads = [path for path in Path(f"/proc/{pid}/task").iterdir() if (path / "comm").read_text() == "sockets\n"]
+    threads = [path for path in Path(f"/proc/{pid}/task").iterdir() if name_of(path) == "sockets"]
     assert len(threads) == 1, "the supervisor has no thread of that name"
     policy, priority = (os.SCHED_OTHER, 0) if lowered else (os.SCHED_FIFO, BESIDE_THE_TICK)
     os.sched_setscheduler(int(threads[0].name), policy, os.sched_param(priority))
