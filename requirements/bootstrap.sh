@@ -52,9 +52,32 @@ count=$(sed -n "/sys_platform == /d; s/^\([A-Za-z0-9._-]*\)==.*/\1/p" requiremen
 say "Making $folder with $("$python" --version): $count packages of requirements/dev.txt, about $size_mb MB on disk," \
     "one to three minutes the first time"
 
+# One line that is written over, on a terminal only; it ends when this script was killed.
+progress() {
+    while kill -0 $$ 2>/dev/null; do
+        fetched=$(grep -c '^Collecting' "$folder/pip.log" || true)
+        installed=$(find "$folder/lib" -maxdepth 4 -name '*.dist-info' 2>/dev/null | wc -l)
+        printf '\r  %s of %s packages fetched, %s installed' "$fetched" "$count" "$installed" >&2
+        sleep 1
+    done
+}
+
 # What pip says goes to a file; on failure its last lines are shown, and one sentence says what to do.
 quietly() {
-    "$@" >"$folder/pip.log" 2>&1 && return
+    : >"$folder/pip.log"
+    watcher=
+    if [ -t 2 ]; then
+        progress 9>&- &
+        watcher=$!
+    fi
+    code=0
+    "$@" >"$folder/pip.log" 2>&1 || code=$?
+    if [ -n "$watcher" ]; then
+        kill "$watcher" 2>/dev/null || true
+        wait "$watcher" 2>/dev/null || true
+        printf '\r\033[K' >&2
+    fi
+    [ "$code" != 0 ] || return 0
     tail -n 8 "$folder/pip.log" | sed 's/^/    /' >&2
     if grep -q 'No space left' "$folder/pip.log"; then
         fail "the disk is full: free about $size_mb MB, then run this again"
