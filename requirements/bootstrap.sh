@@ -44,7 +44,7 @@ if [ ! -e "$folder/.ready" ] || ! "$folder/bin/python" -c '' >/dev/null 2>&1; th
     find "$folder/." -mindepth 1 -maxdepth 1 ! -name .homeport -exec rm -rf --one-file-system {} +
     free_mb=$(($(df -Pk "$folder" | awk 'END { print $(NF - 2) }') / 1024))
     [ "$free_mb" -ge "$size_mb" ] ||
-        fail "$folder has $free_mb MB free and needs $size_mb MB: free some, or name a folder on another disk with VENV="
+        fail "$folder has $free_mb MB free and needs $size_mb MB: free some, or name another disk's folder with VENV="
 fi
 rm -f "$folder/.ready"
 touch "$mark"
@@ -82,14 +82,15 @@ quietly() {
     if grep -q 'No space left' "$folder/pip.log"; then
         fail "the disk is full: free about $size_mb MB, then run this again"
     elif grep -q 'DO NOT MATCH THE HASHES' "$folder/pip.log"; then
-        fail "a package differs from what requirements/dev.txt expects: nothing of it was installed; check your package index, then run this again"
+        fail "a package differs from what requirements/dev.txt expects: check your package index, then run this again"
     elif grep -qE 'Retrying \(|ConnectionError|Temporary failure' "$folder/pip.log"; then
         fail "the package index cannot be reached: check network and proxy, then run this again"
     fi
     fail "the environment could not be made (pip's last lines are above): fix that, then run this again"
 }
 [ -x "$folder/bin/python" ] || quietly "$python" -m venv "$folder"
-quietly "$folder/bin/python" -m pip install --progress-bar off --disable-pip-version-check --require-hashes -r requirements/dev.txt
+quietly "$folder/bin/python" -m pip install --progress-bar off --disable-pip-version-check \
+    --require-hashes -r requirements/dev.txt
 quietly "$folder/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 sync -f "$folder" # after a power cut, .ready must not be there without the files
 touch -r "$mark" "$folder/.ready"

@@ -1,4 +1,4 @@
-"""The environment's script takes only what it made itself, and an environment that was interrupted is made anew: run by a real shell and pip."""
+"""bootstrap.sh, in a real shell: it takes only a folder that it made, and makes an interrupted one anew."""
 
 from __future__ import annotations
 
