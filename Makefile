@@ -64,7 +64,7 @@ $(READY):
 	@$(REFUSE); for file in requirements/dev.txt pyproject.toml requirements/bootstrap.sh; do \
 		[ "$$file" -nt "$$VENV/.ready" ] || continue; \
 		[[ "$$PWD/$$VENV" != *[:\"\$$\`\\]* ]] || refuse 'no environment can be made in %s: move the checkout to a path without : " $$ ` and \\' "$$PWD/$$VENV"; \
-		requirements/bootstrap.sh "$$VENV" && touch "$$VENV/.ready"; \
+		requirements/bootstrap.sh "$$VENV"; \
 		break; \
 	done
 

@@ -3,6 +3,9 @@
 # Needs a Python 3.11 to 3.13; installs Debian packages only as root, and says so first.
 set -eu
 folder=$1
+case $folder in -*) folder=./$folder ;; esac
+mark=$folder/.homeport # says that the folder is ours; without .ready beside it, its making was interrupted
+size_mb=870            # what the packages of dev.txt take, by du
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 5; }
@@ -29,7 +32,65 @@ if [ -n "$packages" ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 
-say "Making $folder with $("$python" --version) from requirements/dev.txt (the first time takes a minute or two)"
-[ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
-"$folder/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
-"$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+# Only what carries our mark, or was finished by us, is ever emptied or changed. An empty folder is taken.
+if [ -e "$folder" ] && [ ! -e "$mark" ] && [ ! -e "$folder/.ready" ] && [ -n "$(ls -A "$folder")" ]; then
+    fail "$folder was not made by this project and is not empty: name another folder with VENV=, or remove it yourself"
+fi
+mkdir -p "$folder" || fail "$folder cannot be made: name another folder with VENV="
+exec 9>>"$mark" # a pip that outlives a killed run holds the lock, so that nobody works beside it
+flock -n 9 || { say "Something else is making $folder: waiting for it to end"; flock 9; }
+
+if [ ! -e "$folder/.ready" ] || ! "$folder/bin/python" -c '' >/dev/null 2>&1; then
+    find "$folder/." -mindepth 1 -maxdepth 1 ! -name .homeport -exec rm -rf --one-file-system {} +
+    free_mb=$(($(df -Pk "$folder" | awk 'END { print $(NF - 2) }') / 1024))
+    [ "$free_mb" -ge "$size_mb" ] ||
+        fail "$folder has $free_mb MB free and needs $size_mb MB: free some, or name another disk's folder with VENV="
+fi
+rm -f "$folder/.ready"
+touch "$mark"
+count=$(sed -n "/sys_platform == /d; s/^\([A-Za-z0-9._-]*\)==.*/\1/p" requirements/dev.txt | sort -u | wc -l)
+say "Making $folder with $("$python" --version): $count packages of requirements/dev.txt, about $size_mb MB on disk," \
+    "one to three minutes the first time"
+
+# One line that is written over, on a terminal only; it ends when this script was killed.
+progress() {
+    while kill -0 $$ 2>/dev/null; do
+        fetched=$(grep -c '^Collecting' "$folder/pip.log" || true)
+        installed=$(find "$folder/lib" -maxdepth 4 -name '*.dist-info' 2>/dev/null | wc -l)
+        printf '\r  %s of %s packages fetched, %s installed' "$fetched" "$count" "$installed" >&2
+        sleep 1
+    done
+}
+
+# What pip says goes to a file; on failure its last lines are shown, and one sentence says what to do.
+quietly() {
+    : >"$folder/pip.log"
+    watcher=
+    if [ -t 2 ]; then
+        progress 9>&- &
+        watcher=$!
+    fi
+    code=0
+    "$@" >"$folder/pip.log" 2>&1 || code=$?
+    if [ -n "$watcher" ]; then
+        kill "$watcher" 2>/dev/null || true
+        wait "$watcher" 2>/dev/null || true
+        printf '\r\033[K' >&2
+    fi
+    [ "$code" != 0 ] || return 0
+    tail -n 8 "$folder/pip.log" | sed 's/^/    /' >&2
+    if grep -q 'No space left' "$folder/pip.log"; then
+        fail "the disk is full: free about $size_mb MB, then run this again"
+    elif grep -q 'DO NOT MATCH THE HASHES' "$folder/pip.log"; then
+        fail "a package differs from what requirements/dev.txt expects: check your package index, then run this again"
+    elif grep -qE 'Retrying \(|ConnectionError|Temporary failure' "$folder/pip.log"; then
+        fail "the package index cannot be reached: check network and proxy, then run this again"
+    fi
+    fail "the environment could not be made (pip's last lines are above): fix that, then run this again"
+}
+[ -x "$folder/bin/python" ] || quietly "$python" -m venv "$folder"
+quietly "$folder/bin/python" -m pip install --progress-bar off --disable-pip-version-check \
+    --require-hashes -r requirements/dev.txt
+quietly "$folder/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+sync -f "$folder" # after a power cut, .ready must not be there without the files
+touch -r "$mark" "$folder/.ready"

@@ -93,6 +93,8 @@ class Checkout:
             (folder / name).touch()
         for name in ("bootstrap.sh", "bench.sh"):
             self._program(folder / "requirements" / name)
+        with (folder / "requirements/bootstrap.sh").open("a") as script:
+            script.write('touch "$1/.ready"\n')
         self.environment(".venv")
 
     def environment(self, name: str) -> None:
