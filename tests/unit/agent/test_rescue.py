@@ -327,7 +327,8 @@ def test_without_its_image_a_release_is_refused_and_nothing_stops(docker_rig: Do
     done = subprocess.run([RESCUE, "--root", rig.root], capture_output=True, text=True, timeout=60)
 
     assert (
-        done.returncode == 5 and ("not in Docker's store" if docker_lives else "systemctl restart docker") in done.stderr
+        done.returncode == 5
+        and ("not in Docker's store" if docker_lives else "systemctl restart docker") in done.stderr
     )
     assert units(rig, since) == []
 
