@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 FLEET := bootstrap deploy rollback status prune drain
-.PHONY: help ready demo demo-down test lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
+.PHONY: help ready demo demo-down test test-pythons lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
 	check-fleet check-switches check-release check-rollback check-registry
 
 # What a person may say. A value is taken letter by letter and travels in the environment: recipes write "$$LIMIT" and never $(LIMIT), so that
@@ -30,7 +30,7 @@ ANSIBLE := ANSIBLE_CONFIG="$$PWD/ansible/ansible.cfg" ANSIBLE_COLLECTIONS_PATH="
 PLAY = $(ANSIBLE) $(TOOL)/ansible-playbook $(call option,--inventory,INVENTORY) $(call option,--limit,LIMIT) $(if $(CHECK),--check --diff)
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 # Before anything is installed or started, and in the words that were typed: %q shows a value as a shell would take it.
 REFUSE := refuse() { printf "error: $$1\n" "$${@:2}" >&2; exit 2; }
@@ -78,6 +78,9 @@ test: lint ## lint and all tests (TESTS=path for a part); those with containers 
 	@requirements/bench.sh || echo "Without these packages the tests that need them are skipped." >&2
 	@$(PY) -m pytest $(if $(TESTS),-- "$$TESTS",tests/unit tests/integration tests/e2e)
 
+test-pythons: $(READY) ## types, and the tests that need no rig, on the other Pythons from 3.11 to 3.13 that are here; the robot's code on 3.10
+	@$(PY) -m tests.pythons
+
 # A syntax check has no plan, and so not the group of deploy.yml that is made from it.
 lint: $(READY) ## ruff, mypy --strict, shellcheck, hadolint, yamllint, ansible-lint (production)
 	@$(TOOL)/ruff check .
@@ -120,6 +123,8 @@ ifdef PLATFORM
 else
 	@$(TOOL)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--extra robot pyproject.toml -o requirements/robot.txt
+	@$(TOOL)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+		-c requirements/robot.txt --extra unit pyproject.toml -o requirements/unit.txt
 	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra dev pyproject.toml -o requirements/dev.txt
 	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

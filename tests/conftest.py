@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 RAM = Path("/dev/shm")
 ROOM = 8 << 30
@@ -21,6 +22,8 @@ def pytest_configure() -> None:
 
     `--basetemp` or PYTEST_DEBUG_TEMPROOT=/tmp name another place. The programs that tests start are compiled once, into a folder of this run.
     """
+    settings.register_profile("homeport", deadline=None)  # an example takes as long as the machine lets it
+    settings.load_profile("homeport")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="homeport-compiled-")
     atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)

@@ -41,7 +41,7 @@ def samples(draw: st.DrawFn, at_s: float) -> Sample:
     return sample
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(("status", "view", "p99", "proof")))
 def test_no_data_never_passes(data: st.DataObject, missing: str) -> None:
     for expected, patience in PATIENCES:
@@ -60,7 +60,7 @@ def test_no_data_never_passes(data: st.DataObject, missing: str) -> None:
         assert result is not None and not result.passed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sets(st.sampled_from(("camera", "scan", "temperature_c")), min_size=1),
     st.booleans(),
@@ -83,7 +83,7 @@ def test_a_fault_of_the_baseline_never_blames_the_release(
         assert result.passed is (selectable or not blind)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.fixed_dictionaries({name: st.booleans() for name in ("release", "model", "engine", "image")}),
     st.sampled_from(("other", None)),
@@ -96,7 +96,7 @@ def test_healthy_needs_the_right_digests(right: dict[str, bool], wrong: str | No
         assert set(failing(judgement)) == set(bad)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_gate_ends_and_passes_only_on_a_sample_that_passes(data: st.DataObject) -> None:
     for expected, patience in PATIENCES:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model_registry.core.digest import Digest
@@ -35,7 +35,6 @@ def test_records_come_back_in_order_and_fit_the_schema(tmp_path: Path) -> None:
         assert json.loads(line)["boot"] == boot_id()
 
 
-@settings(deadline=None)
 @given(cut=st.integers(min_value=1, max_value=200))
 def test_a_torn_tail_is_dropped_and_the_next_record_is_whole(
     tmp_path_factory: pytest.TempPathFactory, cut: int

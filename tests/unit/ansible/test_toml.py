@@ -43,7 +43,7 @@ def test_what_toml_cannot_say_is_refused(value: object) -> None:
         toml(value)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(WORDS, WORDS)
 def test_each_template_writes_what_the_inventory_says(word: str, name: str) -> None:
     texts = {

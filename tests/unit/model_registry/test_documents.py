@@ -100,7 +100,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=64) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_give_a_value_or_a_homeport_error(data: bytes) -> None:
     for read in (Release.parse, Contract.parse, lambda text: Manifest.parse(text, "m"), lambda text: parse(text, "d")):
@@ -119,7 +119,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [path, *(place for key, child in pairs for place in places(child, (*path, key)))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_release_with_anything_anywhere_is_read_or_refused(data: st.DataObject) -> None:
     document = json.loads(dump(RELEASE))

@@ -69,7 +69,7 @@ range_values = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     ranges=st.lists(range_values, min_size=0, max_size=400),
     sectors=st.sampled_from([90, 180, 360]),

@@ -62,7 +62,7 @@ def check_documents(bench):
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(scans, odometry, double), min_size=1, max_size=6))
 def test_no_number_in_a_message_makes_a_document_invalid(story):
     bench = Bench(robot(battery=True))

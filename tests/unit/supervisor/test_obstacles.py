@@ -64,7 +64,7 @@ def swept(body, points, command, horizon_m, pad_m):
     return math.inf
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([BODY, BOX, Footprint(0.5, 0.5, 0.3, round=False), Footprint(0.5, 0.5, 0.5, round=True)]),
     st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=1, max_size=6),

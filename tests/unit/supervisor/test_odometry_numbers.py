@@ -258,7 +258,7 @@ def test_bases_as_they_are_drive_for_minutes_without_a_fault(base):
     assert drive_for(Base(**base), 180.0) == set()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.floats(0.02, 0.4),
     st.floats(0.6, 1.2),
@@ -270,7 +270,7 @@ def test_no_legal_odometry_is_ever_a_fault(lag_s, gain, dead, hz, seed):
     assert drive_for(Base(lag_s=lag_s, gain=gain, dead=dead, hz=hz, seed=seed), 60.0, seed) == set()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([0.0, 0.1, -1.0, 5.0]), st.floats(0.2, 0.5), st.integers(0, 10**6))
 def test_a_wrong_scale_is_always_a_fault(factor, speed, seed):
     track, base = Track(LIMITS), Base(seed=seed)

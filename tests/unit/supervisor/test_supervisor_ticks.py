@@ -279,7 +279,7 @@ deed = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(deed, max_size=25))
 def test_no_story_leads_to_a_command_that_is_not_finite_or_out_of_limits_or_too_steep(deeds):
     bench = driving_pair()
