@@ -137,6 +137,8 @@ def test_a_new_release_that_dies_makes_room_and_the_old_one_drives_again(robot: 
     found = [phase for phase in phases(seen) if phase[1] != new]
     assert [each for each, _ in groupby(found)] == [(False, old), (True, old), (True, ""), (True, old), (False, old)]
     assert all(held for held, alive, _ in seen if old not in alive), seen
-    status = robot.agent("status")
+    status = robot.agent("status", check_code=False)
     assert status["healthy"] and status["running"]["digest"] == status["current"]["digest"] == driving
     assert status["slots"][old]["verified"] and status["restore_failure"] is None
+    # What it would go back to has just failed here, and the status says so.
+    assert status["exit_code"] == 3 and "failed here before" in status["way_back"]["reason"]
