@@ -61,7 +61,9 @@ def find(version: str) -> Path | None:
         return None
     print(f"Installing Debian packages: {package}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], env=environment, check=True)
+    subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], env=environment, timeout=600
+    )
     return next((path for path in candidates(version) if runs(path, version)), None)
 
 
