@@ -160,13 +160,19 @@ class Change:
         self.deployment.finish(slot=self.slot)
 
     def _previous(self) -> Digest | None:
-        """What `previous` names after the commit: the release that was left, or with `undo` what it was before that one came."""
+        """What `previous` names after the commit.
+
+        That is the release that was left, or with `undo` what `previous` was before that one came.
+        """
         if self.undo and self.old is not None:
             return self._before(self.old)
         return self.old if self.old not in (None, self.release.digest) else self.host.store.previous()
 
     def _before(self, left: Digest) -> Digest | None:
-        """What `previous` named before a release was committed; None where it named nothing, or what is not here any more."""
+        """What `previous` named before a release was committed.
+
+        None where it named nothing, or what is not here any more.
+        """
         store, known = self.host.store, self.host.journal.commit_of(left)
         before = store.previous()
         if known is not None:

@@ -1,6 +1,7 @@
-"""What an operator has to know of a robot beside what runs: may it move, its disk, its engine, its clock, and whether it could go back now.
+"""What an operator has to know of a robot beside what runs.
 
-Each function is one key of the status (schema agent). Nothing here changes anything, and nothing waits for more than a few seconds.
+That is whether it may move, its disk, its engine, its clock, and whether it could go back now. Each function is one key
+of the status (schema agent). Nothing here changes anything, and nothing waits for more than a few seconds.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import shutil
 
 from model_registry.core.digest import Digest
-from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.core.errors import HomeportError
 from stack.agent.clock import Clock
 from stack.agent.host import Host
 from stack.agent.rollback import check_target
@@ -17,7 +18,10 @@ from stack.agent.supervisor import View
 
 
 def motion(view: View | None) -> dict[str, object] | None:
-    """Whether the robot may move, who holds it, and what else keeps it from moving; None while the supervisor is silent."""
+    """Whether the robot may move, who holds it, and what else keeps it from moving.
+
+    None while the supervisor is silent.
+    """
     if view is None:
         return None
     held = [{"owner": owner, "reason": reason} for owner, reason in zip(view.holders, view.hold_reasons, strict=True)]
@@ -43,7 +47,10 @@ def clock(host: Host) -> dict[str, object]:
 
 
 def way_back(host: Host, trouble: str | None) -> dict[str, object]:
-    """Where `rollback` would bring this robot, and why that could not be now. Where there is nothing to go back to, nothing is wrong."""
+    """Where `rollback` would bring this robot, and why that could not be now.
+
+    Where there is nothing to go back to, nothing is wrong.
+    """
     trial = host.trial is not None
     target = host.store.current() if trial else host.store.previous()
     reason = trouble if trial or trouble else _refusal(host, target)
@@ -55,8 +62,7 @@ def _refusal(host: Host, target: Digest | None) -> str | None:
         return None
     try:
         check_target(host, target)
-        if (why := host.store.quarantined().get(target)) is not None:
-            raise RefusedError(f"{target}: failed here before ({why}); name another release")
+        host.store.check_not_quarantined(target, "name another release")
     except HomeportError as error:
         return str(error)
     return None

@@ -91,8 +91,7 @@ def switchable(host: Host, digest: Digest) -> Release:
         raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first")
     if missing:
         raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
-    if (why := host.store.quarantined().get(digest)) is not None:
-        raise RefusedError(f"{digest}: failed here before ({why}); stage it with --retry to try it again")
+    host.store.check_not_quarantined(digest, "stage it with --retry to try it again")
     release = verify_folder(host.layout, host.layout.release(digest), digest)
     check_here(host, release)
     check_way_back(host, release)

@@ -72,7 +72,10 @@ def last_failure(host: Host) -> tuple[object, object, object]:
 
 
 def last_change(host: Host) -> dict[str, object] | None:
-    """Which deployment decided last what drives here, how it ended, and when; `failure` of the status says why, where it failed."""
+    """Which deployment decided last what drives here, how it ended, and when.
+
+    Where it failed, `failure` of the status says why.
+    """
     for record in reversed(host.journal.records):
         if record.decides:
             release = None if record.release is None else str(record.release)

@@ -158,6 +158,11 @@ class Store:
         )
         return _read(self.layout.floor, Floor.parse, lost) or Floor()
 
+    def check_not_quarantined(self, digest: Digest, remedy: str) -> None:
+        """Raises RefusedError, which ends with the `remedy`, for a release that failed on this robot."""
+        if (why := self.quarantined().get(digest)) is not None:
+            raise RefusedError(f"{digest}: failed here before ({why}); {remedy}")
+
     def quarantined(self) -> dict[Digest, str]:
         """Digest → why it must not run here. Raises IntegrityError when the file is damaged."""
         lost = "move it away, and what failed here before may be tried again"

@@ -155,13 +155,21 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self.power_off()
+        except AssertionError:
+            if error is None:  # else what failed first is told
+                raise
+
+    def power_off(self) -> None:
+        """Switch every robot off, each by itself. Raises AssertionError naming those that could not be."""
         failed = []
         for robot in self.robots:
             try:
                 robot.power_off()
             except Exception as problem:  # the others are switched off all the same
                 failed.append(f"{robot.name}: {problem!r}")
-        if failed and error is None:
+        if failed:
             raise AssertionError(f"not everything was stopped: {'; '.join(failed)}")
 
     def power_on(self, *body: str, respawn: bool = True) -> None:

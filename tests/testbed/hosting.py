@@ -146,8 +146,7 @@ def stop(demo: Demo, running: Running, problem: BaseException | None) -> None:
     if problem is not None:
         print("Stopping everything that was started.", flush=True)
     try:
-        with demo.fleet:
-            pass
+        demo.fleet.power_off()
     except AssertionError as error:
         print(f"{error}; ending it with its group", file=sys.stderr)
     if problem is not None and not isinstance(problem, KeyboardInterrupt):

@@ -1,4 +1,6 @@
-"""What the machine of a testbed has, how busy it is and with what: said before anything is started, and asked again when something failed.
+"""What the machine of a testbed has, how busy it is and with what.
+
+It is said before anything is started, and asked again when something failed.
 
 machine = Machine.measure(Path("/tmp"))
 print(machine.sentence)
@@ -7,7 +9,6 @@ print(machine.sentence)
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +39,10 @@ class Machine:
     def measure(cls, folder: Path) -> Machine:
         """Look for a second. `folder` is where the disk is needed."""
         programs = _programs()
-        before = psutil.cpu_times()
-        time.sleep(MEASURED_S)
-        spent = _difference(before, psutil.cpu_times())
+        spent = psutil.cpu_times_percent(MEASURED_S)
         return cls(
             cores=available_cores(),
-            idle=round((spent["idle"] + spent.get("iowait", 0.0)) / max(sum(spent.values()), 1e-9), 3),
+            idle=round((spent.idle + spent.iowait) / 100.0, 3),
             memory_bytes=free_memory_bytes(),
             disk_bytes=shutil.disk_usage(folder).free,
             busiest=_busiest(programs),
@@ -77,12 +76,6 @@ class Machine:
         """Who uses it, in words."""
         names = f", most of all {', '.join(self.busiest)}" if self.busiest else ""
         return f"other programs use {1.0 - self.idle:.0%} of its {self.cores} cores{names}"
-
-
-def _difference(before: object, after: object) -> dict[str, float]:
-    """Seconds by kind between two looks; a guest's are counted as user time already."""
-    kinds = [name for name in after._fields if not name.startswith("guest")]  # type: ignore[attr-defined]
-    return {name: max(0.0, getattr(after, name) - getattr(before, name)) for name in kinds}
 
 
 def _programs() -> list[psutil.Process]:

@@ -1,8 +1,8 @@
 """What is told of a run: each robot's story from its own answers, as a document and as a table for people.
 
-A story comes from the robot's journal where there is one: `last` and `failure` of its status, not what the controller believes to have asked
-for. `homeport_report` is for deploy.yml; rollback.yml, drain.yml and prune.yml take `homeport_restored` and `homeport_pruned`, status.yml what is in
-statuses.py.
+A story comes from the robot's journal where there is one: `last` and `failure` of its status, not what the controller
+believes to have asked for. `homeport_report` is for deploy.yml; rollback.yml, drain.yml and prune.yml take
+`homeport_restored` and `homeport_pruned`, status.yml what is in statuses.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def endings(results: Iterable[Values]) -> list[Values]:
 
 
 def went_back(staged: Values, later: Iterable[Values], release: str) -> dict[str, Any] | None:
-    """Why a robot has left the release by itself since it was staged; None when it has not. What was left on request has no failure."""
+    """Why a robot has left the release by itself since it was staged; None when it has not.
+
+    What was left on request has no failure.
+    """
     before = ((staged.get("status") or {}).get("last") or {}).get("deployment")
     for ending in endings(later):
         ours = ending["release"] == release and ending["deployment"] != before
@@ -42,7 +45,10 @@ def went_back(staged: Values, later: Iterable[Values], release: str) -> dict[str
 
 
 def gates_of(results: Iterable[Values]) -> list[dict[str, Any]]:
-    """The gates that a release went through on one robot, with their figures. The results of one change name those before them as well."""
+    """The gates that a release went through on one robot, with their figures.
+
+    The results of one change name those before them as well.
+    """
     proof, *drives = [list((result.get("result") or {}).get("gates") or []) for result in results]
     return proof + max(drives, key=len, default=[])
 
@@ -61,7 +67,10 @@ def story_of(line: Values, by_itself: bool) -> str:
 
 
 def rollout_line(variables: Values, verdict: Values | None, release: str) -> dict[str, Any]:
-    """What the report of a rollout says about one host, from what its tasks have registered and the `verdict` on them."""
+    """What the report of a rollout says about one host.
+
+    It comes from what the host's tasks have registered, and from the `verdict` on them.
+    """
     found = [variables.get(f"homeport_{step}") or {} for step in STEPS]
     staged, switched, committed, *undone = results = [{} if result.get("skipped") else result for result in found]
     restored = [result.get("verified") is True for result in undone if result]
@@ -87,8 +96,9 @@ def rollout_line(variables: Values, verdict: Values | None, release: str) -> dic
 def report(plan: Values, hostvars: Mapping[str, Values], verdict: Values, release: str, again: str) -> dict[str, Any]:
     """The outcome of a rollout: `release`, `halted`, `waves`, `summary`, and for each host what `rollout_line` says.
 
-    `ok` means that the wanted release was seen running and committed; `restored` is null where there was nothing to restore. `refuses` are the
-    robots that have it in quarantine; `notice` names them with `again`, the command that lets them take it once more.
+    `ok` means that the wanted release was seen running and committed; `restored` is null where there was nothing to
+    restore. `refuses` are the robots that have it in quarantine; `notice` names them with `again`, the command that
+    lets them take it once more.
     """
     hosts = {host: rollout_line(hostvars[host], verdict["failed"].get(host), release) for host in plan["order"]}
     lead = "The rollout was halted. " if verdict["halted"] else ""
@@ -150,7 +160,10 @@ def freed(result: Values, predicted: bool) -> str | None:
 
 
 def restored(hosts: Iterable[str], hostvars: Mapping[str, Values], register: str) -> dict[str, Any]:
-    """The outcome of rollback.yml. Minimal on purpose: a robot is back when its old release was seen running and committed."""
+    """The outcome of rollback.yml.
+
+    Minimal on purpose: a robot is back when its old release was seen running and committed.
+    """
     return outcome(hosts, hostvars, register, lambda result: failure_of(result, ""))
 
 

@@ -36,7 +36,10 @@ def drift_of(result: Values, release: str) -> dict[str, Any] | None:
 
 
 def line_of(result: Values, doctor: Values | None, release: str) -> dict[str, Any]:
-    """One host of a status: what runs, whether it may move, its disk, engine, clock and way back, and its last failure."""
+    """One host of a status.
+
+    It has what runs, whether the robot may move, its disk, engine, clock and way back, and its last failure.
+    """
     status, found = result.get("status") or {}, findings(doctor)
     failure = drift_of(result, release)
     if bad := [each for each in found if each["verdict"] == "fail"]:
