@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from math import isfinite
 from typing import TypeVar
 
@@ -179,3 +180,27 @@ def as_number(value: object, path: str) -> float:
         return float(_expect(value, path, int, "a number"))
     except OverflowError as error:
         raise UsageError(f"{path}: too large a number") from error
+
+
+_TAKE: dict[str, Callable[[Reader, str], object]] = {
+    "str": Reader.text,
+    "int": Reader.integer,
+    "float": Reader.number,
+    "bool": Reader.boolean,
+    "Digest": Reader.digest,
+    "tuple[str, ...]": Reader.texts,
+}
+
+
+def fill(kind: Callable[..., T], reader: Reader, **given: object) -> T:
+    """A dataclass from the keys named like its fields, read as annotated; `X | None` is optional.
+
+    `given` are the fields that need more.
+    """
+    values = dict(given)
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name not in given:
+            word, _, optional = str(field.type).partition(" | ")
+            absent = optional and not reader.has(field.name)
+            values[field.name] = None if absent else _TAKE[word](reader, field.name)
+    return kind(**values)

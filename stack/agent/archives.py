@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import IO
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, as_text, dump, parse
+from model_registry.core.documents import Reader, as_text, dump, fill, parse
 from model_registry.core.errors import HomeportError, IntegrityError
 from model_registry.core.files import Files
-from stack.agent.reports import fill
 
 _PIECE_BYTES = 1 << 20
 _DOCUMENT_BYTES = 1 << 20

@@ -16,7 +16,7 @@ from typing import IO
 
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError, from_exit_code
-from stack.agent.deployment import CalledOff
+from stack.agent.reports import CalledOff
 from stack.agent.runtime import Command
 
 MAX_OUTPUT_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from stack.agent.journal import STAGES, STAGING
-from stack.agent.reports import Failure
+from stack.agent.reports import CalledOff, Failure
 
 if TYPE_CHECKING:
     from stack.agent.host import Host, Progress
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 _WAY_BACK = ("ROLLBACK", "VERIFY_ROLLBACK", "FAILED")
 _MOST_RECORDS = 40
 """Of one deployment: more means that it goes round in circles."""
-
-
-class CalledOff(HomeportError):
-    """A rollback came while something could still be called off."""
 
 
 class Deployment:

@@ -19,10 +19,9 @@ from itertools import accumulate
 from pathlib import Path
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, dump, parse
+from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, LockedError
 from model_registry.core.files import Files
-from stack.agent.reports import fill
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STAGES = {

@@ -17,11 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from model_registry.core.documents import Reader, dump, parse
+from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.files import held, write_volatile
 from stack.agent.journal import boot_id, utc_now
-from stack.agent.reports import fill
 from stack.agent.runtime import Identity, start_ticks
 
 _TAKE_S = 5.0

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader
+from model_registry.core.documents import Reader, fill
 from model_registry.core.files import remove
 from model_registry.core.layout import Layout
 from stack.agent.journal import STAGING, Record
-from stack.agent.reports import Failure, fill
+from stack.agent.reports import Failure
 
 if TYPE_CHECKING:
     from stack.agent.host import Host

@@ -5,41 +5,16 @@ Each has the document that its schema describes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, parse
+from model_registry.core.documents import Reader, fill, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 
 GATES = ("idle", "moving")
 """What may be asked of the robot before it is changed."""
-T = TypeVar("T")
-_TAKE: dict[str, Callable[[Reader, str], object]] = {
-    "str": Reader.text,
-    "int": Reader.integer,
-    "float": Reader.number,
-    "bool": Reader.boolean,
-    "Digest": Reader.digest,
-    "tuple[str, ...]": Reader.texts,
-}
-
-
-def fill(kind: Callable[..., T], reader: Reader, **given: object) -> T:
-    """A dataclass from the keys named like its fields, read as annotated; `X | None` is optional.
-
-    `given` are the fields that need more.
-    """
-    values = dict(given)
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name not in given:
-            word, _, optional = str(field.type).partition(" | ")
-            absent = optional and not reader.has(field.name)
-            values[field.name] = None if absent else _TAKE[word](reader, field.name)
-    return kind(**values)
 
 
 def read_gate(reader: Reader) -> GateResult:
@@ -132,6 +107,10 @@ class FailedError(HomeportError):
     def __init__(self, message: str, result: Result, exit_code: int = 1) -> None:
         super().__init__(message)
         self.result, self.exit_code = result, exit_code
+
+
+class CalledOff(HomeportError):
+    """A rollback came while something could still be called off."""
 
 
 class GateFailed(HomeportError):

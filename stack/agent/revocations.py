@@ -9,17 +9,14 @@ nothing else is left: the status says so.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from model_registry.core import dsse
 from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_integer, as_text, dump, parse
 from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.core.files import Files
 from model_registry.core.layout import Layout, linked_release
-
-if TYPE_CHECKING:
-    from stack.agent.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +42,11 @@ class Revocations:
             ) from error
         return found
 
-    def save(self, store: Store) -> None:
+    def save(self, layout: Layout, files: Files) -> None:
         """On disk when this returns."""
-        if self != Revocations.load(store.layout):
+        if self != Revocations.load(layout):
             releases = {str(digest): why for digest, why in self.releases.items()}
-            store.files.write(store.layout.revoked, dump({"seen": self.seen, "releases": releases}))
+            files.write(layout.revoked, dump({"seen": self.seen, "releases": releases}))
 
     def told(self, layout: Layout, envelope: bytes) -> Revocations:
         """What is known after a record.

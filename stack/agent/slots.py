@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, as_number, parse
+from model_registry.core.documents import Reader, as_number, fill, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
 from model_registry.core.release import Release
 from stack.agent.host import Host
-from stack.agent.reports import fill
 from stack.agent.runtime import Identity
 from stack.agent.supervisor import SlotView, View
 

@@ -19,11 +19,11 @@ from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent import child
-from stack.agent.deployment import CalledOff, Deployment
+from stack.agent.deployment import Deployment
 from stack.agent.fit import check_here, verify_folder
 from stack.agent.host import Host, Progress
 from stack.agent.os_slots import check_settled
-from stack.agent.reports import FailedError, Failure, GateFailed, Plan, Result, read_gate
+from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.revocations import Revocations
 from stack.agent.room import Need, check_room, check_rooms, shortage, size_of
 from stack.agent.runtime import Command, Fetched
@@ -59,7 +59,7 @@ def check_request(host: Host, request: StageRequest) -> None:
     if request.channel_record is not None:
         revoked = revoked.told(host.layout, request.channel_record.encode())
         if not request.dry_run:
-            revoked.save(host.store)
+            revoked.save(host.layout, host.store.files)
     revoked.check(host.layout, request.release)
     why = host.store.quarantined().get(request.release)
     if why is not None and not request.retry:
@@ -75,7 +75,13 @@ def plan(host: Host, request: StageRequest) -> Result:
     build = any(part.startswith("engine") for part in missing) and host.store.engine_key(request.release) is None
     release = host.store.find(request.release)
     version = None if release is None else release.version
-    return Result("stage", changes, request.release, version, plan=Plan(0, build, steps, window_document(host)))
+    return Result(
+        "stage",
+        changes,
+        request.release,
+        version,
+        plan=Plan(0, build, steps, window_document(host.config.windows, host.layout)),
+    )
 
 
 def stage(host: Host, request: StageRequest, progress: Progress) -> Result:

@@ -36,7 +36,7 @@ def status_document(host: Host) -> dict[str, object]:
         "stage": "PROBATION" if trial else active.stage if active else "IDLE",
         "deployment": active.identity if active else None,
         "wait": wait.document() if wait and (active is None or active.stage == "WAIT") else None,
-        "window": window_document(host),
+        "window": window_document(host.config.windows, host.layout),
         "running": _running(host, samples),
         "current": _release(host, store.current()),
         "previous": _release(host, store.previous()),

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from model_registry.core import lines
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader
+from model_registry.core.documents import Reader, fill
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
-from stack.agent.reports import fill
 
 OWNER = "homeport-agent"
 _TIMEOUT_S = 5.0

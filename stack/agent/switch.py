@@ -19,12 +19,11 @@ from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
 from stack.agent.change import Change
-from stack.agent.deployment import CalledOff
 from stack.agent.fit import switchable
 from stack.agent.gates import GRACE_S, POLL_S, Patience, blames
 from stack.agent.host import Host, Progress
 from stack.agent.os_slots import check_settled
-from stack.agent.reports import Failure, GateFailed, Result
+from stack.agent.reports import CalledOff, Failure, GateFailed, Result
 from stack.agent.robot_gate import Permission
 from stack.agent.slots import observe, verified
 

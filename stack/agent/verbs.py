@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from model_registry.core.documents import Reader
+from model_registry.core.documents import Reader, fill
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
 from stack.agent.host import Host, Progress
 from stack.agent.prune import prune
-from stack.agent.reports import GATES, FailedError, Result, fill
+from stack.agent.reports import GATES, FailedError, Result
 from stack.agent.robot_gate import come_to_rest
 from stack.agent.rollback import call_off, check_target, pin, roll_back
 from stack.agent.stages import StageRequest, plan, stage

@@ -14,15 +14,11 @@ import zoneinfo
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, time, timedelta, timezone, tzinfo
-from typing import TYPE_CHECKING
 
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.layout import Layout
 from stack.agent.clock import Clock
-
-if TYPE_CHECKING:
-    from stack.agent.host import Host
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _AT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -119,7 +115,7 @@ def outlook(windows: Iterable[Window], layout: Layout, clock: Clock | None = Non
     return Outlook(False, f"its window is closed, the next one opens {after}", after)
 
 
-def window_document(host: Host) -> dict[str, object] | None:
-    """Schema agent, `window`."""
-    seen = outlook(host.config.windows, host.layout)
+def window_document(windows: Iterable[Window], layout: Layout) -> dict[str, object] | None:
+    """Schema agent, `window`; None for a robot without windows."""
+    seen = outlook(windows, layout)
     return None if seen is None else asdict(seen)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, dump, parse
+from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.files import write_volatile
 from model_registry.core.layout import Layout
 from model_registry.core.release import Image, Release
 from model_registry.core.robot import Robot
 from stack.agent.journal import boot_id
-from stack.agent.reports import Removed, fill
+from stack.agent.reports import Removed
 from stack.agent.room import Need
 
 
