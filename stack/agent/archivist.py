@@ -12,7 +12,7 @@ import time
 
 from model_registry.core.errors import HomeportError
 from stack.agent.host import Host
-from stack.agent.room import refill
+from stack.agent.machine.room import refill
 
 log = logging.getLogger(__name__)
 _LOOK_S = 1.0

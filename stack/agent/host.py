@@ -14,8 +14,8 @@ from stack.agent.config import Config
 from stack.agent.deployment import Deployment
 from stack.agent.journal import Journal
 from stack.agent.lease import SERVING_S, Lease, own_folder, this_process
+from stack.agent.machine.room import ReservedFiles
 from stack.agent.recovery import close_open
-from stack.agent.room import ReservedFiles
 from stack.agent.runtime import Runtime
 from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.runtime.process import ProcessRuntime

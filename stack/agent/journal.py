@@ -22,8 +22,8 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, LockedError
 from model_registry.core.files import Files
+from stack.agent.machine.processes import boot_id
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STAGES = {
     "CLAIM": "Taking the robot's lock",
     "PREFLIGHT": "Looking whether the robot is ready",
@@ -51,11 +51,6 @@ RECOVERY = "recovery-"
 
 def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
-def boot_id() -> str:
-    """The kernel's name for this boot: process ids mean nothing after it."""
-    return _BOOT_ID.read_text().strip()
 
 
 @dataclass(frozen=True, slots=True)

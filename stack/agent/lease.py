@@ -20,22 +20,22 @@ from pathlib import Path
 from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.files import held, write_volatile
-from stack.agent.journal import boot_id, utc_now
-from stack.agent.runtime import Identity, start_ticks
+from stack.agent.journal import utc_now
+from stack.agent.machine.processes import ProcessId, boot_id, start_ticks
 
 _TAKE_S = 5.0
 SERVING_S = 180.0
 """How long an agent may say nothing before another one may take over."""
 
 
-def this_process() -> Identity:
+def this_process() -> ProcessId:
     """Read once: an emulator tells each thread another start of its own process."""
     return _identity(os.getpid())
 
 
 @lru_cache(maxsize=1)
-def _identity(pid: int) -> Identity:
-    return Identity(pid, start_ticks(pid) or 0, boot_id())
+def _identity(pid: int) -> ProcessId:
+    return ProcessId(pid, start_ticks(pid) or 0, boot_id())
 
 
 def own_folder(folder: Path) -> None:
@@ -69,7 +69,7 @@ class Terms:
 class Lease:
     """`take`, then `renew` or not, then `drop`. `terms` are ours while we hold it."""
 
-    def __init__(self, path: Path, me: Identity, wall: Callable[[], str] = utc_now) -> None:
+    def __init__(self, path: Path, me: ProcessId, wall: Callable[[], str] = utc_now) -> None:
         self._path, self._me, self._wall = path, me, wall
         self.terms: Terms | None = None
 

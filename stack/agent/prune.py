@@ -11,8 +11,8 @@ from model_registry.core.errors import IncompatibleError
 from model_registry.core.files import held, remove
 from model_registry.core.layout import SLOTS
 from stack.agent.host import Host
+from stack.agent.machine.room import size_of
 from stack.agent.reports import Removed, Result
-from stack.agent.room import size_of
 from stack.agent.runtime import image_of
 
 _LOCK_S = 5.0

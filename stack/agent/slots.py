@@ -15,7 +15,7 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
 from model_registry.core.release import Release
 from stack.agent.host import Host
-from stack.agent.runtime import Identity
+from stack.agent.machine.processes import ProcessId
 from stack.agent.supervisor import SlotView, View
 
 FRESH_S = 2.0
@@ -80,11 +80,11 @@ class SlotStatus:
     def age_s(self) -> float:
         return (time.monotonic_ns() - self.monotonic_ns) / 1e9
 
-    def wrote(self, identity: Identity) -> bool:
+    def wrote(self, identity: ProcessId) -> bool:
         """Whether this process wrote this, whenever that was."""
         return (self.pid, self.start_ticks) == (identity.pid, identity.start_ticks)
 
-    def belongs_to(self, identity: Identity | None) -> bool:
+    def belongs_to(self, identity: ProcessId | None) -> bool:
         """Whether the live process wrote this, and lately."""
         return identity is not None and self.wrote(identity) and self.age_s < FRESH_S
 
@@ -113,7 +113,7 @@ class Sample:
     """
 
     at_s: float
-    process: Identity | None
+    process: ProcessId | None
     status: SlotStatus | None
     view: View | None
     beside: SlotStatus | None = None
@@ -133,7 +133,7 @@ def observe(host: Host, slot: str) -> Sample:
     return Sample(time.monotonic(), process, _own(host, slot, process), host.supervisor.try_view(), beside)
 
 
-def _own(host: Host, slot: str, process: Identity | None) -> SlotStatus | None:
+def _own(host: Host, slot: str, process: ProcessId | None) -> SlotStatus | None:
     status = SlotStatus.load(host.layout.slot_status(slot))
     return status if status is not None and status.belongs_to(process) else None
 

@@ -11,9 +11,9 @@ from model_registry.core.version import version
 from stack.agent.condition import clock, disk, engine, motion, way_back
 from stack.agent.host import Host
 from stack.agent.keeper import DAMAGE
-from stack.agent.processor import processor
+from stack.agent.machine.processes import recall_host_pid
+from stack.agent.machine.processor import processor
 from stack.agent.revocations import revoked_here
-from stack.agent.runtime import recall_host_pid
 from stack.agent.slots import Sample, observe, verified
 from stack.agent.windows import window_document
 

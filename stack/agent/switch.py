@@ -22,7 +22,7 @@ from stack.agent.change import Change
 from stack.agent.fit import switchable
 from stack.agent.gates import GRACE_S, POLL_S, Patience, blames
 from stack.agent.host import Host, Progress
-from stack.agent.os_slots import check_settled
+from stack.agent.machine.os_slots import check_settled
 from stack.agent.reports import CalledOff, Failure, GateFailed, Result
 from stack.agent.robot_gate import Permission
 from stack.agent.slots import observe, verified

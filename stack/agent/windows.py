@@ -18,7 +18,7 @@ from datetime import datetime, time, timedelta, timezone, tzinfo
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.layout import Layout
-from stack.agent.clock import Clock
+from stack.agent.machine.clock import Clock
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _AT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")

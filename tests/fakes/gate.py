@@ -11,7 +11,7 @@ from model_registry.core.release import Release
 from stack.agent.baseline import Baseline
 from stack.agent.findings import Expected, Span
 from stack.agent.gates import Judgement, judge
-from stack.agent.runtime import Identity
+from stack.agent.machine.processes import ProcessId
 from stack.agent.slots import Sample, SlotStatus
 from stack.agent.supervisor import SlotView, View
 from tests.fakes.robot import release_fields
@@ -38,7 +38,7 @@ VIEW = View(
     selected_release=str(RELEASE), reverted=None, slots={"a": SLOT, "b": replace(SLOT, release=OLD.short)}, linear=0.0, angular=0.0,
     battery=0.9, faulty_sources=frozenset(),
 )  # fmt: skip
-GOOD = Sample(0.0, Identity(7, 70, "boot"), STATUS, VIEW, BESIDE)
+GOOD = Sample(0.0, ProcessId(7, 70, "boot"), STATUS, VIEW, BESIDE)
 HZ, INFERENCES_HZ = 20, 15
 
 

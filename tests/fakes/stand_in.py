@@ -32,11 +32,12 @@ from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.release import Release
 from stack.agent.config import Config
 from stack.agent.host import SERVING_S, Host
-from stack.agent.journal import Journal, boot_id, utc_now
+from stack.agent.journal import Journal, utc_now
 from stack.agent.keeper import Keeper
 from stack.agent.lease import Lease, Terms, own_folder
+from stack.agent.machine.child import Command
+from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.agent.reports import FailedError
-from stack.agent.runtime import Command, Identity, remember, start_ticks
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.slots import observe, verified
 from stack.agent.status import status_document
@@ -101,7 +102,7 @@ class MortalSupervisor(Supervisor):
 class MortalLease(Lease):
     """A dead agent does not give its lease back."""
 
-    def __init__(self, path: Path, me: Identity, power: Power) -> None:
+    def __init__(self, path: Path, me: ProcessId, power: Power) -> None:
         super().__init__(path, me)
         self._power = power
 
@@ -148,7 +149,7 @@ class ForkedRuntime(ProcessRuntime):
             script = (_PULL, "sh", f"{self._robot.source}/models/{model}", str(self._layout.model(release.model)))
         return Command(("/bin/sh", "-c", *script), {"PATH": os.environ["PATH"]})
 
-    def start(self, slot: str, release: Release) -> Identity:
+    def start(self, slot: str, release: Release) -> ProcessId:
         self._use()
         return self._robot.start_slot(slot)
 
@@ -295,10 +296,10 @@ class StandIn(Rig):
             self._spawner.stdin.flush()
             return int(self._spawner.stdout.readline())
 
-    def identity(self, pid: int) -> Identity:
-        return Identity(pid, start_ticks(pid) or 0, boot_id())
+    def identity(self, pid: int) -> ProcessId:
+        return ProcessId(pid, start_ticks(pid) or 0, boot_id())
 
-    def start_slot(self, slot: str) -> Identity:
+    def start_slot(self, slot: str) -> ProcessId:
         status = self.layout.slot_status(slot)
         status.parent.mkdir(parents=True, exist_ok=True)
         status.unlink(missing_ok=True)

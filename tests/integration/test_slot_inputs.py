@@ -17,8 +17,7 @@ from std_msgs.msg import String
 
 from stack.agent.checks import CHECKS
 from stack.agent.doctor import Finding, Patient, examine
-from stack.agent.journal import boot_id
-from stack.agent.runtime import Identity, remember, start_ticks
+from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.monitor import health
 from tests.fakes.ros import Ros, wait_until
 from tests.fakes.schemas import check
@@ -37,7 +36,7 @@ class Slot:
     def __init__(self, robot: PlayedRobot) -> None:
         self.robot = robot
         pid = robot.start_policy().pid
-        identity = Identity(pid, start_ticks(pid) or 0, boot_id())
+        identity = ProcessId(pid, start_ticks(pid) or 0, boot_id())
         remember(robot.layout.slot_process("a"), identity, pid)
         wait_until(lambda: not robot.status["blocking"], 60.0, "nothing to block arming")
         robot.voice.publish(String(data="turn left"))

@@ -18,8 +18,7 @@ from model_registry.core.errors import IncompatibleError
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.agent.config import Config
-from stack.agent.journal import boot_id
-from stack.agent.runtime import Identity, proc_stat
+from stack.agent.machine.processes import ProcessId, boot_id, proc_stat
 
 USER = 10001
 TOOL = "homeport-tool"
@@ -170,7 +169,7 @@ def _security(info: Reader) -> tuple[str, ...]:
     return info.texts("SecurityOptions") if info.has("SecurityOptions") else ()
 
 
-def policy_of(init: int) -> tuple[Identity, int] | None:
+def policy_of(init: int) -> tuple[ProcessId, int] | None:
     """The first child of a container's first process: what it calls itself, and its pid here."""
     pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
     children = [(int(stat[19]), pid) for pid in pids if (stat := proc_stat(pid)) is not None and stat[1] == str(init)]
@@ -178,5 +177,5 @@ def policy_of(init: int) -> tuple[Identity, int] | None:
         with suppress(OSError):
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                 if line.startswith("NSpid:"):
-                    return Identity(int(line.split()[-1]), ticks, boot_id()), pid
+                    return ProcessId(int(line.split()[-1]), ticks, boot_id()), pid
     return None

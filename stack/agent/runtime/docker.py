@@ -22,12 +22,13 @@ from model_registry.core.layout import FOLDERS, Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.archives import Archives
-from stack.agent.child import SilentError, ask
-from stack.agent.clock import Clock
 from stack.agent.config import Config
+from stack.agent.machine.child import Command, SilentError, ask
+from stack.agent.machine.clock import Clock
+from stack.agent.machine.processes import Notes, ProcessId
+from stack.agent.machine.room import Need, check_room
 from stack.agent.reports import Removed
-from stack.agent.room import Need, check_room
-from stack.agent.runtime import Command, Fetched, Identity, Notes, check_mounted, containers, image_of
+from stack.agent.runtime import Fetched, check_mounted, containers, image_of
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
 from stack.agent.runtime.images import Images
 
@@ -163,7 +164,7 @@ class DockerRuntime:
         """What the slot's unit runs."""
         return self._command(*containers.slot_argv(self._layout, self._config, release, slot, self._required(release)))
 
-    def start(self, slot: str, release: Release) -> Identity:
+    def start(self, slot: str, release: Release) -> ProcessId:
         self.stop(slot)
         self.ensure(release)
         self._empty.discard(slot)
@@ -199,7 +200,7 @@ class DockerRuntime:
         self._notes.forget(slot)
         self._empty.add(slot)
 
-    def alive(self, slot: str) -> Identity | None:
+    def alive(self, slot: str) -> ProcessId | None:
         return self._notes.find(slot)
 
     def log_tail(self, slot: str, count: int) -> list[str]:
@@ -210,7 +211,7 @@ class DockerRuntime:
             return []
         return [line[:300] for line in text.splitlines()[-count:]]
 
-    def _policy(self, slot: str, image: str) -> tuple[Identity, int] | None:
+    def _policy(self, slot: str, image: str) -> tuple[ProcessId, int] | None:
         """The process of the slot's container; None until there is one.
 
         Raises IntegrityError when it runs another image.

@@ -22,18 +22,11 @@ from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.agent.config import Config
-from stack.agent.journal import boot_id
+from stack.agent.machine.child import Command
+from stack.agent.machine.processes import Notes, ProcessId, boot_id, start_ticks
+from stack.agent.machine.room import Need
 from stack.agent.reports import Removed
-from stack.agent.room import Need
-from stack.agent.runtime import (
-    Command,
-    Fetched,
-    Identity,
-    Notes,
-    check_mounted,
-    image_of,
-    start_ticks,
-)
+from stack.agent.runtime import Fetched, check_mounted, image_of
 
 _STOP_S = 5.0
 _LOG_BYTES = 8 << 20
@@ -204,7 +197,7 @@ class ProcessRuntime:
         }
         return Command((str(self._python(release)), "-m", module, *arguments), environment)
 
-    def start(self, slot: str, release: Release) -> Identity:
+    def start(self, slot: str, release: Release) -> ProcessId:
         self.ensure(release)
         command = self._command(release, "stack.policy", "--slot", slot, *self._layout.options)
         # Where a lower value is not permitted, nice says so in the slot's log and goes on with the usual one.
@@ -234,7 +227,7 @@ class ProcessRuntime:
         ticks = start_ticks(pid)
         if ticks is None:
             raise HomeportError(f"slot {slot}: the policy ended at once; read {self._layout.slot_log(slot)}")
-        identity = Identity(pid, ticks, boot_id())
+        identity = ProcessId(pid, ticks, boot_id())
         self._notes.note(slot, identity, pid)
         return identity
 
@@ -244,7 +237,7 @@ class ProcessRuntime:
             path.replace(path.with_suffix(".log.1"))
         return path
 
-    def alive(self, slot: str) -> Identity | None:
+    def alive(self, slot: str) -> ProcessId | None:
         return self._notes.find(slot)
 
     def stop(self, slot: str) -> None:

@@ -10,7 +10,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import Release
 from stack.agent.deployment import Deployment
-from stack.agent.runtime import Identity
+from stack.agent.machine.processes import ProcessId
 from tests.fakes.stand_in import Agent, Answer, StandIn
 from tests.testbed.scenarios import SCENARIOS
 
@@ -97,7 +97,7 @@ def test_a_rollback_whose_way_back_fails_is_no_success(robot: StandIn) -> None:
     agent = robot.boot()
     start = agent.runtime.start
 
-    def lost(slot: str, release: Release) -> Identity:
+    def lost(slot: str, release: Release) -> ProcessId:
         raise HomeportError(f"slot {slot}: its image is gone")
 
     def end_the_old(edge: str) -> None:
@@ -132,7 +132,7 @@ def test_a_trial_that_nobody_can_watch_any_more_is_taken_back(robot: StandIn) ->
     assert agent.switch(robot.new, "wait").result
     alive = agent.runtime.alive
 
-    def broken(slot: str) -> Identity | None:
+    def broken(slot: str) -> ProcessId | None:
         agent.runtime.alive = alive  # type: ignore[method-assign]
         raise ValueError("no such field")
 

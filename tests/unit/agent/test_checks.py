@@ -10,8 +10,8 @@ import pytest
 
 from model_registry.core.layout import SLOTS
 from stack.agent.checks import CHECKS
-from stack.agent.clock import Clock
 from stack.agent.doctor import Finding, Patient, examine
+from stack.agent.machine.clock import Clock
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig
 

@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from model_registry.core.errors import HomeportError
-from stack.agent.child import ask, pieces, run
-from stack.agent.runtime import Command
+from stack.agent.machine.child import Command, ask, pieces, run
 
 HINT = "See 'docker run --help'."
 DEAD = f"echo first >&2; echo 'Cannot connect to the Docker daemon.' >&2; echo >&2; echo \"{HINT}\" >&2; exit 125"

@@ -16,8 +16,7 @@ from model_registry.core.layout import Layout
 from stack.agent.__main__ import main
 from stack.agent.checks import CHECKS
 from stack.agent.doctor import Doubt, Finding, Patient, document, examine
-from stack.agent.journal import boot_id
-from stack.agent.runtime import Identity, remember, start_ticks
+from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from tests.fakes import docker, nvbootctrl
 from tests.fakes.docker_rig import DockerRig, image_id
 from tests.fakes.rig import TOP, Rig
@@ -163,7 +162,7 @@ def test_a_camera_that_only_slots_hear_is_a_silent_topic(rig: Rig, age_ms: float
     status = json.loads(rig.layout.slot_status("a").read_bytes())
     rig.stop_agent()
     os.kill(status["pid"], signal.SIGKILL)
-    own = Identity(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
+    own = ProcessId(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
     remember(rig.layout.slot_process("a"), own, own.pid)
     status |= {"pid": own.pid, "start_ticks": own.start_ticks, "monotonic_ns": time.monotonic_ns()}
     status["sources"]["camera"]["age_ms"] = age_ms
@@ -215,7 +214,7 @@ def test_words_that_the_model_does_not_know_are_no_failure_of_the_robot(rig: Rig
 
 def shadow(rig: Rig, slot: str, sources: dict[str, dict[str, object]]) -> None:
     """Let this process be a slot that says so of its sources."""
-    own = Identity(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
+    own = ProcessId(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
     remember(rig.layout.slot_process(slot), own, own.pid)
     status = json.loads(rig.layout.slot_status("a").read_bytes())
     status |= {"slot": slot, "pid": own.pid, "start_ticks": own.start_ticks, "monotonic_ns": time.monotonic_ns()}

@@ -11,9 +11,9 @@ import pytest
 from model_registry.core.digest import Digest
 from stack.agent.baseline import Baseline, faults_of
 from stack.agent.gates import Patience, Watch, blames
+from stack.agent.machine.processes import ProcessId
 from stack.agent.output import status_lines
 from stack.agent.reports import Failure
-from stack.agent.runtime import Identity
 from stack.agent.slots import Sample
 from tests.fakes.gate import (
     EXPECTED,
@@ -141,10 +141,10 @@ def test_a_silent_robot_does_not_hang_the_gate_for_ever() -> None:
 def test_the_status_of_another_process_is_no_status() -> None:
     """Restart scheduled, taken for restarted; the old binary goes on: pollen-robotics/microduck#65."""
     mine = replace(STATUS, monotonic_ns=time.monotonic_ns())
-    assert mine.belongs_to(Identity(7, 70, "boot"))
-    assert not mine.belongs_to(Identity(8, 70, "boot")) and not mine.belongs_to(Identity(7, 71, "boot"))
+    assert mine.belongs_to(ProcessId(7, 70, "boot"))
+    assert not mine.belongs_to(ProcessId(8, 70, "boot")) and not mine.belongs_to(ProcessId(7, 71, "boot"))
     assert not mine.belongs_to(None)
-    assert not replace(mine, monotonic_ns=time.monotonic_ns() - 3 * 10**9).belongs_to(Identity(7, 70, "boot"))
+    assert not replace(mine, monotonic_ns=time.monotonic_ns() - 3 * 10**9).belongs_to(ProcessId(7, 70, "boot"))
 
 
 def test_what_comes_back_must_be_the_old_release_itself() -> None:

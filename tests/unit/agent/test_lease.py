@@ -12,14 +12,14 @@ import pytest
 from model_registry.core.digest import Digest
 from model_registry.core.errors import LockedError
 from model_registry.core.files import Files
-from stack.agent.journal import Journal, boot_id
+from stack.agent.journal import Journal
 from stack.agent.lease import Lease, this_process
-from stack.agent.runtime import Identity, start_ticks
+from stack.agent.machine.processes import ProcessId, boot_id, start_ticks
 
 RELEASE = Digest.of(b"release")
 
 
-def lease(tmp_path: Path, me: Identity | None = None) -> Lease:
+def lease(tmp_path: Path, me: ProcessId | None = None) -> Lease:
     return Lease(tmp_path / "claim.json", me or this_process())
 
 
@@ -37,7 +37,7 @@ def test_a_dead_holder_is_taken_over(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     ticks = start_ticks(child.pid)
     assert ticks is not None
-    dead = lease(tmp_path, Identity(child.pid, ticks, boot_id()))
+    dead = lease(tmp_path, ProcessId(child.pid, ticks, boot_id()))
     dead.take("uid 0", "stage", 3600.0)
     with pytest.raises(LockedError):
         lease(tmp_path).take("uid 1", "stage", 60.0)

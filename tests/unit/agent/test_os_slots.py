@@ -9,7 +9,7 @@ import pytest
 
 from model_registry.core.errors import RefusedError
 from model_registry.core.layout import Layout
-from stack.agent.os_slots import OsSlots, check_settled, read_os_slots
+from stack.agent.machine.os_slots import OsSlots, check_settled, read_os_slots
 from tests.fakes import nvbootctrl
 from tests.fakes.nvbootctrl import BOOTLOADER, GLOBAL, NVIDIA, ROOTFS, install, set_variable
 from tests.fakes.rig import Rig

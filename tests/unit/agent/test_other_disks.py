@@ -15,7 +15,7 @@ from model_registry.core.errors import RefusedError
 from model_registry.core.files import Files
 from model_registry.packing import pack
 from model_registry.sources import open_source
-from stack.agent.room import RESERVE_BYTES, Need, check_rooms
+from stack.agent.machine.room import RESERVE_BYTES, Need, check_rooms
 from tests.fakes.model import NAME, make_model
 from tests.fakes.rig import Rig
 from tests.fakes.ros import REPOSITORY

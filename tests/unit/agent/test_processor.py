@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stack.agent.__main__ import main
-from stack.agent.processor import processor
+from stack.agent.machine.processor import processor
 from tests.fakes.rig import Rig
 
 PID = 71

@@ -11,8 +11,9 @@ import pytest
 
 from stack.agent.journal import STAGES, STAGING
 from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
+from stack.agent.machine.child import Command
+from stack.agent.machine.processes import remember
 from stack.agent.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
-from stack.agent.runtime import Command, remember
 from tests.fakes.rig import TOP
 from tests.fakes.stand_in import StandIn, commit_third
 

@@ -13,7 +13,7 @@ import pytest
 from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
 from model_registry.core.layout import Layout
-from stack.agent.clock import Clock
+from stack.agent.machine.clock import Clock
 from stack.agent.windows import Outlook, Window, outlook
 from tests.fakes.rig import TOP
 

@@ -17,7 +17,6 @@ from typing import IO
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError, from_exit_code
 from stack.agent.reports import CalledOff
-from stack.agent.runtime import Command
 
 MAX_OUTPUT_BYTES = 1 << 20
 _TIMEOUT_S = 3600.0
@@ -30,6 +29,15 @@ _RESTART = {"docker": "its daemon hangs; restart it (systemctl restart docker)"}
 
 class SilentError(HomeportError):
     """A short program of the host did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run: argument list and whole environment; `clear` removes what an earlier run has left."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    clear: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

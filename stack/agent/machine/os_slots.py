@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.layout import Layout
-from stack.agent.child import ask
+from stack.agent.machine.child import ask
 
 _NVIDIA = "781e084c-a330-417c-b678-38e696380cb9"
 _GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"

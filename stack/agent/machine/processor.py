@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack.agent.runtime import proc_stat
+from stack.agent.machine.processes import proc_stat
 
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # Fields of /proc/PID/stat, from the third on (proc(5)).
