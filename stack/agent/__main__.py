@@ -114,7 +114,7 @@ def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float
     fields = {key: value for key, value in vars(arguments).items() if key not in ("verb", "root", "json")}
     timeout_s = _QUICK_S
     if arguments.verb in _CHANGES:
-        from stack.agent.config import Config, change_s
+        from stack.agent.settings.config import Config, change_s
 
         timeout_s = _STAGE_S if arguments.verb == "stage" else change_s(layout.agent_toml)
     if arguments.verb == "stage":
@@ -201,9 +201,9 @@ def _serve(layout: Layout) -> int:
 def _run_slot(layout: Layout, slot: str) -> NoReturn:
     """Replace this process by the container of the release in `slots/x`, once its signature is checked again."""
     from model_registry.core.files import Files
-    from stack.agent.config import Config
     from stack.agent.fit import verify_folder
     from stack.agent.runtime.docker import DockerRuntime
+    from stack.agent.settings.config import Config
 
     config, digest = Config.load(layout.agent_toml), linked_release(layout.slot(slot))
     if config.runtime != "docker":

@@ -20,9 +20,9 @@ from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
-from stack.agent.config import Config
 from stack.agent.machine.child import ask
 from stack.agent.machine.clock import Clock
+from stack.agent.settings.config import Config
 
 VERDICTS = ("ok", "warn", "fail")
 _TIMEOUT_S = 10.0

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
-from stack.agent.config import Config
 from stack.agent.deployment import Deployment
 from stack.agent.journal import Journal
-from stack.agent.lease import SERVING_S, Lease, own_folder, this_process
+from stack.agent.lease import SERVING_S, Lease, own_folder
+from stack.agent.machine.processes import this_process
 from stack.agent.machine.room import ReservedFiles
 from stack.agent.recovery import close_open
 from stack.agent.runtime import Runtime
 from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.runtime.process import ProcessRuntime
+from stack.agent.settings.config import Config
 from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
 

@@ -14,28 +14,17 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.files import held, write_volatile
 from stack.agent.journal import utc_now
-from stack.agent.machine.processes import ProcessId, boot_id, start_ticks
+from stack.agent.machine.processes import ProcessId, start_ticks, this_process
 
 _TAKE_S = 5.0
 SERVING_S = 180.0
 """How long an agent may say nothing before another one may take over."""
-
-
-def this_process() -> ProcessId:
-    """Read once: an emulator tells each thread another start of its own process."""
-    return _identity(os.getpid())
-
-
-@lru_cache(maxsize=1)
-def _identity(pid: int) -> ProcessId:
-    return ProcessId(pid, start_ticks(pid) or 0, boot_id())
 
 
 def own_folder(folder: Path) -> None:

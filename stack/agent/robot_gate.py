@@ -11,10 +11,10 @@ import time
 
 from model_registry.core.errors import HomeportError, RefusedError
 from stack.agent.gates import POLL_S
-from stack.agent.hook import Answer
 from stack.agent.host import Host
+from stack.agent.settings.hook import Answer
+from stack.agent.settings.windows import outlook
 from stack.agent.supervisor import Supervisor, View
-from stack.agent.windows import outlook
 
 ZERO_LINEAR = 0.01
 ZERO_ANGULAR = 0.02

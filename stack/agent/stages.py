@@ -28,8 +28,8 @@ from stack.agent.machine.room import Need, check_room, check_rooms, shortage, si
 from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Plan, Result, read_gate
 from stack.agent.revocations import Revocations
 from stack.agent.runtime import Fetched
+from stack.agent.settings.windows import window_document
 from stack.agent.store import PROVED
-from stack.agent.windows import window_document
 
 _DOCKER_FAILED = 125
 """The exit code of `docker run` itself, not of what it ran: no fault of the release."""

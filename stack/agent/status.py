@@ -14,8 +14,8 @@ from stack.agent.keeper import DAMAGE
 from stack.agent.machine.processes import recall_host_pid
 from stack.agent.machine.processor import processor
 from stack.agent.revocations import revoked_here
+from stack.agent.settings.windows import window_document
 from stack.agent.slots import Sample, observe, verified
-from stack.agent.windows import window_document
 
 
 def status_document(host: Host) -> dict[str, object]:

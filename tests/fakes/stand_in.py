@@ -30,7 +30,6 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.release import Release
-from stack.agent.config import Config
 from stack.agent.host import SERVING_S, Host
 from stack.agent.journal import Journal, utc_now
 from stack.agent.keeper import Keeper
@@ -39,6 +38,7 @@ from stack.agent.machine.child import Command
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.agent.reports import FailedError
 from stack.agent.runtime.process import ProcessRuntime
+from stack.agent.settings.config import Config
 from stack.agent.slots import observe, verified
 from stack.agent.status import status_document
 from stack.agent.store import Store

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from model_registry.core.digest import Digest
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Footprint, Robot
-from stack.agent.config import Config
+from stack.agent.settings.config import Config
 from tests.fakes.agent import install
 from tests.fakes.schemas import check
 

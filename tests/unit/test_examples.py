@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from model_registry.core.robot import SOURCES, TOPICS, Robot
-from stack.agent.config import Config, GateSettings
+from stack.agent.settings.config import Config, GateSettings
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 

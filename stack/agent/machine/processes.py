@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from model_registry.core.documents import Reader, dump, fill, parse
@@ -43,6 +45,16 @@ def start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since boot."""
     fields = proc_stat(pid)
     return None if fields is None else int(fields[19])
+
+
+def this_process() -> ProcessId:
+    """Read once: an emulator tells each thread another start of its own process."""
+    return _process_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _process_of(pid: int) -> ProcessId:
+    return ProcessId(pid, start_ticks(pid) or 0, boot_id())
 
 
 def remember(path: Path, identity: ProcessId, host_pid: int) -> None:

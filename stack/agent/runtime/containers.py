@@ -17,8 +17,8 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import IncompatibleError
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
-from stack.agent.config import Config
 from stack.agent.machine.processes import ProcessId, boot_id, proc_stat
+from stack.agent.settings.config import Config
 
 USER = 10001
 TOOL = "homeport-tool"

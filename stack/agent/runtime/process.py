@@ -21,12 +21,12 @@ from model_registry.core.errors import HomeportError, IncompatibleError, Integri
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
-from stack.agent.config import Config
 from stack.agent.machine.child import Command
 from stack.agent.machine.processes import Notes, ProcessId, boot_id, start_ticks
 from stack.agent.machine.room import Need
 from stack.agent.reports import Removed
 from stack.agent.runtime import Fetched, check_mounted, image_of
+from stack.agent.settings.config import Config
 
 _STOP_S = 5.0
 _LOG_BYTES = 8 << 20

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from stack.agent.beat import LONGEST_KEEP_S, Beat, notify
-from stack.agent.lease import Lease, this_process
+from stack.agent.lease import Lease
+from stack.agent.machine.processes import this_process
 
 
 @pytest.fixture

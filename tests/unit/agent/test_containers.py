@@ -12,7 +12,6 @@ from model_registry.core.documents import Reader, dump
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release, check_image
-from stack.agent.config import Config
 from stack.agent.runtime.containers import (
     check_engine,
     device_argv,
@@ -21,6 +20,7 @@ from stack.agent.runtime.containers import (
     tool_argv,
     weight_options,
 )
+from stack.agent.settings.config import Config
 from tests.fakes.robot import release_fields
 
 RELEASE = Release.parse(dump(release_fields(Digest.of(b"model"))))

@@ -12,9 +12,9 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import RefusedError
 from model_registry.core.files import Files
 from stack.agent.__main__ import main
-from stack.agent.config import Config
 from stack.agent.runtime import Fetched
 from stack.agent.runtime.docker import DockerRuntime
+from stack.agent.settings.config import Config
 from tests.fakes import docker
 from tests.fakes.docker_rig import DEVICE, DockerRig, image_id
 

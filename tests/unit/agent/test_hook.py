@@ -11,7 +11,7 @@ import pytest
 
 from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
-from stack.agent.hook import Answer, Hook
+from stack.agent.settings.hook import Answer, Hook
 
 
 @pytest.fixture

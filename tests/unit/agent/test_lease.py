@@ -13,8 +13,8 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import LockedError
 from model_registry.core.files import Files
 from stack.agent.journal import Journal
-from stack.agent.lease import Lease, this_process
-from stack.agent.machine.processes import ProcessId, boot_id, start_ticks
+from stack.agent.lease import Lease
+from stack.agent.machine.processes import ProcessId, boot_id, start_ticks, this_process
 
 RELEASE = Digest.of(b"release")
 

@@ -8,9 +8,9 @@ import pytest
 
 from model_registry.core.documents import dump
 from model_registry.core.files import Files
-from stack.agent.config import Config
 from stack.agent.runtime.containers import USER
 from stack.agent.runtime.docker import DockerRuntime
+from stack.agent.settings.config import Config
 from tests.fakes.docker_rig import DockerRig, image_id
 from tests.fakes.rig import Rig
 

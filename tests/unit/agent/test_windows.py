@@ -14,7 +14,7 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
 from model_registry.core.layout import Layout
 from stack.agent.machine.clock import Clock
-from stack.agent.windows import Outlook, Window, outlook
+from stack.agent.settings.windows import Outlook, Window, outlook
 from tests.fakes.rig import TOP
 
 NIGHT = {"days": ["mon-fri"], "at": "02:00", "for": "3h", "tz": "Europe/Berlin"}
@@ -154,7 +154,7 @@ def test_an_unknown_zone_is_closed_with_the_reason_and_not_an_agent_that_does_no
 def test_without_zone_data_only_utc_is_known(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from model_registry.core.documents import Reader; from stack.agent.windows import Window\n"
+        "from model_registry.core.documents import Reader; from stack.agent.settings.windows import Window\n"
         "keys = {'days': ['mon'], 'at': '02:00', 'for': '1h'}\n"
         "print(Window.read(Reader({**keys, 'tz': 'UTC'}, 'w')).zone())\n"
         "Window.read(Reader({**keys, 'tz': 'Europe/Berlin'}, 'w')).zone()\n"

@@ -19,8 +19,8 @@ from ansible.template import Templar, trust_as_template
 from model_registry.core.errors import UsageError
 from model_registry.core.robot import SOURCES, Footprint, Robot
 from model_registry.core.toml import read_toml
-from stack.agent.config import Config, GateSettings
-from stack.agent.hook import Hook
+from stack.agent.settings.config import Config, GateSettings
+from stack.agent.settings.hook import Hook
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/device"
 IMAGE = f"registry.bench:5000/homeport/stack@sha256:{'ab' * 32}"

@@ -40,8 +40,8 @@ from model_registry.core.domain import check_domain
 from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.release import check_name
 from model_registry.core.toml import read_toml
-from stack.agent.hook import Hook
-from stack.agent.windows import Window
+from stack.agent.settings.hook import Hook
+from stack.agent.settings.windows import Window
 
 GPU = ("none", "runtime", "cdi")
 _ONLY = {

@@ -1,0 +1,1 @@
+"""What the site says about this robot: agent.toml, its hook and its maintenance windows."""
