@@ -201,7 +201,7 @@ def _serve(layout: Layout) -> int:
 def _run_slot(layout: Layout, slot: str) -> NoReturn:
     """Replace this process by the container of the release in `slots/x`, once its signature is checked again."""
     from model_registry.core.files import Files
-    from stack.agent.fit import verify_folder
+    from stack.agent.disk.store import verify_folder
     from stack.agent.runtime.docker import DockerRuntime
     from stack.agent.settings.config import Config
 

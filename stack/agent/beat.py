@@ -15,7 +15,7 @@ from pathlib import Path
 
 from model_registry.core.errors import LockedError
 from model_registry.core.files import spare
-from stack.agent.lease import SERVING_S, Lease
+from stack.agent.disk.lease import SERVING_S, Lease
 
 log = logging.getLogger(__name__)
 _EVERY_S = 1.0

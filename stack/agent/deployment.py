@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
-from stack.agent.journal import STAGES, STAGING
+from stack.agent.disk.journal import STAGES, STAGING
 from stack.agent.reports import CalledOff, Failure
 
 if TYPE_CHECKING:

@@ -5,32 +5,15 @@ It must be signed by a key that the robot trusts, made for it, complete, and abl
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from model_registry.core import dsse
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError
-from model_registry.core.layout import Layout
-from model_registry.core.release import PAYLOAD_TYPE, Release, version_key
+from model_registry.core.release import Release, version_key
 from model_registry.core.robot import l4t_of
 from model_registry.core.version import version
+from stack.agent.disk.revocations import Revocations
+from stack.agent.disk.store import verify_folder
 from stack.agent.host import Host
-from stack.agent.revocations import Revocations
-
-
-def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
-    """Check the signature of a release folder again, with this robot's keys.
-
-    Raises UntrustedError or IntegrityError.
-    """
-    what = f"release {digest.short}"
-    try:
-        data = (folder / "release.dsse.json").read_bytes()
-    except OSError as error:
-        raise NotFoundError(f"{what}: no signed document in {folder} ({error.strerror}); stage it again") from error
-    payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), what)
-    return Release.parse(digest.check(payload, what))
 
 
 def check_here(host: Host, release: Release) -> None:

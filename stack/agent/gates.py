@@ -17,12 +17,12 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
 from stack.agent.baseline import Baseline
+from stack.agent.disk.store import PROVED
 from stack.agent.evidence import CROWDED, crowding, fatal, has_risen, over_budget, performance, presence
 from stack.agent.findings import FATAL, LASTING_S, NO_DATA, ROBOT, Expected, Finding, Span
 from stack.agent.host import Host
 from stack.agent.reports import load_gate
 from stack.agent.slots import Sample, image_here
-from stack.agent.store import PROVED
 
 POLL_S = 0.1
 GRACE_S = 2.0

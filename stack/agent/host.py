@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.deployment import Deployment
-from stack.agent.journal import Journal
-from stack.agent.lease import SERVING_S, Lease, own_folder
+from stack.agent.disk.journal import Journal
+from stack.agent.disk.lease import SERVING_S, Lease, own_folder
+from stack.agent.disk.store import Store
 from stack.agent.machine.processes import this_process
 from stack.agent.machine.room import ReservedFiles
 from stack.agent.recovery import close_open
@@ -20,7 +21,6 @@ from stack.agent.runtime import Runtime
 from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
-from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, fill
 from model_registry.core.files import remove
 from model_registry.core.layout import Layout
-from stack.agent.journal import STAGING, Record
+from stack.agent.disk.journal import STAGING, Record
 from stack.agent.reports import Failure
 
 if TYPE_CHECKING:

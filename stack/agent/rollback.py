@@ -10,12 +10,12 @@ import time
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
 from stack.agent.change import RESTORE_S, Change
+from stack.agent.disk.journal import STAGING
+from stack.agent.disk.revocations import Revocations
 from stack.agent.fit import switchable
 from stack.agent.gates import Patience
 from stack.agent.host import Host, Progress
-from stack.agent.journal import STAGING
 from stack.agent.reports import FailedError, Result
-from stack.agent.revocations import Revocations
 from stack.agent.robot_gate import Permission
 from stack.agent.switch import runs_current
 

@@ -19,17 +19,17 @@ from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent.deployment import Deployment
-from stack.agent.fit import check_here, verify_folder
+from stack.agent.disk.revocations import Revocations
+from stack.agent.disk.store import PROVED, verify_folder
+from stack.agent.fit import check_here
 from stack.agent.host import Host, Progress
 from stack.agent.machine import child
 from stack.agent.machine.child import Command
 from stack.agent.machine.os_slots import check_settled
 from stack.agent.machine.room import Need, check_room, check_rooms, shortage, size_of
 from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Plan, Result, read_gate
-from stack.agent.revocations import Revocations
 from stack.agent.runtime import Fetched
 from stack.agent.settings.windows import window_document
-from stack.agent.store import PROVED
 
 _DOCKER_FAILED = 125
 """The exit code of `docker run` itself, not of what it ran: no fault of the release."""

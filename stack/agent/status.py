@@ -9,11 +9,11 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.condition import clock, disk, engine, motion, way_back
+from stack.agent.disk.revocations import revoked_here
 from stack.agent.host import Host
 from stack.agent.keeper import DAMAGE
 from stack.agent.machine.processes import recall_host_pid
 from stack.agent.machine.processor import processor
-from stack.agent.revocations import revoked_here
 from stack.agent.settings.windows import window_document
 from stack.agent.slots import Sample, observe, verified
 

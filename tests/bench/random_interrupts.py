@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stack.agent.journal import STAGES, STAGING
+from stack.agent.disk.journal import STAGES, STAGING
 from tests.bench.harness import FRESH, FULL, Trials
 from tests.fakes.stand_in import StandIn
 from tests.testbed.edges import Range

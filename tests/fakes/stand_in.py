@@ -30,10 +30,11 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.release import Release
+from stack.agent.disk.journal import Journal, utc_now
+from stack.agent.disk.lease import Lease, Terms, own_folder
+from stack.agent.disk.store import Store
 from stack.agent.host import SERVING_S, Host
-from stack.agent.journal import Journal, utc_now
 from stack.agent.keeper import Keeper
-from stack.agent.lease import Lease, Terms, own_folder
 from stack.agent.machine.child import Command
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.agent.reports import FailedError
@@ -41,7 +42,6 @@ from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
 from stack.agent.slots import observe, verified
 from stack.agent.status import status_document
-from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
 from stack.agent.verbs import answer
 from tests.fakes.disk import Disk, Image, Killed, read_image, write_image

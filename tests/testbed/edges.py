@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from stack.agent import gates, journal
-from stack.agent.journal import Record, utc_now
-from stack.agent.store import Store
+from stack.agent import gates
+from stack.agent.disk import journal
+from stack.agent.disk.journal import Record, utc_now
+from stack.agent.disk.store import Store
 from tests.fakes.disk import Image, write_image
 from tests.fakes.stand_in import RUN_S, Agent, Answer, StandIn
 from tests.testbed.scenarios import SCENARIOS, Point, Scenario

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stack.agent.journal import STAGING
+from stack.agent.disk.journal import STAGING
 from tests.fakes.stand_in import Agent, Answer
 
 KILLS = ("kill_before", "kill_after")

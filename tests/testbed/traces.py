@@ -24,13 +24,13 @@ from model_registry.core.robot import Robot as RobotSettings
 from stack.agent import baseline as baseline_module
 from stack.agent import evidence, gates
 from stack.agent.baseline import Baseline
+from stack.agent.disk.store import Store
 from stack.agent.findings import Expected, Span
 from stack.agent.gates import Patience, Watch
 from stack.agent.host import Host
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
 from stack.agent.slots import Sample, SlotStatus, observe
-from stack.agent.store import Store
 from stack.agent.supervisor import Supervisor
 from tests.testbed.fleet import Robot
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stack.agent.beat import LONGEST_KEEP_S, Beat, notify
-from stack.agent.lease import Lease
+from stack.agent.disk.lease import Lease
 from stack.agent.machine.processes import this_process
 
 

@@ -133,7 +133,7 @@ def test_too_little_room_is_told_before_the_pull(rig: DockerRig, tmp_path: Path)
     release = rig.publish("1.0.0")
     rig.run("stage", release)
     rig.forget_image("1.0.0")
-    from stack.agent.store import Store
+    from stack.agent.disk.store import Store
 
     loaded = Store(rig.layout, Files(), runtime(rig)).load(Digest.parse(release, "release"))
     with pytest.raises(RefusedError, match=r"bytes free, \d+ needed \(the image"):

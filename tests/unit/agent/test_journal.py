@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_registry.core.digest import Digest
 from model_registry.core.files import Files
-from stack.agent.journal import Journal, decode
+from stack.agent.disk.journal import Journal, decode
 from stack.agent.machine.processes import boot_id
 from tests.fakes.schemas import check
 

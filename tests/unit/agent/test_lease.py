@@ -12,8 +12,8 @@ import pytest
 from model_registry.core.digest import Digest
 from model_registry.core.errors import LockedError
 from model_registry.core.files import Files
-from stack.agent.journal import Journal
-from stack.agent.lease import Lease
+from stack.agent.disk.journal import Journal
+from stack.agent.disk.lease import Lease
 from stack.agent.machine.processes import ProcessId, boot_id, start_ticks, this_process
 
 RELEASE = Digest.of(b"release")

@@ -76,7 +76,7 @@ def test_nothing_but_the_windows_decides_by_the_time_of_day() -> None:
     sources = [*(TOP / "stack/agent").rglob("*"), *(TOP / "model_registry/core").rglob("*")]
     found = {path.name for path in sources if path.suffix in (".py", ".sh") and asks.search(path.read_text())}
     assert found == {"clock.py", "journal.py"}
-    journal = (TOP / "stack/agent/journal.py").read_text()
+    journal = (TOP / "stack/agent/disk/journal.py").read_text()
     assert len(asks.findall(journal)) == 1 and "def utc_now() -> str:" in journal, "words for people"
     users = {path.name for path in sources if path.suffix == ".py" and "import Clock" in path.read_text()}
     told = {"condition.py", "doctor.py", "docker.py"}

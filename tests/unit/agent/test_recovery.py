@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.agent.journal import STAGES, STAGING
+from stack.agent.disk.journal import STAGES, STAGING
 from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
 from stack.agent.machine.child import Command
 from stack.agent.machine.processes import remember

@@ -12,7 +12,7 @@ import pytest
 
 from model_registry.core.errors import RefusedError
 from model_registry.core.files import Files
-from stack.agent.journal import Journal
+from stack.agent.disk.journal import Journal
 from stack.agent.machine.room import ReservedFiles, check_room, refill, shortage, size_of
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from model_registry.core import dsse
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
 from model_registry.core.gate import proved
 from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
-from model_registry.core.release import Release
+from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent.reports import Failure
 from stack.agent.runtime import Runtime
 
@@ -181,6 +182,20 @@ class Store:
         self.files.write(
             self.layout.quarantine, dump({"releases": {str(digest): why for digest, why in table.items()}})
         )
+
+
+def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
+    """Check the signature of a release folder again, with this robot's keys.
+
+    Raises UntrustedError or IntegrityError.
+    """
+    what = f"release {digest.short}"
+    try:
+        data = (folder / "release.dsse.json").read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{what}: no signed document in {folder} ({error.strerror}); stage it again") from error
+    payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), what)
+    return Release.parse(digest.check(payload, what))
 
 
 def _read(path: Path, take: Callable[[bytes], T], lost: str) -> T | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from model_registry.core.documents import Reader, dump, fill, parse
 from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.files import held, write_volatile
-from stack.agent.journal import utc_now
+from stack.agent.disk.journal import utc_now
 from stack.agent.machine.processes import ProcessId, start_ticks, this_process
 
 _TAKE_S = 5.0
