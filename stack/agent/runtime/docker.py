@@ -21,13 +21,13 @@ from model_registry.core.files import Files
 from model_registry.core.layout import FOLDERS, Layout
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
-from stack.agent.archives import Archives
 from stack.agent.machine.child import Command, SilentError, ask
 from stack.agent.machine.clock import Clock
 from stack.agent.machine.processes import Notes, ProcessId
 from stack.agent.machine.room import Need, check_room
 from stack.agent.reports import Removed
 from stack.agent.runtime import Fetched, check_mounted, containers, image_of
+from stack.agent.runtime.archives import Archives
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
 from stack.agent.runtime.images import Images
 from stack.agent.settings.config import Config

@@ -15,10 +15,10 @@ from contextlib import suppress
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IntegrityError, RefusedError
-from stack.agent.archives import Archives
 from stack.agent.machine.child import pieces
 from stack.agent.machine.room import check_room
 from stack.agent.reports import Removed
+from stack.agent.runtime.archives import Archives
 from stack.agent.runtime.containers import PIN_LABEL, PINS, pin
 
 _LOAD_S = 600.0

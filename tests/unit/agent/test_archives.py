@@ -13,7 +13,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.errors import IntegrityError
 from model_registry.core.files import Files
-from stack.agent.archives import Archives
+from stack.agent.runtime.archives import Archives
 from tests.fakes.schemas import check
 
 IMAGE = Digest.of(b"manifest")
