@@ -8,8 +8,8 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS, linked_slot
 from stack.agent.doctor import Doubt, Patient
+from stack.agent.gate.samples import SlotStatus
 from stack.agent.machine.processes import recall
-from stack.agent.slots import SlotStatus
 
 _SILENT_MS = 2000.0
 _SENSORS = frozenset({"camera", "scan"})

@@ -18,16 +18,17 @@ from pathlib import Path
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.layout import linked_release
-from stack.agent.baseline import Baseline
 from stack.agent.disk.journal import RECOVERY, STAGING
 from stack.agent.disk.revocations import revoked_here
 from stack.agent.disk.store import verify_folder
-from stack.agent.findings import Expected
-from stack.agent.gates import Patience, Watch, expect
+from stack.agent.gate.baseline import Baseline
+from stack.agent.gate.findings import Expected
+from stack.agent.gate.judge import expect
+from stack.agent.gate.samples import FRESH_S, SlotStatus, observe
+from stack.agent.gate.watch import Patience, Watch
 from stack.agent.host import Host
 from stack.agent.recovery import close, close_open, sweep
 from stack.agent.reports import Failure
-from stack.agent.slots import FRESH_S, SlotStatus, observe
 
 log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 1.0

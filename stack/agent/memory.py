@@ -17,9 +17,9 @@ from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.agent.disk.store import PROVED
+from stack.agent.gate.samples import observe
 from stack.agent.host import Host
 from stack.agent.reports import load_gate
-from stack.agent.slots import observe
 
 TWO_SLOT, STOP_FIRST = "two-slot", "stop-first"
 

@@ -10,7 +10,7 @@ import threading
 import time
 
 from model_registry.core.errors import HomeportError, RefusedError
-from stack.agent.gates import POLL_S
+from stack.agent.gate.watch import POLL_S
 from stack.agent.host import Host
 from stack.agent.settings.hook import Answer
 from stack.agent.settings.windows import outlook

@@ -13,7 +13,7 @@ from stack.agent.change import RESTORE_S, Change
 from stack.agent.disk.journal import STAGING
 from stack.agent.disk.revocations import Revocations
 from stack.agent.fit import switchable
-from stack.agent.gates import Patience
+from stack.agent.gate.watch import Patience
 from stack.agent.host import Host, Progress
 from stack.agent.reports import FailedError, Result
 from stack.agent.robot_gate import Permission

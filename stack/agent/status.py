@@ -10,12 +10,12 @@ from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.condition import clock, disk, engine, motion, way_back
 from stack.agent.disk.revocations import revoked_here
+from stack.agent.gate.samples import Sample, observe, verified
 from stack.agent.host import Host
 from stack.agent.keeper import DAMAGE
 from stack.agent.machine.processes import recall_host_pid
 from stack.agent.machine.processor import processor
 from stack.agent.settings.windows import window_document
-from stack.agent.slots import Sample, observe, verified
 
 
 def status_document(host: Host) -> dict[str, object]:

@@ -8,11 +8,11 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
-from stack.agent.baseline import Baseline
-from stack.agent.findings import Expected, Span
-from stack.agent.gates import Judgement, judge
+from stack.agent.gate.baseline import Baseline
+from stack.agent.gate.findings import Expected, Span
+from stack.agent.gate.judge import Judgement, judge
+from stack.agent.gate.samples import Sample, SlotStatus
 from stack.agent.machine.processes import ProcessId
-from stack.agent.slots import Sample, SlotStatus
 from stack.agent.supervisor import SlotView, View
 from tests.fakes.robot import release_fields
 

@@ -33,6 +33,7 @@ from model_registry.core.release import Release
 from stack.agent.disk.journal import Journal, utc_now
 from stack.agent.disk.lease import Lease, Terms, own_folder
 from stack.agent.disk.store import Store
+from stack.agent.gate.samples import observe, verified
 from stack.agent.host import SERVING_S, Host
 from stack.agent.keeper import Keeper
 from stack.agent.machine.child import Command
@@ -40,7 +41,6 @@ from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ti
 from stack.agent.reports import FailedError
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
-from stack.agent.slots import observe, verified
 from stack.agent.status import status_document
 from stack.agent.supervisor import Supervisor
 from stack.agent.verbs import answer

@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from stack.agent import gates
 from stack.agent.disk import journal
 from stack.agent.disk.journal import Record, utc_now
 from stack.agent.disk.store import Store
+from stack.agent.gate import judge
 from tests.fakes.disk import Image, write_image
 from tests.fakes.stand_in import RUN_S, Agent, Answer, StandIn
 from tests.testbed.scenarios import SCENARIOS, Point, Scenario
@@ -53,8 +53,8 @@ class Range:
         self._written: set[str] = {key_of(record) for record in robot.journal()}
         robot.forgetful = SABOTAGE == "no_fsync"
         if SABOTAGE == "no_gate":
-            judged = gates.judge
-            gates.judge = lambda *given: _blind(judged(*given))  # type: ignore[assignment]
+            judged = judge.judge
+            judge.judge = lambda *given: _blind(judged(*given))  # type: ignore[assignment]
         if SABOTAGE == "no_crc":
             journal._crc = lambda fields: _Right("00000000")
 
@@ -293,8 +293,8 @@ class _Right(str):
     __hash__ = str.__hash__
 
 
-def _blind(judgement: gates.Judgement) -> gates.Judgement:
-    return gates.Judgement(gates.GateResult(judgement.result.gate, "healthy", ()), False)
+def _blind(judgement: judge.Judgement) -> judge.Judgement:
+    return judge.Judgement(judge.GateResult(judgement.result.gate, "healthy", ()), False)
 
 
 def key_of(record: dict[str, Any]) -> str:

@@ -21,16 +21,16 @@ from model_registry.core.documents import dump
 from model_registry.core.files import Files
 from model_registry.core.gate import GateResult
 from model_registry.core.robot import Robot as RobotSettings
-from stack.agent import baseline as baseline_module
-from stack.agent import evidence, gates
-from stack.agent.baseline import Baseline
 from stack.agent.disk.store import Store
-from stack.agent.findings import Expected, Span
-from stack.agent.gates import Patience, Watch
+from stack.agent.gate import baseline as baseline_module
+from stack.agent.gate import evidence, judge, watch
+from stack.agent.gate.baseline import Baseline
+from stack.agent.gate.findings import Expected, Span
+from stack.agent.gate.samples import Sample, SlotStatus, observe
+from stack.agent.gate.watch import Patience, Watch
 from stack.agent.host import Host
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
-from stack.agent.slots import Sample, SlotStatus, observe
 from stack.agent.supervisor import Supervisor
 from tests.testbed.fleet import Robot
 
@@ -73,7 +73,7 @@ class Outcome:
 
 def configuration() -> dict[str, object]:
     """Everything that decides how strict the gate is."""
-    modules = (baseline_module, evidence, gates)
+    modules = (baseline_module, evidence, judge, watch)
     constants = {name: value for module in modules for name, value in numbers(module)}
     return {
         **constants,
@@ -133,7 +133,7 @@ def record(robot: Robot, digest: str) -> Trace:
         pause.wait(PERIOD_S)
     assert answer["exit_code"] == 0, answer
     times = {(each["stage"], each["phase"]): each["monotonic_ns"] / 1e9 for each in robot.journal()}
-    expected = gates.expect(host, "shadow", new, host.store.load(Digest.parse(digest)))
+    expected = judge.expect(host, "shadow", new, host.store.load(Digest.parse(digest)))
     end_s = times["COMMIT", "intent"]
     return Trace(
         expected, tuple(before), tuple(each for each in samples if each.at_s < end_s), times["SWITCH", "done"]
@@ -165,7 +165,7 @@ def asked_once(trace: Trace, after_s: float = 5.0) -> bool:
     """Whether a gate passes that asks one time, so long after the start."""
     start = trace.samples[0].at_s
     sample = next(each for each in trace.samples if each.at_s >= start + after_s)
-    return gates.judge(trace.expected, Span(sample, sample), Baseline()).result.passed
+    return judge.judge(trace.expected, Span(sample, sample), Baseline()).result.passed
 
 
 def never_silent(trace: Trace, longest_ms: float = 60.0) -> bool:

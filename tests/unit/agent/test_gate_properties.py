@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_registry.core.digest import Digest
-from stack.agent.baseline import Baseline
-from stack.agent.gates import Patience, Watch, blames
-from stack.agent.slots import Sample
+from stack.agent.gate.baseline import Baseline
+from stack.agent.gate.judge import blames
+from stack.agent.gate.samples import Sample
+from stack.agent.gate.watch import Patience, Watch
 from tests.fakes.gate import EXPECTED, GOOD, NOTHING, SHADOW, after, failing, verdict_on, with_beside, with_slot
 
 PATIENCES = ((SHADOW, Patience(2.0, 20.0)), (EXPECTED, Patience(10.0, 17.0, grace_s=2.0, strict=True)))

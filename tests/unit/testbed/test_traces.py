@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from model_registry.core.digest import Digest
-from stack.agent.slots import Sample
+from stack.agent.gate.samples import Sample
 from stack.agent.supervisor import Reverted
 from tests.fakes.gate import RECIPE, RELEASE, SHADOW, after, with_slot
 from tests.testbed.traces import (

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from stack.agent.gate.samples import Sample, SlotStatus, observe
 from stack.agent.host import Host
-from stack.agent.slots import Sample, SlotStatus, observe
 from stack.agent.supervisor import View
 
 SOURCE_AGE_MS = 1000.0

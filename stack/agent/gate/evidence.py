@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model_registry.core.gate import Check
-from stack.agent.baseline import HOT_C, SOURCE_AGE_MS, Baseline, heard_hz, missed_rate, source_ok, temperature_c
-from stack.agent.findings import FATAL, LASTING_CYCLES, NO_DATA, RELEASE, ROBOT, Expected, Finding, Span
-from stack.agent.slots import FRESH_S, Sample, SlotStatus
+from stack.agent.gate.baseline import HOT_C, SOURCE_AGE_MS, Baseline, heard_hz, missed_rate, source_ok, temperature_c
+from stack.agent.gate.findings import FATAL, LASTING_CYCLES, NO_DATA, RELEASE, ROBOT, Expected, Finding, Span
+from stack.agent.gate.samples import FRESH_S, Sample, SlotStatus
 from stack.agent.supervisor import View
 
 RUN = 20

@@ -1,9 +1,11 @@
-"""What a slot's own status and the supervisor's view say about a release: one verdict a sample, and one gate over many.
+"""One gate over many samples: how long a release has to be healthy, and what ends the wait.
 
-*Fatal* findings end a gate at once: the process died, another digest runs than expected, a non-finite action, a stall,
-the supervisor went back. The others must hold for some time before a deadline, so that a slow start or a busy moment
-condemns nobody. What was broken before the switch is the robot's fault, not the release's: degraded-hw. No data never
-passes: the gate holds, and fails at its deadline as unreachable, which blames nobody.
+    watch = Watch(expect(host, "probation", slot, release), Patience.probation(30.0, release), baseline, observe(host, slot))
+    result = watch.poll(lambda: observe(host, slot), abort)
+
+A fatal finding ends it at once. The others must hold for some time before a deadline, so that a slow start or a busy
+moment condemns nobody. No data never passes: the gate holds, and fails at its deadline as unreachable, which blames
+nobody.
 """
 
 from __future__ import annotations
@@ -13,86 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model_registry.core.errors import HomeportError
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
-from stack.agent.baseline import Baseline
-from stack.agent.disk.store import PROVED
-from stack.agent.evidence import CROWDED, crowding, fatal, has_risen, over_budget, performance, presence
-from stack.agent.findings import FATAL, LASTING_S, NO_DATA, ROBOT, Expected, Finding, Span
-from stack.agent.host import Host
-from stack.agent.reports import load_gate
-from stack.agent.slots import Sample, image_here
+from stack.agent.gate import judge
+from stack.agent.gate.baseline import Baseline
+from stack.agent.gate.evidence import has_risen, over_budget
+from stack.agent.gate.findings import LASTING_S, Expected, Span
+from stack.agent.gate.samples import Sample
 
 POLL_S = 0.1
 GRACE_S = 2.0
 SETTLE_S = 15.0
 RATES_S = 10.0
 _LONGEST_STEP_S = 1.0
-_BLINDED = ("selectable", "inferences", "limited_rate")
-"""What nobody can do without a source that was broken before."""
-
-
-def expect(host: Host, gate: str, slot: str, release: Release, switched_ns: int | None = None) -> Expected:
-    """What this robot's store says must be found in a slot."""
-    store, digest = host.store, release.digest
-    sources = ("camera", "scan") if host.robot().sources["scan"].present else ("camera",)
-    key, image = store.engine_key(digest), image_here(host, release)
-    try:
-        proof = load_gate(host.layout.release(digest) / PROVED)
-    except (OSError, HomeportError):
-        proof = None
-    return Expected(gate, slot, release, key, image, proof, sources, switched_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A gate result, whether it is final, and whether a good one is still open."""
-
-    result: GateResult
-    fatal: bool
-    open: bool = False
-
-
-def judge(expected: Expected, span: Span, baseline: Baseline) -> Judgement:
-    """Judge `span.now`; `baseline` is what was true before the switch."""
-    findings, now = [*fatal(expected, span), *crowding(expected, span, baseline), *presence(expected, span)], span.now
-    ended = [each.check for each in findings if each.kind == FATAL and not each.check.ok]
-    if ended:
-        # A supervisor that started again selects what is committed, and says nothing against the candidate; nor does a
-        # robot without room.
-        verdict = "unhealthy" if any(check.metric not in ("selected", CROWDED) for check in ended) else "unreachable"
-        return Judgement(GateResult(expected.gate, verdict, tuple(ended)), True)
-    if expected.gate != "restore":
-        findings += performance(expected, span, baseline)
-    failing = [each for each in findings if not each.check.ok]
-    broken = any(each.kind == ROBOT and each.check.metric.startswith("source_") for each in failing)
-    guilty = [each for each in failing if not _excused(each, broken)]
-    if now.process is None or now.status is None or now.view is None:
-        verdict = "unreachable"
-    elif guilty:
-        verdict = "unhealthy" if now.ready else "starting"
-    elif any(each.kind != ROBOT for each in failing):
-        verdict = "unreachable"
-    else:
-        verdict = "degraded-hw" if failing else "healthy"
-    ordered = (
-        *guilty,
-        *(each for each in failing if each not in guilty),
-        *(each for each in findings if each.check.ok),
-    )
-    result = GateResult(expected.gate, verdict, tuple(each.check for each in ordered))
-    return Judgement(result, False, any(each.open for each in findings))
-
-
-def blames(result: GateResult) -> bool:
-    """Whether a failed gate says something about the release: one that saw too little does not."""
-    return result.verdict in ("unhealthy", "starting")
-
-
-def _excused(finding: Finding, broken: bool) -> bool:
-    """Whether a failing check is not the release's matter."""
-    return finding.kind in (ROBOT, NO_DATA) or (broken and finding.check.metric in _BLINDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +80,7 @@ class Watch:
         span = Span(self._recent[0], sample, self._slow, self._risen, self._before)
         if sample.at_s - self._before.at_s > RATES_S or self._before.beside is None:
             self._before = sample
-        judgement = judge(self._expected, span, self._baseline)
+        judgement = judge.judge(self._expected, span, self._baseline)
         result, now = judgement.result, sample.at_s
         if judgement.fatal:
             return result

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
-from stack.agent.slots import Sample
+from stack.agent.gate.samples import Sample
 
 FATAL, RELEASE, NO_DATA, ROBOT = "fatal", "release", "no data", "robot"
 LASTING_CYCLES, LASTING_S = 250, 30.0
