@@ -17,6 +17,7 @@ from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, linked_release
 from model_registry.core.robot import l4t_of
+from stack.agent.change.cutover import available, measured_peak, room
 from stack.agent.disk.revocations import Revocations, revoked_here
 from stack.agent.disk.store import verify_folder
 from stack.agent.doctor import Check, Doubt, Patient
@@ -25,7 +26,6 @@ from stack.agent.machine.child import ask
 from stack.agent.machine.os_slots import read_os_slots
 from stack.agent.machine.processes import recall, recall_host_pid
 from stack.agent.machine.processor import processor
-from stack.agent.memory import available, measured_peak, room
 from stack.agent.runtime import image_of
 from stack.agent.runtime.archives import Archives
 from stack.agent.runtime.containers import check_engine

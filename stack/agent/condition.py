@@ -10,10 +10,10 @@ import shutil
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
+from stack.agent.change.rollback import check_target
 from stack.agent.host import Host
 from stack.agent.machine.clock import Clock
 from stack.agent.machine.room import shortage
-from stack.agent.rollback import check_target
 from stack.agent.supervisor import View
 
 

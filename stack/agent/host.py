@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
-from stack.agent.deployment import Deployment
+from stack.agent.change.deployment import Deployment
+from stack.agent.change.recovery import close_open
 from stack.agent.disk.journal import Journal
 from stack.agent.disk.lease import SERVING_S, Lease, own_folder
 from stack.agent.disk.store import Store
 from stack.agent.machine.processes import this_process
 from stack.agent.machine.room import ReservedFiles
-from stack.agent.recovery import close_open
 from stack.agent.runtime import Runtime
 from stack.agent.runtime.docker import DockerRuntime
 from stack.agent.runtime.process import ProcessRuntime
@@ -24,8 +24,8 @@ from stack.agent.settings.config import Config
 from stack.agent.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from stack.agent.robot_gate import Permission
-    from stack.agent.switch import Trial
+    from stack.agent.change.permission import Permission
+    from stack.agent.change.switch import Trial
 
 Progress = Callable[[str, str], None]
 _CHANGE_S = 14_400.0

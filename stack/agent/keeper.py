@@ -18,6 +18,7 @@ from pathlib import Path
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.layout import linked_release
+from stack.agent.change.recovery import close, close_open, sweep
 from stack.agent.disk.journal import RECOVERY, STAGING
 from stack.agent.disk.revocations import revoked_here
 from stack.agent.disk.store import verify_folder
@@ -27,7 +28,6 @@ from stack.agent.gate.judge import expect
 from stack.agent.gate.samples import FRESH_S, SlotStatus, observe
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.host import Host
-from stack.agent.recovery import close, close_open, sweep
 from stack.agent.reports import Failure
 
 log = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
 from model_registry.core.version import version
 from stack.agent.archivist import Archivist
 from stack.agent.beat import Beat, notify
+from stack.agent.change.recovery import close_open
 from stack.agent.disk.lease import own_folder
 from stack.agent.host import Host
 from stack.agent.keeper import Keeper
-from stack.agent.recovery import close_open
 from stack.agent.reports import FailedError
 from stack.agent.verbs import answer
 

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from model_registry.core.documents import Reader, fill
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
+from stack.agent.change.permission import come_to_rest
+from stack.agent.change.rollback import call_off, check_target, pin, roll_back
+from stack.agent.change.staging import StageRequest, plan, stage
+from stack.agent.change.switch import SwitchRequest, runs_current, switch
 from stack.agent.disk.store import resolve
 from stack.agent.host import Host, Progress
 from stack.agent.prune import prune
 from stack.agent.reports import GATES, FailedError, Result
-from stack.agent.robot_gate import come_to_rest
-from stack.agent.rollback import call_off, check_target, pin, roll_back
-from stack.agent.stages import StageRequest, plan, stage
 from stack.agent.status import status_document
 from stack.agent.supervisor import OWNER
-from stack.agent.switch import SwitchRequest, runs_current, switch
 
 _OPERATOR = "homeport-agent hold"
 _WARM_UP_S = 1800.0

@@ -15,8 +15,8 @@ import pytest
 
 from model_registry.core.digest import Digest
 from model_registry.core.layout import SLOTS
+from stack.agent.change.cutover import measured_peak
 from stack.agent.machine.processes import recall
-from stack.agent.memory import measured_peak
 from stack.agent.supervisor import OWNER, Supervisor
 from tests.fakes.robot import remove_run_folder
 from tests.integration.test_agent import install

@@ -23,7 +23,7 @@ BROAD_EXCEPT = {
     "stack/supervisor/guarded.py",
     "stack/sim/node.py",
     "stack/agent/server.py",
-    "stack/agent/switch.py",
+    "stack/agent/change/switch.py",
     "stack/agent/archivist.py",
 }
 PRINTS = re.compile(r"(^|/)(cli|cli/.*|__main__|build)\.py$|/cli/")

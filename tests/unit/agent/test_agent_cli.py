@@ -19,8 +19,9 @@ from model_registry.core.errors import HomeportError, IntegrityError
 from model_registry.core.layout import Layout
 from model_registry.core.version import version
 from stack.agent import __main__ as agent
-from stack.agent import build, rollback
+from stack.agent import build
 from stack.agent.__main__ import main
+from stack.agent.change import rollback
 from stack.agent.runtime import images
 from stack.agent.runtime.process import unpack
 from stack.agent.server import _events

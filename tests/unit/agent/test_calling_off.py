@@ -9,7 +9,7 @@ import pytest
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import Release
-from stack.agent.deployment import Deployment
+from stack.agent.change.deployment import Deployment
 from stack.agent.machine.processes import ProcessId
 from tests.fakes.stand_in import Agent, Answer, StandIn
 from tests.testbed.scenarios import SCENARIOS

@@ -8,12 +8,12 @@ import pytest
 
 from model_registry.core.digest import Digest
 from model_registry.core.gate import Check, GateResult
+from stack.agent.change.permission import blockers
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.evidence import latency_rise
 from stack.agent.gate.samples import Sample
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.reports import Failure
-from stack.agent.robot_gate import blockers
 from stack.agent.supervisor import Reverted
 from tests.fakes.gate import (
     EXPECTED,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stack.agent.change.permission import Permission
 from stack.agent.host import Host
-from stack.agent.robot_gate import Permission
 from tests.fakes.rig import Answer, Rig
 
 FAR = (datetime.now(timezone.utc) + timedelta(hours=12)).strftime("%H:%M")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stack.agent.memory import room
+from stack.agent.change.cutover import room
 from tests.fakes.rig import Answer, Rig
 
 HUGE = 1 << 46

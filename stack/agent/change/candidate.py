@@ -13,16 +13,16 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
-from stack.agent.deployment import Deployment
+from stack.agent.change.cutover import STOP_FIRST, cutover
+from stack.agent.change.deployment import Deployment
+from stack.agent.change.permission import Permission, come_to_rest
+from stack.agent.change.recovery import LOG_LINES
 from stack.agent.gate.baseline import Baseline, take
 from stack.agent.gate.judge import expect
 from stack.agent.gate.samples import Sample, observe, verified
 from stack.agent.gate.watch import POLL_S, Patience, Watch
 from stack.agent.host import Host, Progress
-from stack.agent.memory import STOP_FIRST, cutover
-from stack.agent.recovery import LOG_LINES
 from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Result
-from stack.agent.robot_gate import Permission, come_to_rest
 from stack.agent.supervisor import OWNER
 
 RESTORE_S = 15.0

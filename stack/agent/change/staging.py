@@ -18,10 +18,10 @@ from model_registry.core.documents import Reader, dump
 from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import PAYLOAD_TYPE, Release
-from stack.agent.deployment import Deployment
+from stack.agent.change.deployment import Deployment
+from stack.agent.change.fit import check_here
 from stack.agent.disk.revocations import Revocations
 from stack.agent.disk.store import PROVED, verify_folder
-from stack.agent.fit import check_here
 from stack.agent.host import Host, Progress
 from stack.agent.machine import child
 from stack.agent.machine.child import Command

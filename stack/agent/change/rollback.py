@@ -9,15 +9,15 @@ import time
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
-from stack.agent.change import RESTORE_S, Change
+from stack.agent.change.candidate import RESTORE_S, Change
+from stack.agent.change.fit import switchable
+from stack.agent.change.permission import Permission
+from stack.agent.change.switch import runs_current
 from stack.agent.disk.journal import STAGING
 from stack.agent.disk.revocations import Revocations
-from stack.agent.fit import switchable
 from stack.agent.gate.watch import Patience
 from stack.agent.host import Host, Progress
 from stack.agent.reports import FailedError, Result
-from stack.agent.robot_gate import Permission
-from stack.agent.switch import runs_current
 
 _WAIT_S = 30.0
 _ABORT_S = 90.0

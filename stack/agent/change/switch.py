@@ -18,15 +18,15 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
-from stack.agent.change import Change
-from stack.agent.fit import switchable
+from stack.agent.change.candidate import Change
+from stack.agent.change.fit import switchable
+from stack.agent.change.permission import Permission
 from stack.agent.gate.judge import blames
 from stack.agent.gate.samples import observe, verified
 from stack.agent.gate.watch import GRACE_S, POLL_S, Patience
 from stack.agent.host import Host, Progress
 from stack.agent.machine.os_slots import check_settled
 from stack.agent.reports import CalledOff, Failure, GateFailed, Result
-from stack.agent.robot_gate import Permission
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
