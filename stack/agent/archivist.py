@@ -54,7 +54,7 @@ class Archivist:
         """One look: quick when there is nothing to copy."""
         host = self._host
         refill(host.layout.reserve)
-        if host.active is not None or host.trial is not None:
+        if not host.work.idle:
             return
         for digest in (host.store.fallback(), host.store.previous()):
             if (release := host.store.find(digest)) is not None:
@@ -65,7 +65,7 @@ class Archivist:
         """As long as the last piece took, and while the robot changes. Raises when the agent stops."""
         host = self._host
         pause_s = min(time.monotonic() - self._worked_s, _LOOK_S)
-        while host.stopping.wait(pause_s) or host.active is not None or host.trial is not None:
+        while host.stopping.wait(pause_s) or not host.work.idle:
             if host.stopping.is_set():
                 raise _Ended("the agent stops; its next start makes the copy")
             pause_s = _LOOK_S

@@ -51,9 +51,9 @@ def way_back(host: Host, trouble: str | None) -> dict[str, object]:
 
     Where there is nothing to go back to, nothing is wrong.
     """
-    trial = host.trial is not None
-    target = host.store.current() if trial else host.store.previous()
-    reason = trouble if trial or trouble else _refusal(host, target)
+    on_probation = host.work.probation is not None
+    target = host.store.current() if on_probation else host.store.previous()
+    reason = trouble if on_probation or trouble else _refusal(host, target)
     return {"release": None if target is None else str(target), "reason": reason}
 
 

@@ -85,16 +85,16 @@ class Keeper:
 
     def keep(self) -> None:
         """Slots are left alone while somebody changes them, the journal while anybody changes anything."""
-        host = self._host
-        if not host.busy.acquire(blocking=False):
+        work = self._host.work
+        if not work.busy.acquire(blocking=False):
             return
         try:
-            unclosed = _tried(self._close) if host.claim.terms is None else None
-            active = host.active
-            if host.trial is None and (active is None or active.stage in STAGING):
-                host.keeping = _tried(self._keep) or unclosed
+            unclosed = _tried(self._close) if work.claim.terms is None else None
+            active = work.active
+            if work.probation is None and (active is None or active.stage in STAGING):
+                work.trouble = _tried(self._keep) or unclosed
         finally:
-            host.busy.release()
+            work.busy.release()
 
     def _close(self) -> None:
         if (note := close_open(self._host)) is not None:

@@ -22,8 +22,9 @@ def needed(host: Host) -> set[Digest]:
     """The releases that stay: current, previous, fallback, and what a slot or a change that is under way names."""
     store = host.store
     links = (store.current(), store.previous(), store.fallback(), *(store.slot_release(slot) for slot in SLOTS))
-    changes = {change.release for change in (host.active, host.trial and host.trial.change.deployment) if change}
-    return {*changes, *(digest for digest in links if digest is not None)}
+    active = host.work.active
+    under_way = None if active is None else active.release
+    return {digest for digest in (*links, under_way) if digest is not None}
 
 
 def prune(host: Host, dry_run: bool) -> Result:

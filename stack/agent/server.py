@@ -57,7 +57,7 @@ def serve(host: Host) -> None:
     listener = _listen(host.layout.agent_socket)
     log.info("homeport-agent %s serves %s on %s", version(), host.layout.root, host.layout.agent_socket)
     threading.Thread(target=_accept, args=(host, listener), name="accept", daemon=True).start()
-    beat = Beat(host.serving, host.claim, host.stopping, host.layout.run)
+    beat = Beat(host.serving, host.work.claim, host.stopping, host.layout.run)
     threading.Thread(target=beat.run, name="beat", daemon=True).start()
     notify("READY=1")
     while not host.stopping.is_set():

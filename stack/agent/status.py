@@ -24,7 +24,8 @@ def status_document(host: Host) -> dict[str, object]:
     samples = {slot: observe(host, slot) for slot in SLOTS}
     failure, restore_failure, log = last_failure(host)
     view = samples["a"].view
-    active, trial, wait = host.active, host.trial, host.wait
+    active = host.work.active
+    permission = host.work.permission
     trouble = host.runtime.trouble()
     problems = _problems(host, samples, trouble)
     return {
@@ -33,9 +34,9 @@ def status_document(host: Host) -> dict[str, object]:
         "name": robot.name,
         "row": robot.row,
         "embodiment": robot.embodiment,
-        "stage": "PROBATION" if trial else active.stage if active else "IDLE",
+        "stage": _stage(host),
         "deployment": active.identity if active else None,
-        "wait": wait.document() if wait and (active is None or active.stage == "WAIT") else None,
+        "wait": permission.document() if permission and (active is None or active.stage == "WAIT") else None,
         "window": window_document(host.config.windows, host.layout),
         "running": _running(host, samples),
         "current": _release(host, store.current()),
@@ -58,6 +59,14 @@ def status_document(host: Host) -> dict[str, object]:
         "restore_failure": restore_failure,
         "log": log,
     }
+
+
+def _stage(host: Host) -> str:
+    """What goes on now: a stage of a deployment, or IDLE."""
+    if host.work.probation is not None:
+        return "PROBATION"
+    active = host.work.active
+    return "IDLE" if active is None else active.stage
 
 
 def last_failure(host: Host) -> tuple[object, object, object]:
@@ -167,13 +176,13 @@ def _problems(host: Host, samples: dict[str, Sample], trouble: str | None) -> li
     if view is None:
         problems.append("the supervisor does not answer")
     if slot is None or current is None:
-        problems += [host.keeping] if host.keeping is not None else []
+        problems += [host.work.trouble] if host.work.trouble is not None else []
         damaged = any(path.is_symlink() for path in (host.layout.current, host.layout.previous, host.layout.fallback))
-        return problems if damaged and host.keeping else [*problems, "no release was committed yet"]
+        return problems if damaged and host.work.trouble else [*problems, "no release was committed yet"]
     if missing := [part for part in store.missing(current) if part != "image" or trouble is None]:
         problems.append(f"current release is not complete: {', '.join(missing)} missing")
-    active = host.active
-    if host.trial is not None or (active is not None and active.stage == "PROBATION"):
+    active = host.work.active
+    if host.work.probation is not None or (active is not None and active.stage == "PROBATION"):
         slot = store.free_slot()
         current = store.slot_release(slot) or current
     if samples[slot].process is None:
@@ -182,6 +191,6 @@ def _problems(host: Host, samples: dict[str, Sample], trouble: str | None) -> li
         problems.append(f"slot {slot}: does not run {current.short} verified")
     if view is not None and not view.drives(slot, current):
         problems.append(f"slot {slot} is not selected by the supervisor")
-    if host.keeping is not None:
-        problems.append(host.keeping)
+    if host.work.trouble is not None:
+        problems.append(host.work.trouble)
     return problems

@@ -96,7 +96,7 @@ class View:
         )
 
 
-class Supervisor:
+class SupervisorClient:
     """A client; every call raises HomeportError when the supervisor does not answer."""
 
     def __init__(self, control: Path, operator: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from model_registry.core.documents import Reader, fill
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
+from stack.agent.change.claim import claimed
 from stack.agent.change.permission import come_to_rest
 from stack.agent.change.rollback import call_off, check_target, pin, roll_back
 from stack.agent.change.staging import StageRequest, plan, stage
@@ -56,7 +57,7 @@ def _stage(host: Host, reader: Reader, owner: str, progress: Progress) -> Result
     reader.done()
     if request.dry_run:
         return plan(host, request)
-    with host.claimed(owner, "stage"):
+    with claimed(host, owner, "stage"):
         return stage(host, request, progress)
 
 
@@ -70,22 +71,22 @@ def _switch(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
         reader.boolean("now"),
     )
     reader.done()
-    trial = host.trial
-    if trial is not None and trial.change.release.digest == request.release:
-        return Result("switch", False, request.release, trial.change.release.version, "PROBATION")
-    # One deadline to wait for the robot, and one more of the trial that waits for its commit.
+    probation = host.work.probation
+    if probation is not None and probation.release.digest == request.release:
+        return Result("switch", False, request.release, probation.release.version, "PROBATION")
+    # One deadline to wait for the robot, and one more of the probation that waits for its commit.
     lasts_s = 2 * request.deadline_s + request.probation_s + 2 * host.config.gate.ready_s + _WARM_UP_S
-    with host.claimed(owner, "switch", lasts_s):
+    with claimed(host, owner, "switch", lasts_s):
         return switch(host, request, progress)
 
 
 def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     digest = reader.digest("release")
     reader.done()
-    trial = host.trial
-    if trial is not None and trial.change.release.digest == digest:
-        return trial.commit()
-    with host.claimed(owner, "commit"):
+    probation = host.work.probation
+    if probation is not None and probation.release.digest == digest:
+        return probation.commit()
+    with claimed(host, owner, "commit"):
         if host.store.current() != digest:
             raise RefusedError(f"{digest}: not on probation here, so there is nothing to commit; ask for the status")
         release = host.store.load(digest)
@@ -104,21 +105,21 @@ def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Res
     ended = call_off(host, progress)
     if ended is not None and target in (None, host.store.current()):
         return ended
-    with host.claimed(owner, "rollback"):
+    with claimed(host, owner, "rollback"):
         return roll_back(host, target or resolve(host.store, to), gate, now, progress, undo)
 
 
 def _pin(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     digest = reader.digest("release") if reader.has("release") else host.store.current()
     reader.done()
-    with host.claimed(owner, "pin"):
+    with claimed(host, owner, "pin"):
         return pin(host, digest)
 
 
 def _prune(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     dry_run = reader.boolean("dry_run")
     reader.done()
-    with host.claimed(owner, "prune"):
+    with claimed(host, owner, "prune"):
         return prune(host, dry_run)
 
 

@@ -42,8 +42,9 @@ from stack.agent.reports import FailedError
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
 from stack.agent.status import status_document
-from stack.agent.supervisor import Supervisor
+from stack.agent.supervisor import SupervisorClient
 from stack.agent.verbs import answer
+from stack.agent.work import Work
 from tests.fakes.disk import Disk, Image, Killed, read_image, write_image
 from tests.fakes.rig import TOP, Rig
 
@@ -87,7 +88,7 @@ class Hasty(threading.Event):
         return super().wait(None if timeout is None else timeout / 10)
 
 
-class MortalSupervisor(Supervisor):
+class MortalSupervisor(SupervisorClient):
     """The real client, which a dead agent does not use."""
 
     def __init__(self, layout: Layout, power: Power) -> None:
@@ -182,10 +183,9 @@ class Agent:
             journal=Journal(layout.journal, self.disk, wall),
             runtime=self.runtime,
             supervisor=MortalSupervisor(layout, self.power),
-            claim=MortalLease(layout.claim, me, self.power),
+            work=Work(MortalLease(layout.claim, me, self.power), abort=Hasty()),
             serving=serving,
             stopping=Hasty(),
-            abort=Hasty(),
         )
         self.keeper = Keeper(self.host)
 
@@ -209,14 +209,14 @@ class Agent:
             "switch", release=release, commit=commit, deadline_s=deadline_s, probation_s=0.0, gate=gate, now=False
         )
 
-    def outlast_trial(self) -> None:
+    def outlast_probation(self) -> None:
         """Wait until a trial has decided, or died with the agent."""
         deadline = time.monotonic() + RUN_S
-        while self.host.trial is not None and not self.power.dead:
+        while self.host.work.probation is not None and not self.power.dead:
             assert time.monotonic() < deadline, "the trial goes on"
             time.sleep(0.002)
         for thread in threading.enumerate():
-            if thread.name == "trial":
+            if thread.name == "probation":
                 thread.join(RUN_S)
 
     def rollback(self) -> Answer:
@@ -226,7 +226,7 @@ class Agent:
         """As SIGKILL: nothing of this life reaches a port any more."""
         self.power.dead = True
         self.host.stopping.set()
-        self.host.abort.set()
+        self.host.work.abort.set()
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
         deadline = time.monotonic() + RUN_S

@@ -17,7 +17,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.layout import SLOTS
 from stack.agent.change.cutover import measured_peak
 from stack.agent.machine.processes import recall
-from stack.agent.supervisor import OWNER, Supervisor
+from stack.agent.supervisor import OWNER, SupervisorClient
 from tests.fakes.robot import remove_run_folder
 from tests.integration.test_agent import install
 from tests.integration.test_interruptions import well
@@ -51,7 +51,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory, published: Published) -> Ite
         remove_run_folder(robot.root)
 
 
-def see(robot: Robot, supervisor: Supervisor) -> Seen:
+def see(robot: Robot, supervisor: SupervisorClient) -> Seen:
     """Processes first: what ended under hold is seen held, whatever happens between the two looks."""
     layout = robot.layout
     alive = frozenset(slot for slot in SLOTS if recall(layout.slot_process(slot)) is not None)
@@ -61,7 +61,7 @@ def see(robot: Robot, supervisor: Supervisor) -> Seen:
 
 def switch(robot: Robot, release: str, meanwhile: Callable[[], object]) -> tuple[dict[str, Any], list[Seen]]:
     """The result of a switch, and what was seen of the robot while it went on, each change once."""
-    supervisor = Supervisor(robot.layout.control_socket, robot.layout.operator_socket)
+    supervisor = SupervisorClient(robot.layout.control_socket, robot.layout.operator_socket)
     argv = robot.agent_argv("--json", "switch", release)
     client = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     seen: list[Seen] = [see(robot, supervisor)]

@@ -23,7 +23,7 @@ BUSY_METRICS = frozenset({
     "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz", "missed_rate",
     "driver_missed_rate", "status", "ready", "selectable", "commit",
 })  # fmt: skip
-BUSY_WORDS = ("its trial has ended", "not on probation here")
+BUSY_WORDS = ("its probation has ended", "not on probation here")
 
 
 class Console(ABC):

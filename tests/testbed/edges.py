@@ -261,14 +261,14 @@ class Late:
     def come(self, fault: str, agent: Agent) -> None:
         """Other faults are not its matter. Returns once a rollback is queued, or refused."""
         if fault == "lease_over":
-            assert agent.host.wait is not None
-            agent.host.wait._until_s = 0.0
+            assert agent.host.work.permission is not None
+            agent.host.work.permission._until_s = 0.0
         if fault != "rollback":
             return
         self._thread = threading.Thread(target=lambda: self._answers.append(agent.rollback()))
         self._thread.start()
         deadline = time.monotonic() + RUN_S
-        while not self._answers and not agent.host.abort.is_set():
+        while not self._answers and not agent.host.work.abort.is_set():
             assert time.monotonic() < deadline, "the rollback is neither queued nor refused"
             time.sleep(0.001)
 

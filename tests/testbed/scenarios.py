@@ -48,7 +48,7 @@ def _switch_bad(agent: Agent, release: str) -> Answer:
 def _uncommitted(agent: Agent) -> Answer:
     """`--commit wait`, and nobody commits."""
     answer = agent.switch(agent.robot.new, "wait", 0.1)
-    agent.outlast_trial()
+    agent.outlast_probation()
     return answer
 
 
@@ -58,7 +58,7 @@ def _called_off(agent: Agent) -> Answer:
 
     def before(edge: str) -> None:
         if edge == "SWITCH:intent":
-            agent.host.abort.set()
+            agent.host.work.abort.set()
         heard(edge)
 
     agent.disk.before = before

@@ -31,7 +31,7 @@ from stack.agent.gate.watch import Patience, Watch
 from stack.agent.host import Host
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
-from stack.agent.supervisor import Supervisor
+from stack.agent.supervisor import SupervisorClient
 from tests.testbed.fleet import Robot
 
 SHADOW_S, READY_S, PROBATION_S = 2.0, 60.0, 12.0
@@ -103,7 +103,7 @@ def eye(robot: Robot) -> Host:
     """What the agent's looking functions need of a host; it reads and owns nothing."""
     layout = robot.layout
     runtime = ProcessRuntime(layout, Config.load(layout.agent_toml), Files())
-    supervisor = Supervisor(layout.control_socket, layout.operator_socket)
+    supervisor = SupervisorClient(layout.control_socket, layout.operator_socket)
     settings = RobotSettings.load(layout.robot_toml)
     parts = {"layout": layout, "runtime": runtime, "store": Store(layout, Files(), runtime), "supervisor": supervisor}
     return cast(Host, SimpleNamespace(**parts, robot=lambda: settings))

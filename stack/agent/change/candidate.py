@@ -31,13 +31,12 @@ _BASELINE_S = 2.0
 _VOUCH_S = 3.0
 
 
-class Change:
-    """One candidate in the free slot, beside what `current` names. `verb` is what asked for it."""
+class Candidate:
+    """A release in the free slot, beside what `current` names. `verb` is what asked for it."""
 
     def __init__(self, host: Host, release: Release, verb: str, progress: Progress, gate: str) -> None:
         """Raises RefusedError when this robot has no room for the change."""
         self.cutover = cutover(host, release, gate)
-        host.abort.clear()
         self.host, self.release, self.verb = host, release, verb
         self.deployment = Deployment(host, release.digest, progress)
         self.slot = host.store.free_slot()
@@ -91,7 +90,7 @@ class Change:
 
     def pass_gate(self, gate: str, patience: Patience) -> GateResult:
         """Poll a gate on the candidate. Raises GateFailed, or CalledOff when a rollback was asked for."""
-        result = self.watch(gate, patience).poll(self.sample, self.host.abort)
+        result = self.watch(gate, patience).poll(self.sample, self.host.work.abort)
         if result is None:
             raise CalledOff("called off by a rollback; what ran before keeps running")
         self.gates.append(result)
@@ -100,12 +99,12 @@ class Change:
         return result
 
     def come_to_rest(self, reason: str) -> None:
-        """Hold the robot at zero until `let_go`. Raises RefusedError when it does not stand."""
+        """Hold the robot at zero until `unhold`. Raises RefusedError when it does not stand."""
         self.held = True
-        come_to_rest(self.host.supervisor, OWNER, reason, self.host.abort)
+        come_to_rest(self.host.supervisor, OWNER, reason, self.host.work.abort)
 
-    def let_go(self) -> None:
-        """Give back the hold of this change, if it has one."""
+    def unhold(self) -> None:
+        """End the hold of this change, if it has one."""
         if self.held:
             self.host.supervisor.unhold(OWNER)
             self.held = False
@@ -156,7 +155,7 @@ class Change:
         self._vouch()
         self.renaming = True
         host.store.rename_current(self.slot)
-        host.keeping = None  # it was about what drove before
+        host.work.trouble = None  # it was about what drove before
         host.store.settle(self.release, previous)
         self.deployment.finish(slot=self.slot)
 
@@ -210,7 +209,7 @@ class Change:
         self.host.runtime.stop(self.slot)
         if restore is None:
             with suppress(HomeportError):  # without a supervisor there is no hold either
-                self.let_go()
+                self.unhold()
         if quarantine and failure is not None:
             try:
                 self.host.store.quarantine(failure)

@@ -7,19 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from stack.agent.disk.journal import STAGES, STAGING
+from stack.agent.host import Host, Progress
 from stack.agent.reports import CalledOff, Failure
 
-if TYPE_CHECKING:
-    from stack.agent.host import Host, Progress
+BEGIN = "begin"
+NEXT: dict[str, tuple[str, ...]] = {
+    BEGIN: ("CLAIM", "WAIT"),
+    "CLAIM": ("PREFLIGHT", "FAILED"),
+    "PREFLIGHT": ("FETCH", "FAILED"),
+    "FETCH": ("VERIFY", "FAILED"),
+    "VERIFY": ("STAGE", "FAILED"),
+    "STAGE": ("BUILD", "FAILED"),
+    "BUILD": ("PROVE", "FAILED"),
+    "PROVE": ("READY", "FAILED"),
+    "READY": ("FAILED",),
+    "WAIT": ("SWITCH", "ROLLBACK", "FAILED"),
+    "SWITCH": ("PROBATION", "VERIFY_ROLLBACK", "ROLLBACK"),
+    "PROBATION": ("COMMIT", "ROLLBACK"),
+    "COMMIT": ("ROLLBACK",),
+    "ROLLBACK": ("VERIFY_ROLLBACK", "FAILED"),
+    "VERIFY_ROLLBACK": ("COMMIT", "ROLLBACK", "FAILED"),
+    "FAILED": (),
+}
+"""Stage → the stages that may follow it in one deployment; docs/rollback.md shows it as it is here.
 
+`stage` goes from CLAIM to READY, `switch` from WAIT to COMMIT by PROBATION, `rollback` from WAIT to COMMIT by
+VERIFY_ROLLBACK. READY and COMMIT end a deployment that went well, FAILED one that did not.
+"""
 _WAY_BACK = ("ROLLBACK", "VERIFY_ROLLBACK", "FAILED")
-_MOST_RECORDS = 40
-"""Of one deployment: more means that it goes round in circles."""
 
 
 class Deployment:
@@ -31,11 +50,16 @@ class Deployment:
     def __init__(self, host: Host, release: Digest, progress: Progress) -> None:
         self.host, self.release, self.progress = host, release, progress
         self.identity = f"{release.short}-{host.journal.next_seq}"
-        self.stage, self._fence = "CLAIM", host.claim.fence
+        self._last = BEGIN
+        self._fence = host.work.claim.fence
         self.restore: Failure | None = None
         """Why the way back did not work, once it did not."""
-        host.abort.clear()
-        host.active = self
+        host.work.begin(self)
+
+    @property
+    def stage(self) -> str:
+        """What goes on now, one of STAGES."""
+        return "CLAIM" if self._last == BEGIN else self._last
 
     def say(self, text: str) -> None:
         self.progress(self.stage, text)
@@ -49,17 +73,18 @@ class Deployment:
         self.finish(**done)
 
     def begin(self, stage: str, **intent: object) -> None:
-        """Raises CalledOff instead of the next step of staging when a rollback came."""
-        if stage in STAGING and self.host.abort.is_set():
+        """Announce a stage, with what is intended.
+
+        Raises CalledOff instead of the next step of staging when a rollback came, HomeportError for a stage that may
+        not follow; the way back is never refused.
+        """
+        if stage in STAGING and self.host.work.abort.is_set():
             raise CalledOff("called off by a rollback; what was fetched and built stays for the next time")
-        if stage not in _WAY_BACK and self._records() >= _MOST_RECORDS:
-            raise HomeportError(f"{self.identity}: goes round in circles; ended after {_MOST_RECORDS} records")
-        self.stage = stage
+        if stage not in _WAY_BACK and stage not in NEXT[self._last]:
+            raise HomeportError(f"{self.identity}: {stage} may not follow {self._last}; report this, with the journal")
+        self._last = stage
         self._write("intent", intent)
         self.say(f"{STAGES[stage]}.")
-
-    def _records(self) -> int:
-        return sum(record.deployment == self.identity for record in self.host.journal.records)
 
     def finish(self, **done: object) -> None:
         self._write("done", done)
@@ -75,7 +100,8 @@ class Deployment:
 
     def fail(self, failure: Failure | None, restore: Failure | None = None, log: Iterable[str] = ()) -> None:
         """Close the deployment as FAILED; both failures are kept apart."""
-        self.stage, self.restore = "FAILED", restore
+        self._last = "FAILED"
+        self.restore = restore
         restored = restore and restore.document()
         self.finish(failure=failure and failure.document(), restore_failure=restored, log=list(log))
         self.say(failure.message if failure else "Rolled back on request.")

@@ -14,7 +14,7 @@ from stack.agent.gate.watch import POLL_S
 from stack.agent.host import Host
 from stack.agent.settings.hook import Answer
 from stack.agent.settings.windows import outlook
-from stack.agent.supervisor import Supervisor, View
+from stack.agent.supervisor import SupervisorClient, View
 
 ZERO_LINEAR = 0.01
 ZERO_ANGULAR = 0.02
@@ -80,10 +80,10 @@ class Permission:
         `deadline_s` is monotonic. Raises RefusedError with the reasons at the deadline, or on an abort.
         """
         self._until_s, host = 0.0, self._host
-        host.wait = self
+        host.work.waits_for(self)
         while reasons := self._ask():
             late = self._now or time.monotonic() >= deadline_s
-            if late or host.abort.wait(POLL_S):
+            if late or host.work.abort.wait(POLL_S):
                 why = "waited long enough" if late else "called off"
                 raise RefusedError(f"{host.robot().name}: {why}: {'; '.join(reasons)}; what ran before keeps running")
 
@@ -125,10 +125,10 @@ class Permission:
         return blockers(view, "moving" if self._now else self.gate, battery_min, robot.sources["battery"].present)
 
 
-def come_to_rest(supervisor: Supervisor, owner: str, reason: str, stop: threading.Event) -> None:
+def come_to_rest(supervisor: SupervisorClient, owner: str, reason: str, stop: threading.Event) -> None:
     """Command zero and see the robot stand.
 
-    Raises RefusedError when it does not; the hold stays until somebody gives it back.
+    Raises RefusedError when it does not; the hold stays until `unhold`.
     """
     supervisor.hold(owner, reason)
     deadline = time.monotonic() + _ZERO_S

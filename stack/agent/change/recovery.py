@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, fill
 from model_registry.core.files import remove
 from model_registry.core.layout import Layout
 from stack.agent.disk.journal import STAGING, Record
+from stack.agent.host import Host
 from stack.agent.reports import Failure
-
-if TYPE_CHECKING:
-    from stack.agent.host import Host
 
 LOG_LINES = 40
 ANY, ITS_RELEASE, ANOTHER, NOTHING = "anything", "its release", "another release", "nothing"

@@ -1,4 +1,4 @@
-"""Back to a release this robot has committed before: hot while a trial lasts, warm after it.
+"""Back to a release this robot has committed before: hot while a probation lasts, warm after it.
 
 No source is asked and nothing is built.
 """
@@ -9,7 +9,7 @@ import time
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
-from stack.agent.change.candidate import RESTORE_S, Change
+from stack.agent.change.candidate import RESTORE_S, Candidate
 from stack.agent.change.fit import switchable
 from stack.agent.change.permission import Permission
 from stack.agent.change.switch import runs_current
@@ -25,26 +25,24 @@ _ABORTABLE = (*STAGING, "WAIT", "SWITCH", "PROBATION")
 
 
 def call_off(host: Host, progress: Progress) -> Result | None:
-    """End what is under way: a trial, a switch, a staging; None when there is nothing that can be ended.
+    """End what is under way: a probation, a switch, a staging; None when there is nothing that can be ended.
 
     Raises FailedError when the way back did not work, HomeportError when the end is not in sight: neither is a success.
     """
-    active = host.active
-    if active is None or (host.trial is None and active.stage not in _ABORTABLE):
+    work = host.work
+    active = work.active
+    if active is None or (work.probation is None and active.stage not in _ABORTABLE):
         return None
-    host.abort.set()
-    fence, deadline = host.claim.fence, time.monotonic() + _ABORT_S
-    while host.trial is None and (host.active is active or 0 < fence == host.claim.fence):
-        if host.stopping.wait(0.05) or time.monotonic() >= deadline:
-            raise HomeportError(f"{active.identity}: its end was asked for and takes longer; ask for the status")
-    if (trial := host.trial) is not None:  # also one that has begun meanwhile
+    work.call_off(_ABORT_S, host.stopping)
+    if (probation := work.probation) is not None:  # also one that has begun meanwhile
         progress("ROLLBACK", "The release on probation gives the wheel back.")
-        return trial.roll_back()
+        return probation.roll_back()
     current = host.store.current()
     if current == active.release:
         return None
     release = host.store.find(current)
-    result = Result("rollback", True, current, None if release is None else release.version, "VERIFY_ROLLBACK")
+    version = None if release is None else release.version
+    result = Result("rollback", True, current, version, "VERIFY_ROLLBACK")
     if active.restore is not None:
         result.stage, result.failure = "FAILED", active.restore
         raise FailedError(active.restore.message, result)
@@ -64,19 +62,18 @@ def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progre
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("rollback", False, target, release.version, "COMMIT")
     permission = Permission(host, "rollback", gate, now)
-    host.abort.clear()
     permission.wait(time.monotonic() + _WAIT_S)
-    change = Change(host, release, "rollback", progress, gate)
-    change.undo = undo
-    if change.old == target:
-        change.slot, change.old_slot, change.old = change.old_slot or change.slot, None, None
+    candidate = Candidate(host, release, "rollback", progress, gate)
+    candidate.undo = undo
+    if candidate.old == target:
+        candidate.slot, candidate.old_slot, candidate.old = candidate.old_slot or candidate.slot, None, None
     try:
-        _bring_up(change, permission)
+        _bring_up(candidate, permission)
     except (HomeportError, OSError) as error:
-        failure = change.failure(error)
-        change.go_back(failure)
-        raise change.failed(failure) from error
-    return change.commit()
+        failure = candidate.failure(error)
+        candidate.go_back(failure)
+        raise candidate.failed(failure) from error
+    return candidate.commit()
 
 
 def pin(host: Host, digest: Digest | None) -> Result:
@@ -103,18 +100,18 @@ def check_target(host: Host, target: Digest) -> None:
         raise RefusedError(f"{target}: not complete on this robot ({', '.join(missing)} missing); stage it first")
 
 
-def _bring_up(change: Change, permission: Permission) -> None:
+def _bring_up(candidate: Candidate, permission: Permission) -> None:
     """A rollback does not wait for the robot to be idle: it commands zero and then changes.
 
     The commit gives the hold back.
     """
-    settings = change.host.config.gate
-    with change.deployment.step("WAIT", gate=permission.gate, cutover=change.cutover):
-        change.start()
-        change.pass_gate("restore", Patience(settings.restore_s, settings.ready_s))
+    settings = candidate.host.config.gate
+    with candidate.deployment.step("WAIT", gate=permission.gate, cutover=candidate.cutover):
+        candidate.start()
+        candidate.pass_gate("restore", Patience(settings.restore_s, settings.ready_s))
         if permission.gate == "idle":
-            change.come_to_rest("rolling back")
+            candidate.come_to_rest("rolling back")
         permission.wait(time.monotonic())
-    change.select(RESTORE_S, permission)
-    with change.deployment.step("VERIFY_ROLLBACK"):
-        change.pass_gate("restore", Patience(settings.restore_s, RESTORE_S))
+    candidate.select(RESTORE_S, permission)
+    with candidate.deployment.step("VERIFY_ROLLBACK"):
+        candidate.pass_gate("restore", Patience(settings.restore_s, RESTORE_S))

@@ -177,7 +177,7 @@ class _Staging:
 
     def _pull(self, command: Command, what: str) -> Reader:
         """Run a pull and count the bytes that came over the wire."""
-        reader = child.run(command, self._deployment.say, self._host.abort).reader(what)
+        reader = child.run(command, self._deployment.say, self._host.work.abort).reader(what)
         self._result.bytes_fetched += reader.integer("bytes_fetched")
         return reader
 
@@ -236,7 +236,7 @@ class _Staging:
         self._deployment.begin("BUILD")
         options = ("--release", str(self._home), *self._host.layout.options, "--json")
         tool = self._host.runtime.tool(release, "stack.engine", "build", *options)
-        outcome = child.run(tool, self._deployment.say, self._host.abort)
+        outcome = child.run(tool, self._deployment.say, self._host.work.abort)
         if outcome.code == _DOCKER_FAILED:
             raise OSError(errno.EIO, outcome.error or "docker could not start the container")
         self._answered = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import Release
-from stack.agent.change.deployment import Deployment
+from stack.agent.change.claim import claimed
+from stack.agent.change.deployment import BEGIN, NEXT, Deployment
+from stack.agent.disk.journal import STAGES
 from stack.agent.machine.processes import ProcessId
+from tests.fakes.rig import TOP
 from tests.fakes.stand_in import Agent, Answer, StandIn
 from tests.testbed.scenarios import SCENARIOS
 
@@ -19,7 +23,7 @@ def called_off(robot: StandIn, scenario: str, edge: str) -> tuple[Answer, str, l
     """Play a change, with a rollback that comes at this record: its answer, what drives in the end, and what is in quarantine."""
     robot.reset(SCENARIOS[scenario].image)
     agent = robot.boot()
-    agent.disk.after = lambda found: agent.host.abort.set() if found == edge else None
+    agent.disk.after = lambda found: agent.host.work.abort.set() if found == edge else None
     answer = SCENARIOS[scenario].act(agent)
     status = agent.keep_until_well(edge)
     agent.kill()
@@ -52,15 +56,53 @@ def test_what_is_being_committed_is_not_called_off(robot: StandIn, edge: str) ->
     assert answer.result is not None and running == "new"
 
 
-def test_a_deployment_that_goes_round_in_circles_is_ended(robot: StandIn) -> None:
+@pytest.mark.parametrize(
+    ("stages", "refused"),
+    [
+        (("WAIT",), "WAIT"),
+        (("WAIT",), "PROBATION"),
+        (("WAIT", "SWITCH"), "COMMIT"),
+        (("WAIT", "SWITCH", "PROBATION"), "SWITCH"),
+        (("WAIT", "ROLLBACK", "VERIFY_ROLLBACK", "FAILED"), "WAIT"),
+        ((), "SWITCH"),
+    ],
+)
+def test_a_stage_that_may_not_follow_is_refused(robot: StandIn, stages: tuple[str, ...], refused: str) -> None:
     robot.reset("staged")
     agent = robot.boot()
-    with pytest.raises(Exception, match="goes round in circles"), agent.host.claimed("test", "switch"):
+    with claimed(agent.host, "test", "switch"):
         deployment = Deployment(agent.host, Digest.parse(robot.new), lambda stage, text: None)
-        for _ in range(100):
-            deployment.begin("WAIT")
+        for stage in stages:
+            deployment.begin(stage)
+        records = len(agent.host.journal.records)
+        with pytest.raises(HomeportError, match=f"{refused} may not follow"):
+            deployment.begin(refused)
+        assert len(agent.host.journal.records) == records, "what is refused is not written down"
     assert agent.keep_until_well("old drives")["running"]["digest"] == robot.old
     agent.kill()
+
+
+def test_every_stage_is_in_the_table_and_every_deployment_can_end() -> None:
+    assert set(NEXT) == {BEGIN, *STAGES}
+    assert {stage for following in NEXT.values() for stage in following} == set(STAGES)
+    ends = {"READY", "COMMIT", "FAILED"}
+    reached = set(ends)
+    for _ in NEXT:
+        reached |= {stage for stage, following in NEXT.items() if reached & set(following)}
+    assert reached == set(NEXT)
+
+
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if ":" in scenario.edges[0]])
+def test_what_a_scenario_writes_into_the_journal_follows_the_table(name: str) -> None:
+    stages = [edge.partition(":")[0] for edge in SCENARIOS[name].edges]
+    assert all(after == before or after in NEXT[before] for before, after in itertools.pairwise(stages)), stages
+
+
+def test_the_manual_shows_the_stages_that_may_follow() -> None:
+    lines = (TOP / "docs/rollback.md").read_text().splitlines()
+    shown = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("| `")]
+    wanted = [(f"`{stage}`", " ".join(f"`{each}`" for each in following) or "–") for stage, following in NEXT.items()]
+    assert [row for row in shown if len(row) == 2] == wanted
 
 
 def asked_meanwhile(robot: StandIn, agent: Agent, edge: str, commit: str) -> tuple[Answer, Answer]:
@@ -71,7 +113,7 @@ def asked_meanwhile(robot: StandIn, agent: Agent, edge: str, commit: str) -> tup
     def ask(found: str) -> None:
         if found == edge and not client.ident:
             client.start()
-            robot.until(agent.host.abort.is_set, "the rollback is heard")
+            robot.until(agent.host.work.abort.is_set, "the rollback is heard")
 
     agent.disk.after = ask
     switched = agent.switch(robot.new, commit)
@@ -118,7 +160,7 @@ def test_a_rollback_whose_way_back_fails_is_no_success(robot: StandIn) -> None:
 def test_an_end_that_is_not_in_sight_is_no_success(robot: StandIn) -> None:
     robot.reset("staged")
     agent = robot.boot()
-    with agent.host.claimed("test", "stage"):
+    with claimed(agent.host, "test", "stage"):
         Deployment(agent.host, Digest.parse(robot.new), lambda stage, text: None)
         agent.host.stopping.set()
         answer = agent.rollback()
@@ -137,7 +179,7 @@ def test_a_trial_that_nobody_can_watch_any_more_is_taken_back(robot: StandIn) ->
         raise ValueError("no such field")
 
     agent.runtime.alive = broken  # type: ignore[method-assign]
-    robot.until(lambda: agent.host.trial is None, "the trial ends")
+    robot.until(lambda: agent.host.work.probation is None, "the trial ends")
     status = agent.keep_until_well("the old release drives")
     assert status["running"]["digest"] == robot.old and status["quarantined"] == []
     assert "internal error: ValueError: no such field" in status["failure"]["message"]
@@ -148,7 +190,7 @@ def test_a_trial_whose_claim_was_taken_over_does_not_give_it_back(robot: StandIn
     robot.reset("staged")
     agent = robot.boot()
     assert agent.switch(robot.new, "wait").result
-    claim = agent.host.claim
+    claim = agent.host.work.claim
     claim.renew(0.0)
     claim.take("another", "pin", 60.0, agent.host.journal.fence)
     mine = claim.terms

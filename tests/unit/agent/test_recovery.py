@@ -99,7 +99,9 @@ def test_with_nothing_intact_nothing_is_started_and_the_status_says_so(robot: St
         damage(robot, link)
     agent = robot.boot()
     agent.keeper.keep()
-    assert agent.host.keeping is not None and "nothing that was committed here can be run" in agent.host.keeping
+    assert (
+        agent.host.work.trouble is not None and "nothing that was committed here can be run" in agent.host.work.trouble
+    )
     assert agent.host.runtime.alive("a") is None and agent.host.runtime.alive("b") is None
     agent.kill()
 
@@ -169,7 +171,7 @@ def test_a_slot_that_ends_again_and_again_is_started_with_growing_pauses(robot: 
     for _ in range(2):
         agent.host.runtime.stop("b")
         agent.keeper.keep()
-    assert agent.host.keeping is not None and "next start in" in agent.host.keeping
+    assert agent.host.work.trouble is not None and "next start in" in agent.host.work.trouble
     agent.kill()
 
 
@@ -225,8 +227,8 @@ def test_a_recovery_while_a_release_is_staged_ends_itself_and_not_the_staging(ro
     rename = store.rename_current
 
     def with_a_record_of_the_staging(slot: str) -> None:
-        assert agent.host.active is not None
-        agent.host.active.finish(bytes=0)
+        assert agent.host.work.active is not None
+        agent.host.work.active.finish(bytes=0)
         rename(slot)
 
     def lose_current(*words: str) -> Command:

@@ -124,7 +124,7 @@ def test_ansibles_own_last_words_are_one_line() -> None:
     [
         ("silence_ms", "the supervisor went back: silence", True),
         ("inference_p99_ms", "p99 of 100 runs", True),
-        ("error", "1.0.0: its trial has ended; ask for the status", True),
+        ("error", "1.0.0: its probation has ended; ask for the status", True),
         ("clamped_rate", "92.9% of inferences outside the model's own contract", False),
         ("non_finite", "3 actions were not finite", False),
     ],
