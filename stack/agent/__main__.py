@@ -167,8 +167,8 @@ def _verdict(status: Mapping[str, Any]) -> int:
 
 
 def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:
-    from stack.agent.checks import CHECKS
-    from stack.agent.doctor import Patient, document, examine
+    from stack.agent.doctor.checks import CHECKS
+    from stack.agent.doctor.examine import Patient, document, examine
 
     if unknown := sorted(set(only) - set(CHECKS)):
         raise UsageError(f"homeport-agent doctor: no line {unknown[0]!r}; there are {', '.join(CHECKS)}")

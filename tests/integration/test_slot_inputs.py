@@ -15,8 +15,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
-from stack.agent.checks import CHECKS
-from stack.agent.doctor import Finding, Patient, examine
+from stack.agent.doctor.checks import CHECKS
+from stack.agent.doctor.examine import Finding, Patient, examine
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.monitor import health
 from tests.fakes.ros import Ros, wait_until

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from model_registry.core.layout import SLOTS
-from stack.agent.checks import CHECKS
-from stack.agent.doctor import Finding, Patient, examine
+from stack.agent.doctor.checks import CHECKS
+from stack.agent.doctor.examine import Finding, Patient, examine
 from stack.agent.machine.clock import Clock
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig

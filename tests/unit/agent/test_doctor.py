@@ -14,8 +14,8 @@ import pytest
 
 from model_registry.core.layout import Layout
 from stack.agent.__main__ import main
-from stack.agent.checks import CHECKS
-from stack.agent.doctor import Doubt, Finding, Patient, document, examine
+from stack.agent.doctor.checks import CHECKS
+from stack.agent.doctor.examine import Doubt, Finding, Patient, document, examine
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from tests.fakes import docker, nvbootctrl
 from tests.fakes.docker_rig import DockerRig, image_id

@@ -13,8 +13,8 @@ from model_registry.core import dsse
 from model_registry.core.channel import PAYLOAD_TYPE
 from model_registry.core.documents import dump
 from model_registry.core.layout import Layout
-from stack.agent.checks import CHECKS
-from stack.agent.doctor import Finding, Patient, examine
+from stack.agent.doctor.checks import CHECKS
+from stack.agent.doctor.examine import Finding, Patient, examine
 from tests.fakes.rig import Answer, Rig
 from tests.fakes.schemas import check
 from tests.fakes.stand_in import StandIn, commit_third

@@ -20,8 +20,8 @@ from model_registry.core.robot import l4t_of
 from stack.agent.change.cutover import available, measured_peak, room
 from stack.agent.disk.revocations import Revocations, revoked_here
 from stack.agent.disk.store import verify_folder
-from stack.agent.doctor import Check, Doubt, Patient
-from stack.agent.inputs import inputs, topics
+from stack.agent.doctor.examine import Check, Doubt, Patient
+from stack.agent.doctor.inputs import inputs, topics
 from stack.agent.machine.child import ask
 from stack.agent.machine.os_slots import read_os_slots
 from stack.agent.machine.processes import recall, recall_host_pid

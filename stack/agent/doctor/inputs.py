@@ -7,7 +7,7 @@ from typing import NamedTuple
 from model_registry.core.documents import Reader
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS, linked_slot
-from stack.agent.doctor import Doubt, Patient
+from stack.agent.doctor.examine import Doubt, Patient
 from stack.agent.gate.samples import SlotStatus
 from stack.agent.machine.processes import recall
 

@@ -1,0 +1,1 @@
+"""Is this robot set up as releases need it: what is examined, and each line of it."""
