@@ -12,10 +12,10 @@ from stack.agent.condition import clock, disk, engine, motion, way_back
 from stack.agent.disk.revocations import revoked_here
 from stack.agent.gate.samples import Sample, observe, verified
 from stack.agent.host import Host
-from stack.agent.keeper import DAMAGE
 from stack.agent.machine.processes import recall_host_pid
 from stack.agent.machine.processor import processor
 from stack.agent.settings.windows import window_document
+from stack.agent.upkeep.keeper import DAMAGE
 
 
 def status_document(host: Host) -> dict[str, object]:

@@ -15,10 +15,10 @@ from stack.agent.change.staging import StageRequest, plan, stage
 from stack.agent.change.switch import SwitchRequest, runs_current, switch
 from stack.agent.disk.store import resolve
 from stack.agent.host import Host, Progress
-from stack.agent.prune import prune
 from stack.agent.reports import GATES, FailedError, Result
 from stack.agent.status import status_document
 from stack.agent.supervisor import OWNER
+from stack.agent.upkeep.prune import prune
 
 _OPERATOR = "homeport-agent hold"
 _WARM_UP_S = 1800.0

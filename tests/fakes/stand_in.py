@@ -35,7 +35,6 @@ from stack.agent.disk.lease import Lease, Terms, own_folder
 from stack.agent.disk.store import Store
 from stack.agent.gate.samples import observe, verified
 from stack.agent.host import SERVING_S, Host
-from stack.agent.keeper import Keeper
 from stack.agent.machine.child import Command
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.agent.reports import FailedError
@@ -43,6 +42,7 @@ from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
 from stack.agent.status import status_document
 from stack.agent.supervisor import SupervisorClient
+from stack.agent.upkeep.keeper import Keeper
 from stack.agent.verbs import answer
 from stack.agent.work import Work
 from tests.fakes.disk import Disk, Image, Killed, read_image, write_image

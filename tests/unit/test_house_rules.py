@@ -24,7 +24,7 @@ BROAD_EXCEPT = {
     "stack/sim/node.py",
     "stack/agent/server.py",
     "stack/agent/change/switch.py",
-    "stack/agent/archivist.py",
+    "stack/agent/upkeep/archivist.py",
 }
 PRINTS = re.compile(r"(^|/)(cli|cli/.*|__main__|build)\.py$|/cli/")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stack.agent.beat import LONGEST_KEEP_S, Beat, notify
 from stack.agent.disk.lease import Lease
 from stack.agent.machine.processes import this_process
+from stack.agent.upkeep.beat import LONGEST_KEEP_S, Beat, notify
 
 
 @pytest.fixture

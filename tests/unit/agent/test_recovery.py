@@ -11,9 +11,9 @@ import pytest
 
 from stack.agent.change.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
 from stack.agent.disk.journal import STAGES, STAGING
-from stack.agent.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
 from stack.agent.machine.child import Command
 from stack.agent.machine.processes import remember
+from stack.agent.upkeep.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
 from tests.fakes.rig import TOP
 from tests.fakes.stand_in import StandIn, commit_third
 
