@@ -180,8 +180,8 @@ def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:
 
 
 def _recover(layout: Layout) -> int:
+    from stack.agent.api.server import recover
     from stack.agent.host import Host
-    from stack.agent.server import recover
 
     _say(recover(Host.open(layout)) or "nothing was left open")
     return 0
@@ -190,8 +190,8 @@ def _recover(layout: Layout) -> int:
 def _serve(layout: Layout) -> int:
     import logging
 
+    from stack.agent.api.server import serve
     from stack.agent.host import Host
-    from stack.agent.server import serve
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     serve(Host.open(layout))

@@ -30,6 +30,8 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, Layout
 from model_registry.core.release import Release
+from stack.agent.api.status import status_document
+from stack.agent.api.verbs import answer
 from stack.agent.disk.journal import Journal, utc_now
 from stack.agent.disk.lease import Lease, Terms, own_folder
 from stack.agent.disk.store import Store
@@ -40,10 +42,8 @@ from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ti
 from stack.agent.reports import FailedError
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
-from stack.agent.status import status_document
 from stack.agent.supervisor import SupervisorClient
 from stack.agent.upkeep.keeper import Keeper
-from stack.agent.verbs import answer
 from stack.agent.work import Work
 from tests.fakes.disk import Disk, Image, Killed, read_image, write_image
 from tests.fakes.rig import TOP, Rig

@@ -22,7 +22,7 @@ BROAD_EXCEPT = {
     "stack/supervisor/node.py",
     "stack/supervisor/guarded.py",
     "stack/sim/node.py",
-    "stack/agent/server.py",
+    "stack/agent/api/server.py",
     "stack/agent/change/switch.py",
     "stack/agent/upkeep/archivist.py",
 }

@@ -21,10 +21,10 @@ from model_registry.core.version import version
 from stack.agent import __main__ as agent
 from stack.agent import build
 from stack.agent.__main__ import main
+from stack.agent.api.server import _events
 from stack.agent.change import rollback
 from stack.agent.runtime import images
 from stack.agent.runtime.process import unpack
-from stack.agent.server import _events
 from tests.fakes.rig import TOP, Rig
 from tests.fakes.schemas import check
 

@@ -11,8 +11,8 @@ import pytest
 
 from model_registry.core.digest import Digest
 from model_registry.core.files import Files
+from stack.agent.api.status import last_failure
 from stack.agent.disk.journal import KEPT_DEPLOYMENTS, MOST_BYTES, RECOVERY, Journal, kept
-from stack.agent.status import last_failure
 from tests.fakes.disk import write_image
 from tests.fakes.schemas import check
 from tests.fakes.stand_in import Agent, StandIn

@@ -8,7 +8,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
-from stack.agent.condition import clock, disk, engine, motion, way_back
+from stack.agent.api.condition import clock, disk, engine, motion, way_back
 from stack.agent.disk.revocations import revoked_here
 from stack.agent.gate.samples import Sample, observe, verified
 from stack.agent.host import Host

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from model_registry.core.documents import Reader, fill
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.release import check_name
+from stack.agent.api.status import status_document
 from stack.agent.change.claim import claimed
 from stack.agent.change.permission import come_to_rest
 from stack.agent.change.rollback import call_off, check_target, pin, roll_back
@@ -16,7 +17,6 @@ from stack.agent.change.switch import SwitchRequest, runs_current, switch
 from stack.agent.disk.store import resolve
 from stack.agent.host import Host, Progress
 from stack.agent.reports import GATES, FailedError, Result
-from stack.agent.status import status_document
 from stack.agent.supervisor import OWNER
 from stack.agent.upkeep.prune import prune
 

@@ -22,6 +22,7 @@ from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.files import umask
 from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
 from model_registry.core.version import version
+from stack.agent.api.verbs import answer
 from stack.agent.change.recovery import close_open
 from stack.agent.disk.lease import own_folder
 from stack.agent.host import Host
@@ -29,7 +30,6 @@ from stack.agent.reports import FailedError
 from stack.agent.upkeep.archivist import Archivist
 from stack.agent.upkeep.beat import Beat, notify
 from stack.agent.upkeep.keeper import Keeper
-from stack.agent.verbs import answer
 
 log = logging.getLogger(__name__)
 MAX_LINE_BYTES = 65_536

@@ -1,0 +1,1 @@
+"""What answers on agent.sock: the server, its verbs, and the status."""
