@@ -65,7 +65,7 @@ def boot(robot: StandIn, agent: Path, image: Image) -> float:
         whole = b"".join(line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n"))
         journal.write_bytes(whole * (LONG_BYTES // max(1, len(whole))) + journal.read_bytes())
     began = time.monotonic()
-    subprocess.run(["sh", str(ROOT / "stack/agent/update.sh"), "--settle", "--agent", str(agent)], check=True)
+    subprocess.run(["sh", str(ROOT / "stack/agent/shell/update.sh"), "--settle", "--agent", str(agent)], check=True)
     done = subprocess.run([str(agent), "--root", str(robot.root), "recover"], capture_output=True, text=True)
     seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ SPOKEN = (
     "stack/agent/**/*.py",
     "stack/policy/*.py",
     "stack/supervisor/*.py",
-    "stack/agent/*.sh",
+    "stack/agent/shell/*.sh",
     "model_registry/core/*.py",
     "model_registry/sources/http.py",
     "ansible/roles/device/**/*.yml",

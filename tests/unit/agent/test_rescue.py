@@ -17,7 +17,7 @@ from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import TOP, Rig
 from tests.fakes.stepped import Stepped
 
-RESCUE = TOP / "stack/agent/rescue.sh"
+RESCUE = TOP / "stack/agent/shell/rescue.sh"
 ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
 PARTS = ("release.json", "release.dsse.json", "model/vla.json", "engine/ready", "prove.json")
 STEPS = ("rm", "ln", "mv", "sync", "mkdir", "readlink")

@@ -15,7 +15,7 @@ from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import TOP
 from tests.fakes.stepped import Stepped
 
-UPDATE = TOP / "stack/agent/update.sh"
+UPDATE = TOP / "stack/agent/shell/update.sh"
 STEPS = ("cp", "mv", "rm", "sync", "cmp", "flock", "systemctl", "journalctl")
 FREE = """'{"result": {"deployment": null}}'"""
 GOOD = f"case $* in *status) echo {FREE}; exit 3 ;; esac"

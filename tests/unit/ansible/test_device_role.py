@@ -232,7 +232,7 @@ def test_a_new_agent_is_put_beside_the_old_one_and_tried_before_anything_else_ch
     assert argv == "/usr/local/bin/homeport-agent-update"
     assert order.index("Install the agent") < order.index("Configure robot, agent and DDS")
     assert (ROLE / "files/homeport-agent-update").read_bytes() == (
-        ROLE.parents[2] / "stack/agent/update.sh"
+        ROLE.parents[2] / "stack/agent/shell/update.sh"
     ).read_bytes()
 
 
@@ -443,7 +443,7 @@ def test_every_variable_of_the_role_is_specified_and_explained() -> None:
     ("root", "path"), [("", "/usr/local/bin/homeport-rescue"), ("/srv/robot", "/srv/robot/bin/homeport-rescue")]
 )
 def test_the_rescue_is_the_one_of_this_checkout_and_stands_outside_of_the_slots(root: str, path: str) -> None:
-    script = ROLE.parents[2] / "stack/agent/rescue.sh"
+    script = ROLE.parents[2] / "stack/agent/shell/rescue.sh"
 
     assert (ROLE / "files/homeport-rescue").read_bytes() == script.read_bytes()
     assert templar(homeport_root=root).template(trust_as_template("{{ device_rescue }}")) == path
