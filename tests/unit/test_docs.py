@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.agent.__main__ import parser
+from stack.agent.cli.parser import parser
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from model_registry.core.errors import UsageError
 from model_registry.core.version import version
-from stack.agent.__main__ import parser
+from stack.agent.cli.parser import parser
 from stack.cli import build
 
 HOMEPORT = typer.main.get_command(build([]))

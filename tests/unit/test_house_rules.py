@@ -23,7 +23,7 @@ BROAD_EXCEPT = {
     "stack/supervisor/guarded.py",
     "stack/sim/node.py",
     "stack/agent/api/server.py",
-    "stack/agent/change/switch.py",
+    "stack/agent/change/probation.py",
     "stack/agent/upkeep/archivist.py",
 }
 PRINTS = re.compile(r"(^|/)(cli|cli/.*|__main__|build)\.py$|/cli/")

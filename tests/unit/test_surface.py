@@ -58,7 +58,7 @@ def test_homeport_has_exactly_these_verbs(group: str) -> None:
 
 
 def test_homeport_agent_has_exactly_these_verbs() -> None:
-    from stack.agent.__main__ import parser
+    from stack.agent.cli.parser import parser
 
     [verbs] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stack.agent.output import condition_lines, motion_line
+from stack.agent.cli.output import condition_lines, motion_line
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig
 

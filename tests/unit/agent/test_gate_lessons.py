@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from model_registry.core.digest import Digest
+from stack.agent.cli.output import status_lines
 from stack.agent.gate.baseline import Baseline, faults_of
 from stack.agent.gate.judge import blames
 from stack.agent.gate.samples import Sample
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.machine.processes import ProcessId
-from stack.agent.output import status_lines
 from stack.agent.reports import Failure
 from tests.fakes.gate import (
     EXPECTED,

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 _LOG_LINES = 5
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Print at once, to stdout unless another stream is given."""
+    stream = stream or sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def say(text: str) -> None:
+    """Tell a person: progress and errors, on stderr."""
+    write(text, sys.stderr)
 
 
 def summary(result: Mapping[str, Any]) -> str:
