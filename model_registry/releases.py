@@ -12,6 +12,7 @@ from model_registry.core import dsse
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError, UntrustedError, UsageError
 from model_registry.core.files import Files
+from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from model_registry.images import find_image
 from model_registry.manifests import Descriptor, Manifest
@@ -26,9 +27,6 @@ ROW_ARCH = "homeport.row-arch"
 FOLDER = "releases/"
 PROCESS = "process/"
 LOCATOR = "release-"
-ENVELOPE_NAME = "release.dsse.json"
-DOCUMENT_NAME = "release.json"
-IMAGE_NAME = "image.whl"
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def verify(source: Source, published: Published, progress: Progress = no_progres
 
 
 def pull(
-    source: Source, repository: str, digest: Digest, row_arch: str, folder: Path, keys: Path | None,
+    source: Source, repository: str, digest: Digest, row_arch: str, folder: ReleaseFolder, keys: Path | None,
     progress: Progress = no_progress,
 ) -> int:  # fmt: skip
     """Bring a release to `folder`: `release.dsse.json`, the wheel of a row `process`, and last `release.json`.
@@ -153,35 +151,35 @@ def pull(
             f"release {release.name} {release.version} has no image for {row_arch}, only {known}; publish one with it"
         )
     wheel = wheel_layer(published, row_arch) if row_arch.startswith(PROCESS) else None
-    files.make_folder(folder)
+    files.make_folder(folder.path)
     if wheel is not None:
-        save_blob(source, published.repository, wheel, folder / IMAGE_NAME, progress)
-    files.write(folder / ENVELOPE_NAME, published.envelope)
-    files.write(folder / DOCUMENT_NAME, published.payload)
+        save_blob(source, published.repository, wheel, folder.wheel, progress)
+    files.write(folder.envelope, published.envelope)
+    files.write(folder.document, published.payload)
     return source.bytes_fetched - before
 
 
-def image_bytes(source: Source, folder: Path, row_arch: str) -> int:
+def image_bytes(source: Source, folder: ReleaseFolder, row_arch: str) -> int:
     """The compressed bytes of a pulled release's container image, which a container engine fetches."""
-    image = Release.parse((folder / DOCUMENT_NAME).read_bytes()).images[row_arch]
+    image = Release.parse(folder.document.read_bytes()).images[row_arch]
     return find_image(source, image.repository, str(image.digest), row_arch.rpartition("/")[2]).compressed_bytes
 
 
-def model_bytes(source: Source, folder: Path) -> int:
+def model_bytes(source: Source, folder: ReleaseFolder) -> int:
     """The bytes of a pulled release's model, which is pulled next."""
-    release = Release.parse((folder / DOCUMENT_NAME).read_bytes())
+    release = Release.parse(folder.document.read_bytes())
     what = f"{release.model_repository}@{release.model}"
     manifest = Manifest.parse(source.manifest(release.model_repository, release.model), what)
     return sum(layer.size for layer in manifest.layers)
 
 
-def is_there(folder: Path, digest: Digest, row_arch: str, keys: Path | None) -> bool:
+def is_there(folder: ReleaseFolder, digest: Digest, row_arch: str, keys: Path | None) -> bool:
     """Whether an earlier pull already brought everything, whole and signed."""
     try:
-        payload, _ = check_envelope((folder / ENVELOPE_NAME).read_bytes(), keys, str(folder / ENVELOPE_NAME))
-        if Digest.of(payload) != digest or (folder / DOCUMENT_NAME).read_bytes() != payload:
+        payload, _ = check_envelope(folder.envelope.read_bytes(), keys, str(folder.envelope))
+        if Digest.of(payload) != digest or folder.document.read_bytes() != payload:
             return False
         image = Release.parse(payload).images[row_arch]
-        return not row_arch.startswith(PROCESS) or Digest.of_file(folder / IMAGE_NAME) == image.digest
+        return not row_arch.startswith(PROCESS) or Digest.of_file(folder.wheel) == image.digest
     except (KeyError, OSError, UsageError, UntrustedError):
         return False

@@ -31,7 +31,7 @@ from model_registry.keys import sign
 from model_registry.manifests import EMPTY, EMPTY_BYTES, TITLE, Descriptor, Manifest
 from model_registry.models import Model
 from model_registry.refs import Reference
-from model_registry.releases import ARTIFACT, ENVELOPE, ENVELOPE_NAME, PROCESS, ROW_ARCH, WHEEL, locator, repository_of
+from model_registry.releases import ARTIFACT, ENVELOPE, PROCESS, ROW_ARCH, WHEEL, locator, repository_of
 from model_registry.sources import Source, file_pieces, has_version, resolve
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _check(release: Release, contract: Contract, l4t: set[str]) -> None:
 
 
 def _store(source: Source, repository: str, release: Release, envelope: bytes, wheels: Wheels) -> None:
-    document = Descriptor.of(ENVELOPE, envelope, {TITLE: ENVELOPE_NAME})
+    document = Descriptor.of(ENVELOPE, envelope, {TITLE: "release.dsse.json"})
     data = Manifest(ARTIFACT, EMPTY, (document, *(layer for layer, _ in wheels))).bytes()
     tags = (locator(release.digest), release.version)
     for tag in tags:

@@ -13,6 +13,7 @@ from model_registry import releases
 from model_registry.cli.entry import JsonOption, KeysOption, SourceOption, group_of, result, say, transfer
 from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
+from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import Release, check_version
 from model_registry.refs import Reference
 from model_registry.sources import Source, open_source
@@ -143,12 +144,13 @@ def pull(
     wanted = Digest.parse(digest, "release")
     if keys is None:
         say("No --keys given: the digest is checked, the signature is not")
+    folder = ReleaseFolder(to)
     fetched = model_bytes = 0
-    if not releases.is_there(to, wanted, row_arch, keys):
+    if not releases.is_there(folder, wanted, row_arch, keys):
         with transfer(f"Pulling release {wanted.short}") as progress:
-            fetched = releases.pull(open_source(source), repository, wanted, row_arch, to, keys, progress)
-        model_bytes = releases.model_bytes(open_source(source), to)
+            fetched = releases.pull(open_source(source), repository, wanted, row_arch, folder, keys, progress)
+        model_bytes = releases.model_bytes(open_source(source), folder)
     wheel = row_arch.startswith(releases.PROCESS)
-    size = 0 if wheel else releases.image_bytes(open_source(source), to, row_arch)
+    size = 0 if wheel else releases.image_bytes(open_source(source), folder, row_arch)
     sizes = {"image_bytes": size, "model_bytes": model_bytes}
     result({"release": str(wanted), "bytes_fetched": fetched, **sizes}, True, "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from model_registry.core.documents import Reader, parse
+from model_registry.core.documents import Reader, fill, parse
 from model_registry.core.errors import HomeportError
 
 PASSING = ("healthy", "degraded-hw")
@@ -41,6 +41,16 @@ class GateResult:
         healthy = bool(taken) and all(check.ok for check in taken)
         return cls(gate, "healthy" if healthy else "unhealthy", taken)
 
+    @classmethod
+    def read(cls, reader: Reader) -> GateResult:
+        """From its document. Raises UsageError naming the key."""
+        return fill(cls, reader, checks=reader.objects("checks", lambda each: fill(Check, each)))
+
+    @classmethod
+    def load(cls, path: Path) -> GateResult:
+        """From its document on disk. Raises OSError or UsageError."""
+        return cls.read(Reader(parse(path.read_bytes(), path.name), path.name))
+
     @property
     def passed(self) -> bool:
         return self.verdict in PASSING
@@ -52,6 +62,6 @@ class GateResult:
 def proved(path: Path) -> bool:
     """Whether the document of a gate is there, and its verdict passes."""
     try:
-        return Reader(parse(path.read_bytes(), path.name), path.name).text("verdict") in PASSING
+        return GateResult.load(path).passed
     except (OSError, HomeportError):
         return False

@@ -16,14 +16,47 @@ FOLDERS = ("releases", "slots", "models", "engines", "ingest", "logs", "images")
 
 
 class _Below:
-    """A fixed path below `root`, `etc` or `run` of a layout, as an attribute of it."""
+    """A fixed path below a path attribute of its owner, such as `root` of a layout, as an attribute of that."""
 
     def __init__(self, base: str, *parts: str) -> None:
         self._base, self._parts = base, parts
 
-    def __get__(self, layout: Layout, owner: object = None) -> Path:
-        base: Path = getattr(layout, self._base)
+    def __get__(self, owner: Layout | ReleaseFolder, kind: object = None) -> Path:
+        base: Path = getattr(owner, self._base)
         return base.joinpath(*self._parts)
+
+
+@dataclass(frozen=True)
+class ReleaseFolder:
+    """The folder of one release: staged, or on its way. Nobody else spells what is in it.
+
+    `model` and `engine` are links to folders that releases share; `site` is there on a robot of row `process` only.
+    """
+
+    path: Path
+
+    document = _Below("path", "release.json")
+    """What the digest of the release is of."""
+    envelope = _Below("path", "release.dsse.json")
+    """The document and its signatures."""
+    wheel = _Below("path", "image.whl")
+    """The code of row `process`, while it is on its way."""
+    model = _Below("path", "model")
+    engine = _Below("path", "engine")
+    engine_ready = _Below("path", "engine", "ready")
+    """Written last, when the engine is whole."""
+    proof = _Below("path", "prove.json")
+    """What the gate `prove` found on this device."""
+    site = _Below("path", "site")
+    """The unpacked code of row `process`."""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def lacks(self) -> list[str]:
+        """What is not there of all that a release of any row needs."""
+        needed = (self.document, self.envelope, self.model / "vla.json", self.engine_ready, self.proof)
+        return [str(path.relative_to(self.path)) for path in needed if not path.exists()]
 
 
 @dataclass(frozen=True)
@@ -90,8 +123,8 @@ class Layout:
         """Variables of the firmware, as the kernel shows them."""
         return Path("/sys/firmware/efi/efivars") if self == Layout.default() else self.root / "efivars"
 
-    def release(self, digest: Digest) -> Path:
-        return self.releases / digest.hex
+    def release(self, digest: Digest) -> ReleaseFolder:
+        return ReleaseFolder(self.releases / digest.hex)
 
     def slot(self, slot: str) -> Path:
         return self.root / "slots" / slot

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from model_registry.core.documents import dump
 from model_registry.core.errors import HomeportError, from_exit_code
@@ -16,8 +18,42 @@ MAX_REPLY_BYTES = 1 << 20
 PROTOCOL = 1
 
 
+_CREDENTIALS = struct.Struct("3i")
+_SO_PEERGROUPS = 59
+
+
 class LateError(HomeportError):
     """A request was taken, and not answered in time."""
+
+
+class Peer(NamedTuple):
+    """Who is at the other end of a socket, by the kernel: nothing of it can be claimed."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int]
+    """With the supplementary ones."""
+
+    @classmethod
+    def of(cls, connection: socket.socket) -> Peer:
+        """Raises OSError when the connection is gone."""
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(raw)
+        return cls(pid, uid, gid, frozenset((gid, *_supplementary(connection))))
+
+    def may_use(self, group: int | None) -> bool:
+        """Whether it is root, this program's own user, or a member of a group."""
+        return self.uid in (0, os.getuid()) or group in self.groups
+
+
+def _supplementary(connection: socket.socket) -> tuple[int, ...]:
+    """The peer's other groups, as the kernel knows them; none when there are more than 256."""
+    try:
+        data = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)
 
 
 def request(verb: str, **fields: object) -> bytes:

@@ -55,7 +55,7 @@ def _serve(layout: Layout) -> int:
 def _run_slot(layout: Layout, slot: str) -> NoReturn:
     """Replace this process by the container of the release in `slots/x`, once its signature is checked again."""
     from model_registry.core.files import Files
-    from stack.agent.disk.store import verify_folder
+    from stack.agent.disk.store import verify_staged
     from stack.agent.runtime.docker import DockerRuntime
     from stack.agent.settings.config import Config
 
@@ -66,7 +66,7 @@ def _run_slot(layout: Layout, slot: str) -> NoReturn:
         )
     if digest is None:
         raise NotFoundError(f"{layout.slot(slot)}: no release in slot {slot}; the agent starts {slot} when it has one")
-    release = verify_folder(layout, layout.release(digest), digest)
+    release = verify_staged(layout, digest)
     command = DockerRuntime(layout, config, Files()).slot(slot, release)
     os.execvpe(command.argv[0], command.argv, command.environment)
 

@@ -6,25 +6,13 @@ Each has the document that its schema describes.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, fill, parse
 from model_registry.core.errors import HomeportError
-from model_registry.core.gate import Check, GateResult
+from model_registry.core.gate import GateResult
 
 GATES = ("idle", "moving")
 """What may be asked of the robot before it is changed."""
-
-
-def read_gate(reader: Reader) -> GateResult:
-    """A gate result that an engine printed. Raises UsageError naming the key."""
-    return fill(GateResult, reader, checks=reader.objects("checks", lambda each: fill(Check, each)))
-
-
-def load_gate(path: Path) -> GateResult:
-    """A gate result on disk. Raises OSError or UsageError."""
-    return read_gate(Reader(parse(path.read_bytes(), path.name), path.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.files import Files, held
 from model_registry.core.gate import Check, GateResult, proved
-from model_registry.core.layout import Layout
+from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Release
 from stack.engine import gates, split, worker
 from stack.engine.backends import Choice, choose
@@ -62,13 +62,14 @@ class Built:
 
 def plan(folder: Path) -> Plan:
     """Read a release folder. Raises NotFoundError, UsageError or IncompatibleError."""
+    staged = ReleaseFolder(folder)
     try:
-        release = Release.parse((folder / "release.json").read_bytes())
+        release = Release.parse(staged.document.read_bytes())
     except OSError as error:
         raise NotFoundError(
             f"{folder}: no readable release.json ({error.strerror}); give a folder below releases/"
         ) from error
-    model = (folder / "model").resolve()
+    model = staged.model.resolve()
     if model.name != release.model.hex:
         raise IntegrityError(
             f"{folder}: model leads to {model.name[:80]}, the release names {release.model}; stage it again"
@@ -248,7 +249,8 @@ def _run(what: Plan, folder: Path) -> GateResult:
 
 def link(folder: Path, built: Built, result: GateResult, files: Files) -> None:
     """Point the release folder at its engine, and leave the verdict there. What failed replaces nothing that was proved."""
-    if not result.passed and proved(folder / "prove.json"):
+    release = ReleaseFolder(folder)
+    if not result.passed and proved(release.proof):
         return
-    files.link(folder / "engine", f"../../engines/{built.key}")
-    files.write(folder / "prove.json", dump(result.document()))
+    files.link(release.engine, f"../../engines/{built.key}")
+    files.write(release.proof, dump(result.document()))

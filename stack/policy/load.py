@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, RefusedError
-from model_registry.core.gate import PASSING
-from model_registry.core.layout import Layout, linked_release
+from model_registry.core.gate import GateResult
+from model_registry.core.layout import Layout, ReleaseFolder, linked_release
 from model_registry.core.release import Release
 from model_registry.core.robot import Robot
 from stack.engine import builder, split
@@ -44,11 +43,11 @@ def find(layout: Layout, slot: str) -> Found:
         raise NotFoundError(f"{layout.slot(slot)}: no release in slot {slot}; stage one")
     folder = layout.release(digest)
     try:
-        payload = (folder / "release.json").read_bytes()
+        payload = folder.document.read_bytes()
     except OSError as error:
         raise NotFoundError(f"{folder}: no readable release.json ({error.strerror}); stage it again") from error
     release = Release.parse(digest.check(payload, f"{folder}: release.json"))
-    return Found(folder, release, Robot.load(layout.robot_toml) if layout.robot_toml.exists() else None)
+    return Found(folder.path, release, Robot.load(layout.robot_toml) if layout.robot_toml.exists() else None)
 
 
 def load(found: Found) -> tuple[builder.Plan, Slot]:
@@ -103,7 +102,8 @@ def proved_engine(folder: Path, key: str) -> Path:
 
     Raises RefusedError.
     """
-    engine = (folder / "engine").resolve()
+    release = ReleaseFolder(folder)
+    engine = release.engine.resolve()
     if not engine.is_dir():
         raise IncompatibleError(f"{folder}: no engine was built; run `engine build` for this release")
     if engine.name != key:
@@ -114,11 +114,7 @@ def proved_engine(folder: Path, key: str) -> Path:
     builder.check(engine, key)
     if not (engine / builder.READY_FILE).exists():
         raise RefusedError(f"{engine}: was not proved on this device; run `engine prove`")
-    result = folder / "prove.json"
-    if (
-        result.exists()
-        and Reader(parse(result.read_bytes(), "prove.json"), "prove.json").text("verdict") not in PASSING
-    ):
+    if release.proof.exists() and not GateResult.load(release.proof).passed:
         raise RefusedError(f"{folder}: its engine failed the gate `prove`; read prove.json")
     return engine
 

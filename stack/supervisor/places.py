@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from model_registry.core.lines import Peer
 from stack.supervisor.requests import Request
 
 MAX_CONNECTIONS = 32
@@ -28,7 +29,7 @@ class Connection:
 
     socket: socket.socket
     endpoint: str
-    peer: tuple[int, int, int]
+    peer: Peer
     admitted: bool
     opened_s: float
     deadline_s: float
@@ -45,7 +46,7 @@ class Connection:
 
     @property
     def pid(self) -> int:
-        return self.peer[0]
+        return self.peer.pid
 
     @property
     def events(self) -> int:

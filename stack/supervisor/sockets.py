@@ -14,7 +14,6 @@ import logging
 import os
 import selectors
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from model_registry.core.errors import HomeportError, LockedError, RefusedError, UntrustedError, UsageError
 from model_registry.core.files import spare, umask
-from model_registry.core.lines import MAX_REPLY_BYTES, reply_error, reply_ok
+from model_registry.core.lines import MAX_REPLY_BYTES, Peer, reply_error, reply_ok
 from stack.supervisor.places import MAX_CONNECTIONS, Connection, least_needed
 from stack.supervisor.priority import Share
 from stack.supervisor.requests import MAX_LINE_BYTES, STATUS, Answer, Ticket, parse_request
@@ -40,7 +39,6 @@ _MOST_NEW = 8
 # Between two looks at its clients it sleeps for this long at least: whatever they send, most of the time is the tick
 # thread's.
 _PAUSE_S = 0.002
-_SO_PEERGROUPS = 59
 
 
 def open_socket(path: Path) -> socket.socket:
@@ -73,15 +71,6 @@ def open_socket(path: Path) -> socket.socket:
     return listener
 
 
-def _peer_groups(client: socket.socket) -> tuple[int, ...]:
-    """The other groups of whom is at the other end, as the kernel knows them; none when there are more than 256."""
-    try:
-        data = client.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
-    except OSError:
-        return ()
-    return struct.unpack(f"{len(data) // 4}I", data)
-
-
 def _written(answer: Answer) -> bytes:
     """The line of a reply.
 
@@ -102,9 +91,9 @@ def _written(answer: Answer) -> bytes:
 
 def _check_admitted(connection: Connection, group: int) -> None:
     if not connection.admitted:
-        log.warning("Refused pid %d uid %d gid %d at %s", *connection.peer, connection.endpoint)
+        log.warning("Refused pid %d uid %d gid %d at %s", *connection.peer[:3], connection.endpoint)
         raise RefusedError(
-            f"uid {connection.peer[1]} may not use the {connection.endpoint} socket; be root or a member of group "
+            f"uid {connection.peer.uid} may not use the {connection.endpoint} socket; be root or a member of group "
             f"{group}"
         )
 
@@ -195,11 +184,10 @@ class SocketServer:
 
     def _take_in(self, client: socket.socket, endpoint: str) -> None:
         client.setblocking(False)
-        pid, uid, gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        group = self._groups[endpoint]
-        admitted = uid in (0, os.getuid()) or group == gid or group in _peer_groups(client)
+        peer = Peer.of(client)
+        admitted = peer.may_use(self._groups[endpoint])
         now_s = time.monotonic()
-        connection = Connection(client, endpoint, (pid, uid, gid), admitted, now_s, now_s + self._patience_s)
+        connection = Connection(client, endpoint, peer, admitted, now_s, now_s + self._patience_s)
         self._connections.add(connection)
         self._attend(connection)  # most have sent their request already
 
@@ -246,7 +234,7 @@ class SocketServer:
             return
         connection.request, connection.polls = request, request.verb == STATUS
         if not connection.polls:
-            log.info("%s from pid %d uid %d gid %d: %s", request.verb, *connection.peer, request)
+            log.info("%s from pid %d uid %d gid %d: %s", request.verb, *connection.peer[:3], request)
         self._submit(Ticket(request, partial(self._answer, connection)))
 
     def _answer(self, connection: Connection, answer: Answer) -> None:

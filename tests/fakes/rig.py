@@ -252,7 +252,7 @@ class Rig:
         return records
 
     def site(self, release: str) -> Path:
-        return self.layout.release(Digest.parse(release)) / "site"
+        return self.layout.release(Digest.parse(release)).site
 
     def copy_of(self, release: str) -> Path:
         """Where the copy of a staged release's image is, once there is one."""

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from model_registry import keys, releases, releasing
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UntrustedError
+from model_registry.core.layout import ReleaseFolder
 from model_registry.images import SBOM, find_image, put_index, put_referrer, referrers
 from model_registry.inspecting import inspect
 from model_registry.manifests import MANIFEST, Manifest
@@ -235,10 +236,10 @@ def test_a_release_goes_there_and_back(world: World) -> None:
     release = releasing.create(Draft.load(make_recipe(world.folder / "recipe")), source, key)
     published = releases.read(source, Reference.parse("pilot:1.0.0"), world.folder / "keys")
     assert releases.verify(source, published) > 3_000_000
-    releases.pull(source, "releases/pilot", release.digest, "process/amd64", out, world.folder / "keys")
+    releases.pull(source, "releases/pilot", release.digest, "process/amd64", ReleaseFolder(out), world.folder / "keys")
     assert Digest.of_file(out / "image.whl") == release.images["process/amd64"].digest
     with pytest.raises(NotFoundError):
-        releases.pull(source, "releases/pilot", Digest("0" * 64), "process/amd64", out, None)
+        releases.pull(source, "releases/pilot", Digest("0" * 64), "process/amd64", ReleaseFolder(out), None)
 
 
 def certificate(folder: Path) -> Path:

@@ -317,7 +317,7 @@ class PlayedRobot:
         layout.robot_toml.parent.mkdir(parents=True)
         layout.robot_toml.write_text(self._robot)
         if self._model is None:
-            layout.release(OLD).mkdir(parents=True)
+            layout.release(OLD).path.mkdir(parents=True)
             layout.slot("a").parent.mkdir()
             layout.slot("a").symlink_to(f"../releases/{OLD.hex}")
         else:

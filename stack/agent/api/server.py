@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from pathlib import Path
 from model_registry.core.documents import dump, parse
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.files import umask
-from model_registry.core.lines import PROTOCOL, reply_error, reply_ok
+from model_registry.core.lines import PROTOCOL, Peer, reply_error, reply_ok
 from model_registry.core.version import version
 from stack.agent.api.verbs import answer
 from stack.agent.change.recovery import close_open
@@ -37,7 +36,6 @@ _MAX_CONNECTIONS = 16
 _IDLE_S = 30.0
 _SAY_S = 2.0
 _GROUP = "homeport-agent"
-_CREDENTIALS = struct.Struct("3i")
 
 
 def recover(host: Host) -> str | None:
@@ -78,8 +76,9 @@ def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with umask(0o117):
         listener.bind(str(path))
-    with suppress(KeyError, PermissionError):
-        os.chown(path, -1, grp.getgrnam(_GROUP).gr_gid)
+    if (group := _group_id()) is not None:
+        with suppress(PermissionError):
+            os.chown(path, -1, group)
     listener.listen(_MAX_CONNECTIONS)
     return listener
 
@@ -101,7 +100,7 @@ def _converse(host: Host, connection: socket.socket, free: threading.BoundedSema
     try:
         with connection:
             connection.settimeout(_IDLE_S)
-            owner = peer(connection)
+            owner = owner_of(connection)
             with connection.makefile("rb") as stream:
                 while line := stream.readline(MAX_LINE_BYTES + 1):
                     connection.sendall(_reply(host, line, owner, connection))
@@ -114,23 +113,20 @@ def _converse(host: Host, connection: socket.socket, free: threading.BoundedSema
         free.release()
 
 
-def peer(connection: socket.socket) -> str:
+def owner_of(connection: socket.socket) -> str:
     """Who called. Raises RefusedError unless it is root, our own user or a member of homeport-agent."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, gid = _CREDENTIALS.unpack(raw)
-    if uid not in (0, os.getuid()) and not _in_group(pid, gid):
-        raise RefusedError(f"uid {uid} may not change this robot; join the group {_GROUP}")
-    return f"uid {uid}, pid {pid}"
+    peer = Peer.of(connection)
+    if not peer.may_use(_group_id()):
+        raise RefusedError(f"uid {peer.uid} may not change this robot; join the group {_GROUP}")
+    return f"uid {peer.uid}, pid {peer.pid}"
 
 
-def _in_group(pid: int, gid: int) -> bool:
+def _group_id() -> int | None:
+    """None where the group does not exist."""
     try:
-        wanted = grp.getgrnam(_GROUP).gr_gid
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (KeyError, OSError):
-        return False
-    extra = next((line.split()[1:] for line in lines if line.startswith("Groups:")), [])
-    return gid == wanted or str(wanted) in extra
+        return grp.getgrnam(_GROUP).gr_gid
+    except KeyError:
+        return None
 
 
 def _reply(host: Host, line: bytes, owner: str, connection: socket.socket) -> bytes:

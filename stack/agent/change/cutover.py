@@ -14,12 +14,11 @@ from pathlib import Path
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
-from stack.agent.disk.store import PROVED
 from stack.agent.gate.samples import observe
 from stack.agent.host import Host
-from stack.agent.reports import load_gate
 
 TWO_SLOT, STOP_FIRST = "two-slot", "stop-first"
 
@@ -30,9 +29,9 @@ def measured_peak(layout: Layout, release: Digest) -> int | None:
     Raises HomeportError when it cannot be read.
     """
     try:
-        gate = load_gate(layout.release(release) / PROVED)
+        gate = GateResult.load(layout.release(release).proof)
     except OSError as error:
-        raise HomeportError(f"{PROVED} of release {release.short}: {error.strerror}; stage it again") from error
+        raise HomeportError(f"prove.json of release {release.short}: {error.strerror}; stage it again") from error
     peak = next((check.value for check in gate.checks if check.metric == "peak_memory_bytes"), None)
     return None if peak is None else int(peak)
 

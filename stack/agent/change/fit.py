@@ -12,7 +12,7 @@ from model_registry.core.release import Release, version_key
 from model_registry.core.robot import l4t_of
 from model_registry.core.version import version
 from stack.agent.disk.revocations import Revocations
-from stack.agent.disk.store import verify_folder
+from stack.agent.disk.store import verify_staged
 from stack.agent.host import Host
 
 
@@ -75,10 +75,10 @@ def switchable(host: Host, digest: Digest) -> Release:
     if missing:
         raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
     host.store.check_not_quarantined(digest, "stage it with --retry to try it again")
-    release = verify_folder(host.layout, host.layout.release(digest), digest)
+    release = verify_staged(host.layout, digest)
     check_here(host, release)
     check_way_back(host, release)
-    contract = Contract.load(host.layout.release(digest) / "model")
+    contract = Contract.load(host.layout.release(digest).model)
     if not contract.drives_a_base:
         raise IncompatibleError(
             f"model {contract.name}: {contract.action_space} has no output path in this version; it can be staged and "

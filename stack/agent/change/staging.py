@@ -17,17 +17,18 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump
 from model_registry.core.errors import HomeportError, LockedError, RefusedError
 from model_registry.core.gate import GateResult
+from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent.change.deployment import Deployment
 from stack.agent.change.fit import check_here
 from stack.agent.disk.revocations import Revocations
-from stack.agent.disk.store import PROVED, verify_folder
+from stack.agent.disk.store import verify_folder, verify_staged
 from stack.agent.host import Host, Progress
 from stack.agent.machine import child
 from stack.agent.machine.child import Command
 from stack.agent.machine.os_slots import check_settled
 from stack.agent.machine.room import Need, check_room, check_rooms, shortage, size_of
-from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Plan, Result, read_gate
+from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Plan, Result
 from stack.agent.runtime import Fetched
 from stack.agent.settings.windows import window_document
 
@@ -103,7 +104,7 @@ def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
 def _signed(host: Host, digest: Digest) -> Release | None:
     """A release whose signed document is here and says what it said when it was staged."""
     try:
-        return verify_folder(host.layout, host.layout.release(digest), digest)
+        return verify_staged(host.layout, digest)
     except HomeportError:
         return None
 
@@ -119,7 +120,7 @@ class _Staging:
 
     def __init__(self, host: Host, request: StageRequest, progress: Progress) -> None:
         self._host, self._request = host, request
-        self._fetched = host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}"
+        self._fetched = ReleaseFolder(host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}")
         self._home, self._installed = host.layout.release(request.release), False
         self._image_bytes = self._model_bytes = 0
         self._answered = False
@@ -151,7 +152,7 @@ class _Staging:
 
     def failed(self, error: HomeportError | OSError) -> FailedError:
         """Close the deployment and say why; a release that failed to build or prove is put in quarantine."""
-        shutil.rmtree(self._fetched, ignore_errors=True)
+        shutil.rmtree(self._fetched.path, ignore_errors=True)
         stage = self._deployment.stage
         failure = error.failure if isinstance(error, GateFailed) else Failure(self._request.release, stage, str(error))
         full = isinstance(error, OSError) or os.strerror(errno.ENOSPC).lower() in str(error).lower()
@@ -213,22 +214,22 @@ class _Staging:
         files, layout = self._host.store.files, self._host.layout
         if not self._installed:
             self._host.runtime.install(release, Fetched(self._fetched, self._request.source, self._image_bytes))
-            envelope = (self._fetched / "release.dsse.json").read_bytes()
+            envelope = self._fetched.envelope.read_bytes()
             payload, _ = dsse.read_payload(envelope, PAYLOAD_TYPE, "release.dsse.json")
-            files.write(self._fetched / "release.json", payload)
-            files.sync_tree(self._fetched)
-            if self._home.exists():  # its image had gone, or a document
-                files.write(self._home / "release.json", payload)
-                files.write(self._home / "release.dsse.json", envelope)
-                shutil.rmtree(self._fetched)
+            files.write(self._fetched.document, payload)
+            files.sync_tree(self._fetched.path)
+            if self._home.path.exists():  # its image had gone, or a document
+                files.write(self._home.document, payload)
+                files.write(self._home.envelope, envelope)
+                shutil.rmtree(self._fetched.path)
                 self._host.runtime.ensure(release)
             else:
-                files.move(self._fetched, self._home)
+                files.move(self._fetched.path, self._home.path)
         options = ("--to", str(layout.models), "--robot", str(layout.robot_toml), "--json")
         reference = f"{release.model_repository}@{release.model}"
         pull = ("model", "pull", reference, "--source", self._request.source, *options)
         report = self._pull(self._host.runtime.tool(release, "model_registry.cli", *pull), "model pull")
-        files.link(self._home / "model", f"../../models/{release.model.hex}")
+        files.link(self._home.model, f"../../models/{release.model.hex}")
         return report.integer("bytes_fetched")
 
     def _build(self, release: Release) -> None:
@@ -245,14 +246,14 @@ class _Staging:
         self._result.engines_built += built
         self._deployment.finish(key=key, built=built, seconds=report.number("seconds"))
         self._deployment.begin("PROVE")
-        self._prove(key, read_gate(report.child("gate")), outcome.code == 0)
+        self._prove(key, GateResult.read(report.child("gate")), outcome.code == 0)
 
     def _prove(self, key: str, gate: GateResult, ended_well: bool) -> None:
         self._result.gates = (gate,)
         if not (ended_well and gate.passed):
             raise GateFailed(self._request.release, "PROVE", gate)
-        files, link, target = self._host.store.files, self._home / "engine", f"../../engines/{key}"
+        files, link, target = self._host.store.files, self._home.engine, f"../../engines/{key}"
         if not link.is_symlink() or str(link.readlink()) != target:
             files.link(link, target)
-        files.write(self._home / PROVED, dump(gate.document()))
+        files.write(self._home.proof, dump(gate.document()))
         self._deployment.finish(gate=gate.document())

@@ -13,13 +13,12 @@ from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
 from model_registry.core.gate import proved
-from model_registry.core.layout import SLOTS, Layout, linked_release, linked_slot
+from model_registry.core.layout import SLOTS, Layout, ReleaseFolder, linked_release, linked_slot
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent.reports import Failure
 from stack.agent.runtime import Runtime
 
 T = TypeVar("T")
-PROVED = "prove.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Store:
 
     def load(self, digest: Digest) -> Release:
         """The release document on disk. Raises NotFoundError when it was never staged here."""
-        path = self.layout.release(digest) / "release.json"
+        path = self.layout.release(digest).document
         try:
             data = path.read_bytes()
         except OSError:
@@ -72,16 +71,15 @@ class Store:
 
     def engine_key(self, digest: Digest) -> str | None:
         """The key of the engine that was built for a release, when it is complete."""
-        link = self.layout.release(digest) / "engine"
-        return link.readlink().name if link.is_symlink() and (link / "ready").exists() else None
+        folder = self.layout.release(digest)
+        return folder.engine.readlink().name if folder.engine.is_symlink() and folder.engine_ready.exists() else None
 
     def missing(self, digest: Digest) -> list[str]:
         """What a release lacks before it can run without any source."""
         folder = self.layout.release(digest)
-        parts = ("release.json", "release.dsse.json", "model/vla.json", "engine/ready", PROVED)
-        absent = [part for part in parts if not (folder / part).exists()]
-        if PROVED not in absent and not proved(folder / PROVED):
-            absent.append(PROVED)
+        absent = folder.lacks()
+        if folder.proof.exists() and not proved(folder.proof):
+            absent.append(folder.proof.name)
         return absent if self.installed(digest) else [*absent, "image"]
 
     def installed(self, digest: Digest) -> bool:
@@ -184,18 +182,23 @@ class Store:
         )
 
 
-def verify_folder(layout: Layout, folder: Path, digest: Digest) -> Release:
+def verify_folder(layout: Layout, folder: ReleaseFolder, digest: Digest) -> Release:
     """Check the signature of a release folder again, with this robot's keys.
 
     Raises UntrustedError or IntegrityError.
     """
     what = f"release {digest.short}"
     try:
-        data = (folder / "release.dsse.json").read_bytes()
+        data = folder.envelope.read_bytes()
     except OSError as error:
         raise NotFoundError(f"{what}: no signed document in {folder} ({error.strerror}); stage it again") from error
     payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), what)
     return Release.parse(digest.check(payload, what))
+
+
+def verify_staged(layout: Layout, digest: Digest) -> Release:
+    """The same for a release where it was staged."""
+    return verify_folder(layout, layout.release(digest), digest)
 
 
 def _read(path: Path, take: Callable[[bytes], T], lost: str) -> T | None:

@@ -19,7 +19,7 @@ from model_registry.core.layout import SLOTS, linked_release
 from model_registry.core.robot import l4t_of
 from stack.agent.change.cutover import available, measured_peak, room
 from stack.agent.disk.revocations import Revocations, revoked_here
-from stack.agent.disk.store import verify_folder
+from stack.agent.disk.store import verify_staged
 from stack.agent.doctor.examine import Check, Doubt, Patient
 from stack.agent.doctor.inputs import inputs, topics
 from stack.agent.machine.child import ask
@@ -171,7 +171,7 @@ def _keys(patient: Patient) -> str:
     count = len(dsse.trusted_keys(layout.keys))
     if (current := linked_release(layout.current)) is None:
         return f"{count} trusted"
-    verify_folder(layout, layout.release(current), current)
+    verify_staged(layout, current)
     return f"{count} trusted, and the committed release is signed by one"
 
 
@@ -182,7 +182,7 @@ def _copies(patient: Patient) -> str:
     for name, path in (("previous", layout.previous), ("fallback", layout.fallback)):
         if (digest := linked_release(path)) is None:
             continue
-        image = image_of(layout, verify_folder(layout, layout.release(digest), digest)).digest
+        image = image_of(layout, verify_staged(layout, digest)).digest
         sidecar, copy = archives.find(image), archives.path(image) if docker else layout.images / f"{image.hex}.whl"
         found[name] = copy.exists() and (sidecar is not None or not docker)
         if found[name] and Digest.of_file(copy) != (sidecar.sha256 if sidecar else image):

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import GateResult
 from model_registry.core.release import Release
-from stack.agent.disk.store import PROVED
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.evidence import CROWDED, crowding, fatal, performance, presence
 from stack.agent.gate.findings import FATAL, NO_DATA, ROBOT, Expected, Finding, Span
 from stack.agent.gate.samples import image_here
 from stack.agent.host import Host
-from stack.agent.reports import load_gate
 
 _BLINDED = ("selectable", "inferences", "limited_rate")
 """What nobody can do without a source that was broken before."""
@@ -30,7 +28,7 @@ def expect(host: Host, gate: str, slot: str, release: Release, switched_ns: int 
     sources = ("camera", "scan") if host.robot().sources["scan"].present else ("camera",)
     key, image = store.engine_key(digest), image_here(host, release)
     try:
-        proof = load_gate(host.layout.release(digest) / PROVED)
+        proof = GateResult.load(host.layout.release(digest).proof)
     except (OSError, HomeportError):
         proof = None
     return Expected(gate, slot, release, key, image, proof, sources, switched_ns)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, RefusedError
-from model_registry.core.layout import Layout
+from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Image, Release
 from model_registry.core.robot import Robot
 from stack.agent.machine.child import Command
@@ -28,7 +27,7 @@ class Fetched:
     Its folder, where it came from, and the bytes of its image that did not come with it.
     """
 
-    folder: Path
+    folder: ReleaseFolder
     source: str
     image_bytes: int
 
@@ -45,7 +44,7 @@ class Runtime(Protocol):
     def check(self, release: Release) -> None:
         """Raises IncompatibleError when this robot has no place for the release. Stops nothing."""
 
-    def installed(self, release: Release, folder: Path) -> bool:
+    def installed(self, release: Release, folder: ReleaseFolder) -> bool:
         """Whether the image of a release is here, or a copy from which `ensure` brings it back."""
 
     def ensure(self, release: Release) -> None:

@@ -68,8 +68,8 @@ def weight_options(weight: int | None) -> tuple[str, ...]:
 def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image: str) -> tuple[str, ...]:
     """A release in a slot. It sees its own release, model and engine, and writes its status."""
     folder = layout.release(release.digest)
-    links = ((folder / name).resolve() for name in ("model", "engine"))
-    read = (layout.root / "slots", folder, *links, layout.robot_toml, layout.dds_profile, *_machine(layout))
+    links = (folder.model.resolve(), folder.engine.resolve())
+    read = (layout.root / "slots", folder.path, *links, layout.robot_toml, layout.dds_profile, *_machine(layout))
     environment = {**_environment(config, release), "HOMEPORT_SLOT": slot}
     write = (layout.slot_status(slot).parent,)
     options = (*weight_options(config.slot_weight), *gpu_options(config.gpu))

@@ -18,7 +18,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, parse
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files
-from model_registry.core.layout import FOLDERS, Layout
+from model_registry.core.layout import FOLDERS, Layout, ReleaseFolder
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.machine.child import Command, SilentError, ask
@@ -95,7 +95,7 @@ class DockerRuntime:
         if self._image_id(release) is not None:
             self._check_image(release)
 
-    def installed(self, release: Release, folder: Path) -> bool:
+    def installed(self, release: Release, folder: ReleaseFolder) -> bool:
         try:
             kept = self._archives.find(image_of(self._layout, release).digest) is not None
             if kept or time.monotonic() < self._silent_until_s:
@@ -149,7 +149,7 @@ class DockerRuntime:
                 )
             self._images.pin(image.digest, identity)
         self._check_image(release)
-        for path in (fetched.folder, *fetched.folder.iterdir()):
+        for path in (fetched.folder.path, *fetched.folder.path.iterdir()):
             self._give(path, 0)
 
     def device_tool(self, module: str, *arguments: str) -> Command:

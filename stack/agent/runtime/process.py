@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IncompatibleError, IntegrityError, RefusedError
 from model_registry.core.files import Files
-from model_registry.core.layout import Layout
+from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Release
 from stack.agent.machine.child import Command
 from stack.agent.machine.processes import Notes, ProcessId, boot_id, start_ticks
@@ -113,9 +113,9 @@ class ProcessRuntime:
                 "this release's lock file"
             )
 
-    def installed(self, release: Release, folder: Path) -> bool:
+    def installed(self, release: Release, folder: ReleaseFolder) -> bool:
         try:
-            return (folder / "site").exists() or self._kept(release).exists()
+            return folder.site.exists() or self._kept(release).exists()
         except HomeportError:  # made for another row
             return False
 
@@ -124,9 +124,9 @@ class ProcessRuntime:
 
         Raises IntegrityError.
         """
-        wheel = fetched.folder / "image.whl"
+        wheel = fetched.folder.wheel
         image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
-        unpack(wheel, fetched.folder / "site")
+        unpack(wheel, fetched.folder.site)
         self._files.make_folder(self._layout.images)
         self._files.move(wheel, self._kept(release))
 
@@ -135,7 +135,7 @@ class ProcessRuntime:
 
         Raises RefusedError or IntegrityError.
         """
-        site, wheel = self._layout.release(release.digest) / "site", self._kept(release)
+        site, wheel = self._layout.release(release.digest).site, self._kept(release)
         if wheel.exists() and same(wheel, site):
             return
         if wheel.exists() and Digest.of_file(wheel).hex != wheel.stem:  # a damaged copy speaks against nothing
@@ -190,7 +190,7 @@ class ProcessRuntime:
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(self._layout.dds_profile),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
             "ROS_LOG_DIR": str(self._layout.logs / "ros"),
-            "PYTHONPATH": str(self._layout.release(release.digest) / "site"),
+            "PYTHONPATH": str(self._layout.release(release.digest).site),
             "PYTHONUNBUFFERED": "1",
             "HOMEPORT_RELEASE": str(release.digest),
             **self._config.environment,

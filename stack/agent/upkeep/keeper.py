@@ -21,7 +21,7 @@ from model_registry.core.layout import linked_release
 from stack.agent.change.recovery import close, close_open, sweep
 from stack.agent.disk.journal import RECOVERY, STAGING
 from stack.agent.disk.revocations import revoked_here
-from stack.agent.disk.store import verify_folder
+from stack.agent.disk.store import verify_staged
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.findings import Expected
 from stack.agent.gate.judge import expect
@@ -57,7 +57,7 @@ def choose(current: str, previous: str, fallback: str) -> str | None:
 def damage(host: Host, digest: Digest) -> str | None:
     """Why a release cannot be run from this disk; None when it can, or when the runtime is not there to tell."""
     try:
-        release = verify_folder(host.layout, host.layout.release(digest), digest)
+        release = verify_staged(host.layout, digest)
         missing = host.store.missing(digest)
     except HomeportError as error:
         return str(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from model_registry.core.digest import Digest
@@ -52,8 +52,8 @@ def _unneeded(host: Host, kept: set[Digest]) -> Iterator[tuple[str, Path]]:
     models = {release.model.hex for digest in kept if (release := host.store.find(digest)) is not None}
     for kind, folder, stay in (
         ("release", layout.releases, names),
-        ("model", layout.models, models | _linked(folders, "model")),
-        ("engine", layout.engines, _linked(folders, "engine")),
+        ("model", layout.models, models | _linked(folder.model for folder in folders)),
+        ("engine", layout.engines, _linked(folder.engine for folder in folders)),
         ("partial", layout.ingest, set()),
     ):
         for path in sorted(folder.glob("*")):
@@ -61,8 +61,8 @@ def _unneeded(host: Host, kept: set[Digest]) -> Iterator[tuple[str, Path]]:
                 yield ("partial" if path.name.startswith(".") else kind), path
 
 
-def _linked(folders: list[Path], name: str) -> set[str]:
-    return {(folder / name).readlink().name for folder in folders if (folder / name).is_symlink()}
+def _linked(links: Iterable[Path]) -> set[str]:
+    return {link.readlink().name for link in links if link.is_symlink()}
 
 
 def _images(host: Host, kept: set[Digest]) -> set[Digest]:

@@ -54,7 +54,7 @@ def binds(*paths: str) -> list[str]:
 
 def test_a_slot_sees_its_own_release_and_may_write_its_status(tmp_path: Path) -> None:
     layout, root = Layout(tmp_path, Path("/etc/homeport"), Path("/run/homeport")), tmp_path
-    folder = layout.release(RELEASE.digest)
+    folder = layout.release(RELEASE.digest).path
     folder.mkdir(parents=True)
     (folder / "model").symlink_to(f"../../models/{RELEASE.model.hex}")
     (folder / "engine").symlink_to("../../engines/key")

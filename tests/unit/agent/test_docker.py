@@ -11,6 +11,7 @@ import pytest
 from model_registry.core.digest import Digest
 from model_registry.core.errors import RefusedError
 from model_registry.core.files import Files
+from model_registry.core.layout import ReleaseFolder
 from stack.agent.__main__ import main
 from stack.agent.runtime import Fetched
 from stack.agent.runtime.docker import DockerRuntime
@@ -68,7 +69,7 @@ def test_a_second_release_takes_over_and_rolls_back(rig: DockerRig) -> None:
 
 def test_staged_again_after_the_machine_changed_it_runs_the_engine_that_was_proved_then(rig: DockerRig) -> None:
     rig.deploy(one := rig.publish("1.0.0"))
-    link = rig.layout.release(Digest.parse(one)) / "engine"
+    link = rig.layout.release(Digest.parse(one)).engine
     before = link.readlink().name
     behaviour = rig.bin / "images" / image_id("1.0.0").hex / "site/stack/policy/behaviour.json"
     behaviour.write_text(json.dumps({"key": "2" * 64}))
@@ -137,7 +138,7 @@ def test_too_little_room_is_told_before_the_pull(rig: DockerRig, tmp_path: Path)
 
     loaded = Store(rig.layout, Files(), runtime(rig)).load(Digest.parse(release, "release"))
     with pytest.raises(RefusedError, match=r"bytes free, \d+ needed \(the image"):
-        runtime(rig).install(loaded, Fetched(tmp_path, docker.SOURCE, 1 << 60))
+        runtime(rig).install(loaded, Fetched(ReleaseFolder(tmp_path), docker.SOURCE, 1 << 60))
     assert len(rig.calls("docker", "pull")) == 1
 
 
@@ -207,7 +208,7 @@ def test_a_unit_that_does_not_start_is_told_and_the_old_release_drives(rig: Dock
 
 def test_run_slot_takes_only_what_is_signed(rig: DockerRig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.deploy(one := rig.publish("1.0.0"))
-    path = rig.layout.release(Digest.parse(one, "release")) / "release.dsse.json"
+    path = rig.layout.release(Digest.parse(one, "release")).envelope
     document: dict[str, Any] = json.loads(path.read_text())
     document["payload"] = "e30="
     path.write_text(json.dumps(document))

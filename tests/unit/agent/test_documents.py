@@ -14,7 +14,7 @@ def test_staging_again_mends_a_document_and_blames_nobody(any_rig: Rig, part: st
     rig = any_rig
     one = rig.publish("1.0.0")
     assert rig.run("stage", one).code == 0
-    path = rig.layout.release(Digest.parse(one)) / part
+    path = rig.layout.release(Digest.parse(one)).path / part
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2]) if torn else path.unlink()
     assert "FETCH" in rig.run("stage", one, "--dry-run").result["plan"]["steps"]

@@ -18,6 +18,7 @@ from model_registry.core.errors import (
     UntrustedError,
     UsageError,
 )
+from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from model_registry.manifests import EMPTY, Descriptor, Manifest
 from model_registry.packing import pack
@@ -51,7 +52,7 @@ class World:
         return releases.read(self.source, Reference.parse(text), trusted)
 
     def pull(self, digest: Digest, row: str = ROW, trusted: Path | None = None) -> int:
-        return releases.pull(self.source, PILOT, digest, row, self.folder / "out", trusted or self.keys)
+        return releases.pull(self.source, PILOT, digest, row, ReleaseFolder(self.folder / "out"), trusted or self.keys)
 
     def blob(self, digest: Digest) -> Path:
         return self.registry / "blobs/sha256" / digest.hex
@@ -195,7 +196,7 @@ def test_a_container_row_is_pinned_by_both_digests(world: World) -> None:
     assert world.pull(release.digest, "cpu/arm64") > 0
     assert not (world.folder / "out/image.whl").exists()
     size = json.loads(world.source.manifest("homeport/stack", digest))["layers"][0]["size"]
-    assert releases.image_bytes(world.source, world.folder / "out", "cpu/arm64") == size
+    assert releases.image_bytes(world.source, ReleaseFolder(world.folder / "out"), "cpu/arm64") == size
 
 
 def test_a_tag_of_an_index_is_resolved_and_the_digest_of_one_is_refused(world: World) -> None:
