@@ -113,7 +113,12 @@ def list_models(
 )
 def verify(
     what: Annotated[str, typer.Argument(metavar="FOLDER|NAME:VERSION|NAME@sha256:…")],
-    source: Annotated[str | None, typer.Option("--source", envvar="HOMEPORT_SOURCE", metavar="SOURCE")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", envvar="HOMEPORT_SOURCE", help="For a model that is no folder here.", metavar="SOURCE"
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hash every byte of a model folder, or of a model in a source."""
