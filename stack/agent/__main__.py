@@ -9,7 +9,6 @@ it first.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -22,8 +21,9 @@ from model_registry.core.errors import DriftError, HomeportError, NotFoundError,
 from model_registry.core.examples import examples
 from model_registry.core.layout import SLOTS, Layout, linked_release
 from model_registry.core.version import version
+from model_registry.core.visible import visible, visible_json, visible_lines
 from stack.agent.examples import EXAMPLES
-from stack.agent.output import status_lines, summary
+from stack.agent.output import page, status_lines, summary
 from stack.agent.reports import GATES
 
 _STAGE_S = 7200.0
@@ -150,9 +150,9 @@ def _client(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int
     result = ask(layout.agent_socket, arguments.verb, line, timeout_s)
     status = arguments.verb == "status"
     if as_json:
-        _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True))
+        _print(visible_json({"v": 1, "ok": True, "result": result}))
     else:
-        _print("\n".join(status_lines(result)) if status else summary(result))
+        _print(page(status_lines(result)) if status else summary(result))
     return _verdict(result) if status else 0
 
 
@@ -174,8 +174,7 @@ def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:
         raise UsageError(f"homeport-agent doctor: no line {unknown[0]!r}; there are {', '.join(CHECKS)}")
     findings = examine(Patient(layout), {name: CHECKS[name] for name in CHECKS if name in (only or CHECKS)})
     result = document(findings)
-    as_text = "\n".join(str(finding) for finding in findings)
-    _print(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True) if as_json else as_text)
+    _print(visible_json({"v": 1, "ok": True, "result": result}) if as_json else page(findings))
     return DriftError.exit_code if result["verdict"] == "fail" else 0
 
 
@@ -190,10 +189,13 @@ def _recover(layout: Layout) -> int:
 def _serve(layout: Layout) -> int:
     import logging
 
+    from model_registry.core.logs import LineFormatter
     from stack.agent.host import Host
     from stack.agent.server import serve
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     serve(Host.open(layout))
     return 0
 
@@ -220,19 +222,19 @@ def _run_slot(layout: Layout, slot: str) -> NoReturn:
 def _fail(error: HomeportError, as_json: bool) -> int:
     if as_json:
         result = getattr(error, "result", None)
-        _print(json.dumps(lines.error_document(error, result if isinstance(result, dict) else None), sort_keys=True))
+        _print(visible_json(lines.error_document(error, result if isinstance(result, dict) else None)))
     _say(f"error: {error}")
     return error.exit_code
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
-    stream.write(f"{text}\n")
+    stream.write(f"{visible_lines(text)}\n")
     stream.flush()
 
 
 def _say(text: str) -> None:
-    _print(text, sys.stderr)
+    _print(visible(text), sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
