@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 from model_registry.core.errors import HomeportError
 from model_registry.core.examples import click_epilog
 from model_registry.core.version import version
+from model_registry.core.visible import visible, visible_json, visible_lines
 from model_registry.sources import Progress, no_progress
 
 SourceOption = Annotated[
@@ -77,26 +77,27 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def _internal_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(f"error: internal error: {kind.__name__}: {error}; run it again with --debug and report it\n")
+    text = f"internal error: {kind.__name__}: {error}; run it again with --debug and report it"
+    say(f"error: {text}")
 
 
 def _fail(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:
     if "--debug" in arguments:
         import traceback
 
-        traceback.print_exception(type(error), error, error.__traceback__)
-    sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(visible_lines("".join(traceback.format_exception(error))))
+    say(f"error: {message}")
     return code
 
 
 def result(fields: Mapping[str, object] | Sequence[Mapping[str, object]], as_json: bool, text: str) -> None:
-    """Print what a command found: `text` for people, or `fields` as JSON."""
-    typer.echo(json.dumps(fields, sort_keys=True) if as_json else text)
+    """Print what a command found: `text` for people, whose foreign parts are visible already, or `fields` as JSON."""
+    typer.echo(visible_json(fields) if as_json else visible_lines(text))
 
 
 def say(text: str) -> None:
     """One sentence of progress, on stderr."""
-    typer.echo(text, err=True)
+    typer.echo(visible(text), err=True)
 
 
 @contextmanager
@@ -110,7 +111,8 @@ def transfer(label: str) -> Iterator[Progress]:
     from rich.progress import DownloadColumn, SpinnerColumn, TextColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    name = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), name, DownloadColumn(), TransferSpeedColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
+        task = bar.add_task(visible(label), total=None)
         yield lambda count: bar.advance(task, count)

@@ -12,6 +12,7 @@ import typer
 from model_registry import inspecting
 from model_registry.cli.entry import JsonOption, group_of, result, transfer
 from model_registry.core.examples import click_epilog
+from model_registry.core.visible import visible
 
 app = group_of("Look into container images.", "homeport image inspect homeport/stack:0.1.0-cpu")
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -43,7 +44,8 @@ def inspect(
     lines = [f"{reference}  {image.id}", f"{size_text(image.bytes)}  {image.architecture}", "", "Layers"]
     lines += [*table(image.layers), "", "Items of 10 MB or more", *table(image.items), "", "Labels"]
     lines += [f"  {key}={value}" for key, value in sorted(image.labels.items())]
-    result(fields, as_json, "\n".join([*lines, "", "Fits" if reason is None else f"Does not fit: {reason}"]))
+    lines += ["", "Fits" if reason is None else f"Does not fit: {reason}"]
+    result(fields, as_json, "\n".join(map(visible, lines)))
 
 
 def table(parts: Iterable[inspecting.Part]) -> list[str]:

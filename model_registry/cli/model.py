@@ -13,6 +13,7 @@ from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
 from model_registry.core.robot import Robot
+from model_registry.core.visible import visible
 from model_registry.models import Model
 from model_registry.refs import Reference
 from model_registry.releases import FOLDER
@@ -105,7 +106,8 @@ def list_models(
         for each in names
         for tag in opened.tags(each)
     ]
-    result(rows, as_json, "\n".join(f"{row['name']}:{row['version']}  {row['digest']}" for row in rows) or "no models")
+    lines = [visible(f"{row['name']}:{row['version']}  {row['digest']}") for row in rows]
+    result(rows, as_json, "\n".join(lines) or "no models")
 
 
 @app.command(

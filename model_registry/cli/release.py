@@ -15,6 +15,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
 from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import Release, check_version
+from model_registry.core.visible import visible_json
 from model_registry.refs import Reference
 from model_registry.sources import Source, open_source
 
@@ -72,7 +73,7 @@ def show(
     digest, signed_by = str(published.release.digest), list(published.signed_by)
     signers = ", ".join(identity[:12] for identity in signed_by)
     trust = "verified" if published.verified else "not verified, give --keys"
-    text = f"{digest}\nsigned by {signers} ({trust})\n{json.dumps(document, indent=2, sort_keys=True)}"
+    text = f"{digest}\nsigned by {signers} ({trust})\n{visible_json(document, indent=2)}"
     fields = {"release": digest, "signed_by": signed_by, "verified": published.verified, "document": document}
     result(fields, as_json, text)
 

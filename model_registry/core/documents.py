@@ -44,23 +44,30 @@ def _finite(text: str) -> float:
     return value
 
 
-def _depth(value: object, left: int) -> None:
+def _check(value: object, left: int) -> None:
+    """Raises ValueError for what is nested too deep, and for half of a surrogate pair, which no UTF-8 can hold."""
     if left < 0:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    children: Iterable[object] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, str):
+        value.encode()
+    children: Iterable[object] = ()
+    if isinstance(value, dict):
+        children = (*value.keys(), *value.values())
+    elif isinstance(value, list):
+        children = value
     for child in children:
-        _depth(child, left - 1)
+        _check(child, left - 1)
 
 
 def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> object:
-    """Read one JSON document. Raises UsageError on duplicate keys, NaN, too much depth or size, or anything that is not JSON."""
+    """Read one JSON document. Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, or anything that is not JSON."""
     if len(data) > max_bytes:
         raise UsageError(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
     try:
         value: object = json.loads(
             data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
         )
-        _depth(value, MAX_DEPTH)
+        _check(value, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{what}: not a valid JSON document ({error})") from error
     return value

@@ -1,15 +1,21 @@
 """Every error that Homeport raises on purpose, and the exit code each one ends with.
 
-A message is one line: what failed, on what, why, and what to do next.
+A message is one line: what failed, on what, why, and what to do next. Whatever foreign text it quotes, nothing in it
+is unseen: it may go to any terminal, log or reply as it stands (visible.py).
 """
 
 from __future__ import annotations
+
+from model_registry.core.visible import visible
 
 
 class HomeportError(Exception):
     """Base of all errors that are shown to a person without a traceback."""
 
     exit_code = 1
+
+    def __init__(self, message: object) -> None:
+        super().__init__(visible(message))
 
 
 class NotFoundError(HomeportError):

@@ -93,7 +93,7 @@ class Client:
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, scope: str
     ) -> BaseHTTPResponse:
-        target = urljoin(self.url, url)
+        target = joined(self.url, url)
         for _ in range(_MAX_HOPS):
             self._check_target(target)
             sent = {"Accept-Encoding": "identity", **headers}
@@ -102,7 +102,7 @@ class Client:
             response = self._open(method, target, sent, None if body is None else body())
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return response
-            target = urljoin(target, response.headers.get("Location", ""))
+            target = joined(target, response.headers.get("Location", ""))
             response.close()
         raise TransferError(f"{self.url}: {method} was redirected more than {_MAX_HOPS} times; check the registry")
 
@@ -147,6 +147,7 @@ class Client:
 
     def _fetch_token(self, challenge: Mapping[str, str], basic: str | None) -> str:
         realm = challenge.get("realm", "")
+        joined(self.url, realm)
         self._check_target(realm)
         query = urlencode({key: challenge[key] for key in ("service", "scope") if key in challenge})
         headers = {} if basic is None else {"Authorization": basic}
@@ -157,6 +158,16 @@ class Client:
             answer = parse(response.read(_MAX_TOKEN_BYTES + 1), what, _MAX_TOKEN_BYTES)
         reader = Reader(answer, what)
         return "Bearer " + reader.text("token" if reader.has("token") else "access_token")
+
+
+def joined(base: str, place: str) -> str:
+    """Where an answer of `base` leads. Raises RefusedError for what is no URL at all."""
+    try:
+        target = urljoin(base, place)
+        _origin(target)
+    except ValueError as error:
+        raise RefusedError(f"{base}: leads to {place[:80]!r}, which is no URL ({error}); check the registry") from error
+    return target
 
 
 def pause(attempt: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from urllib3.response import BaseHTTPResponse
 
@@ -14,7 +14,7 @@ from model_registry.core.errors import HomeportError, NotFoundError
 from model_registry.manifests import KINDS, MAX_MANIFEST_BYTES, Descriptor, media_type_of
 from model_registry.refs import Address
 from model_registry.sources import checked, has_version
-from model_registry.sources.http import TRIES, Client, TransferError, pause, read_capped
+from model_registry.sources.http import TRIES, Client, TransferError, joined, pause, read_capped
 
 _PIECE_BYTES = 1 << 18
 _MAX_PAGES = 100
@@ -125,7 +125,7 @@ class RegistrySource:
         scope = _push(repository)
         with self._client.request("POST", start, headers={"Content-Length": "0"}, scope=scope) as response:
             _expect(response, what, 202)
-            location = urljoin(urljoin(str(self.address), start), response.headers.get("Location", ""))
+            location = joined(joined(str(self.address), start), response.headers.get("Location", ""))
         parts = urlsplit(location)
         query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("digest", str(blob.digest))])
         target = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
@@ -157,7 +157,7 @@ class RegistrySource:
             _expect(response, what, 200)
             reader = Reader(parse(read_capped(response, MAX_MANIFEST_BYTES, what), what, MAX_MANIFEST_BYTES), what)
             link = _NEXT.search(response.headers.get("Link", ""))
-        following = None if link is None else urljoin(urljoin(str(self.address), path), link.group(1))
+        following = None if link is None else joined(joined(str(self.address), path), link.group(1))
         return (reader.texts(key) if reader.has(key) else ()), following
 
 

@@ -6,7 +6,6 @@ it first.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Collection
@@ -15,8 +14,9 @@ from typing import NoReturn
 from model_registry.core import lines
 from model_registry.core.errors import DriftError, HomeportError, NotFoundError, RefusedError, UsageError
 from model_registry.core.layout import Layout, linked_release
+from model_registry.core.visible import visible_json
 from stack.agent.cli.client import call
-from stack.agent.cli.output import say, write
+from stack.agent.cli.output import page, say, write
 from stack.agent.cli.parser import parser
 
 
@@ -28,8 +28,7 @@ def _doctor(layout: Layout, only: Collection[str], as_json: bool) -> int:
         raise UsageError(f"homeport-agent doctor: no line {unknown[0]!r}; there are {', '.join(CHECKS)}")
     findings = examine(Patient(layout), {name: CHECKS[name] for name in CHECKS if name in (only or CHECKS)})
     result = document(findings)
-    as_text = "\n".join(str(finding) for finding in findings)
-    write(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True) if as_json else as_text)
+    write(visible_json({"v": 1, "ok": True, "result": result}) if as_json else page(findings))
     return DriftError.exit_code if result["verdict"] == "fail" else 0
 
 
@@ -44,10 +43,13 @@ def _recover(layout: Layout) -> int:
 def _serve(layout: Layout) -> int:
     import logging
 
+    from model_registry.core.logs import LineFormatter
     from stack.agent.api.server import serve
     from stack.agent.host import Host
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     serve(Host.open(layout))
     return 0
 
@@ -74,7 +76,7 @@ def _run_slot(layout: Layout, slot: str) -> NoReturn:
 def _fail(error: HomeportError, as_json: bool) -> int:
     if as_json:
         result = getattr(error, "result", None)
-        write(json.dumps(lines.error_document(error, result if isinstance(result, dict) else None), sort_keys=True))
+        write(visible_json(lines.error_document(error, result if isinstance(result, dict) else None)))
     say(f"error: {error}")
     return error.exit_code
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.gate import GateResult
+from model_registry.core.visible import visible
 
 GATES = ("idle", "moving")
 """What may be asked of the robot before it is changed."""
@@ -31,7 +32,7 @@ class Failure:
         """The first check that is not ok, as a failure."""
         for check in result.checks:
             if not check.ok:
-                message = f"{result.gate} gate {result.verdict}: {check.text}"
+                message = visible(f"{result.gate} gate {result.verdict}: {check.text}")
                 return cls(release, stage, message, check.metric, check.value, check.threshold)
         return cls(release, stage, f"{result.gate} gate: {result.verdict}", "verdict")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import NotFoundError, UsageError
+from model_registry.core.visible import visible
 
 FOLDER = "rollouts"
 KINDS = ("deploy", "rollback", "status")
@@ -129,7 +130,7 @@ def details(run: Run) -> str:
     for name, host in run.hosts.items():
         lines += ["", f"{name}: {'as wanted' if host.get('ok') else host.get('story') or host.get('stage')}"]
         lines += [f"  {text}" for text in _robot(host)]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _words(value: object) -> str:
@@ -154,7 +155,8 @@ def _figures(check: Mapping[str, Any]) -> str:
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
     """Rows of cells as plain text, one line each."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [tuple(map(visible, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from model_registry.core.files import Files
 from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
+from model_registry.core.visible import visible, visible_json
 from stack.engine import builder, variants
 
 app = typer.Typer(
@@ -92,7 +92,7 @@ def _report(built: builder.Built, result: GateResult, as_json: bool) -> None:
         _progress(f"{mark} {check.metric} {check.value} (threshold {check.threshold}): {check.text}.")
     gate = result.document()
     body = {"key": built.key, "built": built.built, "seconds": built.seconds, "bytes": built.size_bytes, "gate": gate}
-    typer.echo(json.dumps(body, sort_keys=True) if as_json else f"{built.key} {gate['verdict']}")
+    typer.echo(visible_json(body) if as_json else f"{built.key} {gate['verdict']}")
 
 
 @app.command("list", epilog=click_epilog("homeport engine list"))
@@ -103,7 +103,7 @@ def list_command(root: ROOT = None, as_json: JSON = False) -> None:
     lines = [
         f"{row['key']}  {row['verdict']}  {row['backend']} {row['precision']}  {row['bytes']} bytes" for row in rows
     ]
-    for line in [json.dumps(rows, sort_keys=True)] if as_json else lines:
+    for line in [visible_json(rows)] if as_json else map(visible, lines):
         typer.echo(line)
 
 
@@ -113,7 +113,7 @@ def gc(root: ROOT = None, as_json: JSON = False) -> None:
     layout = Layout.at(root)
     with builder.lock(layout.engines):
         removed = builder.collect(layout, time.time())
-    for line in [json.dumps(removed)] if as_json else removed:
+    for line in [visible_json(removed)] if as_json else map(visible, removed):
         typer.echo(line)
 
 
@@ -126,7 +126,7 @@ def show(key: Annotated[str, typer.Argument(help="Engine key, or its first chara
         raise NotFoundError(f"{engines}: {len(found)} engines begin with {key[:80]!r}; `engine list` shows all of them")
     paths = [path for name in (builder.KEY_FILE, builder.GATE_FILE) if (path := found[0] / name).exists()]
     parts = {path.name: parse(path.read_bytes(), path.name) for path in paths}
-    typer.echo(json.dumps({**_describe(found[0]), "files": parts}, sort_keys=True, indent=2))
+    typer.echo(visible_json({**_describe(found[0]), "files": parts}, indent=2))
 
 
 def _describe(folder: Path) -> dict[str, object]:
@@ -142,7 +142,7 @@ def _describe(folder: Path) -> dict[str, object]:
 
 
 def _progress(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(visible(text), err=True)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import TOPICS
+from model_registry.core.visible import visible
 from stack.monitor.resources import Resources, Sample
 from stack.policy.cdr import detections_type
 from stack.policy.faults import Publishers
@@ -286,7 +287,7 @@ def report(failure: BaseException | None, message: str | None) -> int:
     """Say on stderr why a slot ends, when it did not want to. Returns the exit code."""
     if failure is None:
         return 0
-    sys.stderr.write(f"error: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"error: {visible(' '.join(str(message).split()))}\n")
     return failure.exit_code if isinstance(failure, HomeportError) else 1
 
 

@@ -12,6 +12,7 @@ for that as long as it must. Lines that do not fit meanwhile are lost and counte
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import select
@@ -21,6 +22,8 @@ import traceback
 from contextlib import suppress
 from types import TracebackType
 
+from model_registry.core.logs import LineFormatter
+from model_registry.core.visible import visible, visible_lines
 from stack.supervisor import priority
 from stack.supervisor.throttle import Throttle
 
@@ -55,7 +58,7 @@ class _Pipe:
         """Nothing is kept here."""
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(LineFormatter):
     """Formats without a look at any file, because the disk may stand still.
 
     Local time would read the time zone, and a traceback the source.
@@ -71,7 +74,7 @@ class _Formatter(logging.Formatter):
         while error is not None and len(lines) < _MOST_FRAMES:
             frames = traceback.walk_tb(error.__traceback__)
             lines += [f"  {frame.f_code.co_filename}:{number} in {frame.f_code.co_name}" for frame, number in frames]
-            lines.append(f"{type(error).__name__}: {error}")
+            lines.append(visible(f"{type(error).__name__}: {error}"))
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\n".join(lines)
 
@@ -94,6 +97,7 @@ class Logs:
         self._handler.setFormatter(_Formatter())
         self._handler.addFilter(self._throttle)
         logging.basicConfig(level=logging.INFO, handlers=[self._handler])
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._thread = threading.Thread(target=self._carry, name="log", daemon=True)
 
     def start(self) -> None:
@@ -119,10 +123,11 @@ class Logs:
                 self._tell_lost()
             if self._filled(_LOOK_S):
                 data = os.read(self._reader, _READ_BYTES)
+                # The middleware's libraries write here as well, and quote names that other machines have chosen.
+                self._write(visible_lines(self._decoder.decode(data, final=not data)).encode())
                 if not data:
                     self._tell_lost()
                     return
-                self._write(data)
             for record in self._throttle.overdue():
                 self._handler.handle(record)
             share.rest()

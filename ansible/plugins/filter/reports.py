@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.homeport.fleet.plugins.filter.waves import failure_of
+from ansible_collections.homeport.fleet.plugins.module_utils.visible import visible
 
 Values = Mapping[str, Any]
 STEPS = ("staged", "switched", "committed", "undone", "reverted")
@@ -119,7 +120,7 @@ def summary(hosts: Mapping[str, Values], lead: str) -> str:
     """One sentence for the end of a run: how many robots are fine, and the first reason for each that is not."""
     good = sum(1 for host in hosts.values() if host["ok"])
     reasons = [f"{name}: {host['failure']['message']}" for name, host in hosts.items() if host["failure"]]
-    return f"{lead}{good} of {len(hosts)} robots are as wanted. " + " | ".join(reasons[:10])
+    return visible(f"{lead}{good} of {len(hosts)} robots are as wanted. " + " | ".join(reasons[:10]))
 
 
 def outcome(
@@ -191,10 +192,10 @@ def why(host: Values) -> str:
 
 def aligned(rows: Iterable[tuple[str, ...]]) -> str:
     """Rows of cells as plain text, one line each."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [tuple(map(visible, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible_collections.homeport.fleet.plugins.filter.reports import Values, aligned, host_line, named, summary
 from ansible_collections.homeport.fleet.plugins.filter.waves import failure_of
+from ansible_collections.homeport.fleet.plugins.module_utils.visible import visible
 
 
 def findings(result: Values | None) -> list[dict[str, Any]]:
@@ -15,7 +16,7 @@ def findings(result: Values | None) -> list[dict[str, Any]]:
         return []
     if "checks" not in (answer := result.get("result") or {}):
         fix = "look at the robot"
-        return [{"check": "doctor", "verdict": "fail", "text": str(result.get("msg") or "no answer"), "fix": fix}]
+        return [{"check": "doctor", "verdict": "fail", "text": visible(result.get("msg") or "no answer"), "fix": fix}]
     return [each for each in answer["checks"] if each["verdict"] != "ok"]
 
 
@@ -99,7 +100,7 @@ def status_table(hosts: Mapping[str, Values]) -> str:
         why = failure["message"] if failure else ""
         state = (named(host.get("running")), str(host["stage"]), motion_of(host.get("motion")), free, back)
         rows.append((name, *state, "yes" if host["ok"] else "no", why))
-    below = [f"{name}: {note}" for name, host in hosts.items() for note in notes(host)]
+    below = [visible(f"{name}: {note}") for name, host in hosts.items() for note in notes(host)]
     return "\n".join([aligned(rows), *below])
 
 

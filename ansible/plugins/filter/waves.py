@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.homeport.fleet.plugins.module_utils.visible import visible
+
 REFUSALS = {5: "REFUSED", 6: "LOCKED"}
 """Exit codes of an agent that answered and changed nothing."""
 KEY = ("homeport_row", "homeport_site", "homeport_embodiment")
@@ -49,7 +51,7 @@ def failure_of(result: Mapping[str, Any] | None, release: str) -> dict[str, Any]
     if result is not None and (result.get("verified") is True or result.get("predicted") is True):
         return None
     result = result or {}
-    message = str(result.get("msg") or "the robot gave no proof of what it runs")
+    message = visible(result.get("msg") or "the robot gave no proof of what it runs")
     found = {"release": release, "stage": "UNVERIFIED", "metric": None, "value": None, "threshold": None}
     if result.get("unreachable"):
         found |= {"stage": "UNREACHABLE", "metric": "unreachable"}

@@ -1,4 +1,7 @@
-"""Calls `homeport-agent` on a robot: arguments in, one JSON document out, and an end to waiting for a silent one."""
+"""Calls `homeport-agent` on a robot: arguments in, one JSON document out, and an end to waiting for a silent one.
+
+Ansible prints answers and messages as they are, so nothing of what the robot says passes here unseen (visible.py).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import re
 import subprocess
 from typing import Any
 
+from ansible_collections.homeport.fleet.plugins.module_utils.visible import visible, visible_values
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -14,7 +19,7 @@ class AgentError(Exception):
     """The agent refused, failed, kept silent or answered what nobody can read; `code` is its exit code."""
 
     def __init__(self, message: str, code: int = 1, result: dict[str, Any] | None = None, silent: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(visible(message))
         self.code = code
         self.result = result or {}
         self.silent = silent
@@ -52,8 +57,8 @@ def argv(parameters: dict[str, Any], dry_run: bool = False) -> list[str]:
 def read_answer(stdout: str, stderr: str, returncode: int) -> dict[str, Any]:
     """The `result` of the one JSON document on stdout. Raises AgentError."""
     try:
-        answer = json.loads(stdout)
-    except ValueError:
+        answer = visible_values(json.loads(stdout))
+    except (ValueError, RecursionError):
         said = (stderr.strip() or stdout.strip() or "nothing")[-300:]
         raise AgentError(
             f"the agent ended with {returncode} and no JSON document, it said: {said}; look at its log on the robot"

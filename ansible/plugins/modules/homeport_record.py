@@ -59,6 +59,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.homeport.fleet.plugins.module_utils.visible import visible
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "required": True, "choices": ["begun", "ended"]},
     "kind": {"type": "str", "choices": ["deploy", "rollback", "status"]},
@@ -158,7 +160,7 @@ def main() -> None:
         elif parameters["state"] == "begun" and folder is not None and not module.check_mode:
             answer["record"] = str(begin(parameters, folder, who, now))
     except (OSError, ValueError) as error:
-        module.warn(f"this run is in no history: {error}")
+        module.warn(visible(f"this run is in no history: {error}"))
     module.exit_json(**answer)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 from model_registry.core import lines
 from model_registry.core.errors import DriftError, HomeportError
 from model_registry.core.layout import Layout
-from stack.agent.cli.output import say, status_lines, summary, write
+from model_registry.core.visible import visible_json
+from stack.agent.cli.output import page, say, status_lines, summary, write
 
 _STAGE_S = 7200.0
 _QUICK_S = 60.0
@@ -60,9 +60,9 @@ def call(arguments: argparse.Namespace, layout: Layout, as_json: bool) -> int:
     result = ask(layout.agent_socket, arguments.verb, line, timeout_s)
     status = arguments.verb == "status"
     if as_json:
-        write(json.dumps({"v": 1, "ok": True, "result": result}, sort_keys=True))
+        write(visible_json({"v": 1, "ok": True, "result": result}))
     else:
-        write("\n".join(status_lines(result)) if status else summary(result))
+        write(page(status_lines(result)) if status else summary(result))
     return _verdict(result) if status else 0
 
 

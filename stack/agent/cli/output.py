@@ -1,10 +1,12 @@
-"""What `homeport-agent` prints for people: a sentence about each verb's result, and a small table of the status."""
+"""What `homeport-agent` prints for people: the lines about each verb's result, and a small table of the status."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
+
+from model_registry.core.visible import visible, visible_lines
 
 _LOG_LINES = 5
 
@@ -12,27 +14,43 @@ _LOG_LINES = 5
 def write(text: str, stream: TextIO | None = None) -> None:
     """Print at once, to stdout unless another stream is given."""
     stream = stream or sys.stdout
-    stream.write(f"{text}\n")
+    stream.write(f"{visible_lines(text)}\n")
     stream.flush()
 
 
 def say(text: str) -> None:
-    """Tell a person: progress and errors, on stderr."""
-    write(text, sys.stderr)
+    """Tell a person one line: progress and errors, on stderr."""
+    write(visible(text), sys.stderr)
+
+
+def page(rows: Iterable[object]) -> str:
+    """Rows as they are printed. Each stays one line, whatever a robot, a release or a hook has said in it."""
+    return "\n".join(map(visible, rows))
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """One sentence about a verb's result."""
+    """One sentence about a verb's result, or a line for each thing that `prune` removes."""
+    if result["verb"] == "prune" and result["removed"] and result["plan"] is None:
+        return page([*removed_lines(result["removed"]), freed_line(result)])
+    return visible(_sentence(result))
+
+
+def removed_lines(removed: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was taken off the disk, or would be."""
+    return [f"{each['kind']} {each['name']}  {each['bytes']} bytes" for each in removed]
+
+
+def freed_line(result: Mapping[str, Any]) -> str:
+    """How much that is."""
+    return f"{result['bytes_freed']} bytes {'freed' if result['changed'] else 'would be freed'}"
+
+
+def _sentence(result: Mapping[str, Any]) -> str:
     what = f"{result['verb']} {result['version']}" if result["version"] else result["verb"]
     if (plan := result["plan"]) is not None:
         steps = ", ".join(plan["steps"]) or "nothing to do"
         window = f"; {window_line(plan['window'])}" if plan["window"] else ""
         return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}{window}"
-    if result["verb"] == "prune" and result["removed"]:
-        lines = [f"{each['kind']} {each['name']}  {each['bytes']} bytes" for each in result["removed"]]
-        return "\n".join(
-            [*lines, f"{result['bytes_freed']} bytes {'freed' if result['changed'] else 'would be freed'}"]
-        )
     if not result["changed"]:
         return f"{what}: nothing to change"
     if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin"):
