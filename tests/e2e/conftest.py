@@ -10,8 +10,13 @@ from typing import NoReturn
 import docker
 import pytest
 
+from tests.fakes.ros import REPOSITORY
+from tests.testbed.bench.__main__ import FOLDER
 from tests.testbed.bench.fleet import Bench
 from tests.testbed.engine import Engine, EngineError, enable_arm64, find_engine
+
+HERE = Path(__file__).parent
+TUTORIAL, LAST_CHAPTER = "test_tutorial.py", "test_fleet_down_leaves_nothing_behind"
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +51,35 @@ def docker_engine(engine: Engine) -> docker.DockerClient:
 
 
 @pytest.fixture(scope="session")
-def standing(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A bench that every test of the session may use; it is made by the first and taken down at the end."""
-    bench = Bench(tmp_path_factory.mktemp("bench"), "homeport-e2e", print, engine)
-    yield bench
-    bench.down()
+def place(engine: Engine) -> Iterator[Path]:
+    """Where `make fleet-up` makes its bench, which is free before and free again afterwards."""
+    folder = REPOSITORY / FOLDER
+    if (folder / "fleet.json").exists():
+        give_up(f"there is a bench in {FOLDER}; run make fleet-down first")
+    yield folder
+    Bench(folder, say=print, engine=engine).down()
+
+
+@pytest.fixture(scope="session")
+def standing(engine: Engine, place: Path) -> Bench:
+    """The bench that every test of the session may use.
+
+    The tutorial makes it when it runs before; its last chapter removes it.
+    """
+    return Bench(place, say=print, engine=engine)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tutorial begin, since it makes the bench that the others use, and let its last chapter end."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.path.parent != HERE:
+        return 0
+    if item.path.name != TUTORIAL:
+        return 2
+    return 3 if item.name == LAST_CHAPTER else 1
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.testbed.bench import desk
 from tests.testbed.bench.fleet import NAMES, Bench
 from tests.testbed.engine import EngineError
 
@@ -53,7 +54,15 @@ def next_commands(bench: Bench) -> str:
     """What to type next, exactly."""
     where = f"INVENTORY={FOLDER / 'inventory'}"
     lines = [f"make deploy {where} RELEASE={digest}   # {name}" for name, digest in bench.releases.items()]
-    lines += [f"make status {where}", f"make rollback {where}", "make fleet-down"]
+    lines += [f"make status {where}", f"make rollback {where}"]
+    first = next(iter(bench.robots))
+    lines += [
+        f"source {FOLDER / desk.ENVIRONMENT}   # so that make and homeport know the fleet, its registry and its key"
+    ]
+    lines += [
+        f"ssh -F {FOLDER / desk.SSH_CONFIG} {first}",
+        "make fleet-down   # docs/tutorial.md tells what lies between",
+    ]
     return "\n".join(lines)
 
 

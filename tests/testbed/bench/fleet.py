@@ -28,7 +28,7 @@ from docker.models.containers import Container
 
 from model_registry.core.files import Files
 from tests.fakes.ros import REPOSITORY, wait_until
-from tests.testbed.bench import containers, image, inventory, publish, secrets
+from tests.testbed.bench import containers, desk, image, inventory, publish, secrets
 from tests.testbed.bench.robot import Robot
 from tests.testbed.console import BESIDE, busy, run_playbook
 from tests.testbed.engine import Engine, adopt, answering, find_engine
@@ -111,6 +111,16 @@ class Bench:
         self._publish()
         self._prepare()
 
+    def find(self) -> None:
+        """The robots and the registry that another process has made, which are not touched."""
+        client = self.engine().client
+        self.state = json.loads(self._file.read_text())
+        self.registry = client.containers.get(f"{self.name}-registry")
+        self.robots = {
+            name: Robot(name, client.containers.get(f"{self.name}-{name}"), self.secrets, DOMAIN + number)
+            for number, name in enumerate(self.state["robots"])
+        }
+
     def _publish(self) -> None:
         client = self.engine().client
         name = publish.stack_image()
@@ -136,7 +146,9 @@ class Bench:
             f"homeport/pin:{self.state['digest'].removeprefix('sha256:')}"  # the name that a copy brings back as well
         )
         self._each(lambda robot: robot.give_body(image, robot.domain))
+        self._each(desk.give_programs)
         self._each(lambda robot: wait_until(robot.answers, 60.0, f"{robot.name}'s agent and supervisor"))
+        desk.write(self.folder, self.robots.values(), self.secrets, self.source, self.releases)
         self._remember(robots={robot.name: robot.port for robot in self.robots.values()}, registry=self.source)
 
     def _each(self, action: Callable[[Robot], object]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ import docker
 
 from model_registry.core.version import version
 from tests.fakes.ros import REPOSITORY
-from tests.testbed.registry import REFERENCE, recipe_text
+from tests.testbed.bench import desk
+from tests.testbed.registry import REFERENCE
 
 VERSIONS = ("1.0.0", "1.1.0")
 STACK = "homeport/stack"
@@ -57,10 +57,8 @@ def release(folder: Path, authority: Path, source: str, key: Path, number: int, 
     """Pack the model of a version and sign a release of it; its digest."""
     name = VERSIONS[number]
     homeport(authority, "model", "pack", str(REFERENCE / f"pilot-{name}"), "--source", source)
-    head, _, _ = recipe_text().partition("[[image]]")
-    head = re.sub(r"(?m)^rows = .*$", f'rows = ["{ROW}"]', head)
     recipe = folder / f"release-{name}.toml"
-    recipe.write_text(f'{head}[[image]]\nrow_arch = "{ROW}/{ARCH}"\nref = "{image}"\n')
+    recipe.write_text(desk.recipe(image, ROW, ARCH))
     given = ["--version", name, "--counter", str(number + 1), "--model", f"homeport/pilot:{name}"]
     known = ["--file", str(recipe), "--source", source, "--key", str(key), "--json"]
     return str(json.loads(homeport(authority, "release", "create", *known, *given))["release"])

@@ -65,15 +65,19 @@ systemctl start homeport-agent
 """
 
 
-def ssh_options(secrets: Path) -> list[str]:
+def ssh_settings(secrets: Path) -> dict[str, str]:
     """How ssh trusts a bench robot without a question: its host key is known by an alias, as its port changes."""
-    options = {
+    return {
         "HostKeyAlias": HOST_KEY_ALIAS,
         "IdentitiesOnly": "yes",
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(secrets / "known_hosts"),
     }
-    return [item for key, value in options.items() for item in ("-o", f"{key}={value}")]
+
+
+def ssh_options(secrets: Path) -> list[str]:
+    """The same for a command line."""
+    return [item for key, value in ssh_settings(secrets).items() for item in ("-o", f"{key}={value}")]
 
 
 @dataclass(frozen=True)
