@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from stack.cli import build
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "docs/commands.md"
+WIDTH = 100
 INTRODUCTION = """# Commands
 
 Every command, option and default, made from the programs themselves by `python -m tests.testbed.reference`.
@@ -44,10 +46,9 @@ def page() -> str:
 
 
 def goals() -> Iterator[str]:
-    """`make help` as a table."""
-    yield "| goal | what it does |\n| --- | --- |"
+    """`make help` as a list."""
     for name, text in GOAL.findall((TOP / "Makefile").read_text()):
-        yield f"| `make {name}` | {escaped(text)} |"
+        yield entry(f"make {name}", text)
     yield ""
 
 
@@ -111,13 +112,10 @@ def _argparse_help(action: argparse.Action) -> str:
 
 
 def options(rows: list[tuple[str, str]]) -> Iterator[str]:
-    """A table of options; nothing where there are none."""
-    if not rows:
-        return
-    yield "| option | meaning |\n| --- | --- |"
-    for name, text in rows:
-        yield f"| `{name}` | {escaped(text)} |"
-    yield ""
+    """A list of options; nothing where there are none."""
+    if rows:
+        yield from (entry(name, text) for name, text in rows)
+        yield ""
 
 
 def first_paragraph(text: str | None) -> str:
@@ -132,9 +130,10 @@ def sentences(*parts: str | None) -> str:
     return " ".join(f"{text.rstrip('.')}." for text in told if text)
 
 
-def escaped(text: str) -> str:
-    """For the cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+def entry(name: str, text: str) -> str:
+    """What a command or an option does, as an entry of a list."""
+    words = f"- `{name}`: {' '.join(text.split())}"
+    return textwrap.fill(words, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> int:

@@ -12,5 +12,5 @@ def test_the_command_reference_is_up_to_date() -> None:
 
 def test_every_goal_of_make_and_every_program_is_in_it() -> None:
     found = reference.PAGE.read_text()
-    for wanted in ("| `make demo` |", "### homeport release create", "### homeport-agent rollback", "`--dry-run`"):
+    for wanted in ("- `make demo`:", "### homeport release create", "### homeport-agent rollback", "`--dry-run`"):
         assert wanted in found

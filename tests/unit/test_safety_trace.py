@@ -1,5 +1,6 @@
-"""Every requirement of docs/safety.md, invariant of a message (docs/interfaces.md), row and defect of the seed (docs/seed.md),
-and lesson of docs/lessons.md names tests, and they exist.
+"""Every requirement, invariant of a message, row and defect of the seed, and lesson names tests, and they exist.
+
+They are the lists between marks of docs/safety.md, docs/interfaces.md, docs/seed.md and docs/lessons.md.
 """
 
 from __future__ import annotations
@@ -21,19 +22,27 @@ SOURCES = {path: path.read_text() for path in ROOT.glob("tests/**/test_*.py")}
 
 
 class Row(NamedTuple):
-    """A row of a table, and its tests as (file, name)."""
+    """An entry of a list, what it says, and its tests as (file, name)."""
 
     name: str
+    text: str
     tests: tuple[tuple[str, str], ...]
 
 
-def table(text: str, mark: str) -> list[Row]:
-    """Every row between two marks. Raises AssertionError when a row names no test."""
-    part = text.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
-    cell = r"`test_\w+\.py::test_\w+`"
-    rows = re.findall(rf"^\| ([A-Z]\d+) \| .+? \| ({cell}(?:, {cell})*) \|$", part, re.MULTILINE)
-    assert len(rows) == len(re.findall(r"^\| [A-Z]\d", part, re.MULTILINE)) > 0, mark
-    return [Row(name, tuple(re.findall(r"(test_\w+\.py)::(test_\w+)", tests))) for name, tests in rows]
+ENTRY = re.compile(r"^- \*\*([A-Z]\d+)\*\* ((?:.|\n  (?!- ))+)((?:\n  - `test_\w+\.py::test_\w+`)*)", re.MULTILINE)
+
+
+def entries(text: str, mark: str) -> list[Row]:
+    """Every entry between two marks. Raises AssertionError when one names no test, or is not read whole."""
+    part = text.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0].strip()
+    found = list(ENTRY.finditer(part))
+    assert found and "\n".join(entry[0] for entry in found) == part, mark
+    rows = [
+        Row(name, body, tuple(re.findall(r"(test_\w+\.py)::(test_\w+)", tests)))
+        for name, body, tests in (entry.groups() for entry in found)
+    ]
+    assert [row.name for row in rows if not row.tests] == [], mark
+    return rows
 
 
 def numbers(letter: str, first: int, last: int) -> list[str]:
@@ -47,10 +56,10 @@ def named(test: str) -> set[str]:
     return single.union(*(numbers(letter.upper(), int(first), int(last)) for letter, first, last in ranges))
 
 
-REQUIREMENTS, GUARDED = table(SAFETY, "trace"), table(SAFETY, "seed")
-KEPT, MENDED = table(SEED, "rows"), table(SEED, "defects")
-LESSONS = table(LEARNED, "lessons")
-MESSAGES = table(INTERFACES, "messages")
+REQUIREMENTS, GUARDED = entries(SAFETY, "trace"), entries(SAFETY, "seed")
+KEPT, MENDED = entries(SEED, "rows"), entries(SEED, "defects")
+LESSONS = entries(LEARNED, "lessons")
+MESSAGES = entries(INTERFACES, "messages")
 
 
 def test_the_tables_have_every_number_once() -> None:
@@ -91,7 +100,6 @@ def test_every_reason_and_every_threshold_is_explained() -> None:
 
 
 def test_every_message_that_moves_or_stops_something_has_an_invariant() -> None:
-    part = INTERFACES.partition("<!-- messages -->")[2].partition("<!-- /messages -->")[0]
-    messages = set(re.findall(r"^\| M\d+ \| (.+?) \|", part, re.MULTILINE))
+    messages = {row.text.partition(")")[0].lstrip("(") for row in MESSAGES}
     words = {word.strip() for message in messages for word in re.split(r"[,(]", message)}
     assert {"scan", "odometry", "battery", "command", "robot.toml"} <= words
