@@ -36,7 +36,7 @@ _YOUNG_S = 3600.0  # an engine is linked from its release only after it was prov
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """Which engine a release needs on this device: the model, the backend, and the key with the document it is made from."""
 
     release: Release
@@ -60,7 +60,7 @@ class Built:
     precision: str
 
 
-def plan(folder: Path) -> Plan:
+def plan(folder: Path) -> BuildPlan:
     """Read a release folder. Raises NotFoundError, UsageError or IncompatibleError."""
     staged = ReleaseFolder(folder)
     try:
@@ -77,7 +77,7 @@ def plan(folder: Path) -> Plan:
     contract = Contract.load(model)
     choice = choose(release.recipe.backends)
     fields = document(contract, release, choice.kind(release.recipe.precision).identity)
-    return Plan(release, contract, model, choice, fields, engine_key(fields))
+    return BuildPlan(release, contract, model, choice, fields, engine_key(fields))
 
 
 def check(folder: Path, key: str) -> Built:
@@ -104,7 +104,7 @@ def check(folder: Path, key: str) -> Built:
     return Built(key, folder, False, 0.0, size, backend, precision)
 
 
-def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None) -> Built:
+def build(what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None) -> Built:
     """Return the engine of `what`, building it when it is not there or not intact. Hold `lock` around it.
 
     Raises HomeportError, and IncompatibleError when what was built is not in the precision that the release asks for.
@@ -123,7 +123,7 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
 
 
 def rebuild(
-    what: Plan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None
+    what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None
 ) -> tuple[Built, GateResult]:
     """Build and prove an engine that is there and cannot be loaded once more; hold `lock` around it. Raises as `build` does.
 
@@ -139,7 +139,7 @@ def rebuild(
 
 
 @contextmanager
-def _made(what: Plan, engines: Path, files: Files, say: Callable[[str], None]) -> Iterator[Path]:
+def _made(what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None]) -> Iterator[Path]:
     """A new engine, with every byte on the disk, in a folder that is gone afterwards unless it was renamed."""
     what.contract.check_files(what.model)
     _sweep(engines)
@@ -168,10 +168,10 @@ def put_aside(folder: Path, files: Files) -> None:
     files.rename(folder, aside)
 
 
-def _make(what: Plan, target: Path, scratch: Path, timing: Path, say: Callable[[str], None]) -> str:
+def _make(what: BuildPlan, target: Path, scratch: Path, timing: Path, say: Callable[[str], None]) -> str:
     """Let a child build. What it measured is kept for this device and these versions, whatever the model."""
     place = Digest.of(dump([what.fields["backend"], what.fields["device"]])).hex
-    order = worker.Order(
+    order = worker.BuildOrder(
         what.choice.name,
         what.release.recipe.precision,
         what.release.overrides,
@@ -220,7 +220,7 @@ def lock(engines: Path, timeout_s: float = 600.0) -> AbstractContextManager[None
     return held(engines / ".lock", timeout_s, f"{engines}: another build is running")
 
 
-def prove(what: Plan, folder: Path, files: Files) -> GateResult:
+def prove(what: BuildPlan, folder: Path, files: Files) -> GateResult:
     """Run the gate and write its result. `ready` comes last, and only when healthy.
 
     An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop that robot.
@@ -233,7 +233,7 @@ def prove(what: Plan, folder: Path, files: Files) -> GateResult:
     return result
 
 
-def _run(what: Plan, folder: Path) -> GateResult:
+def _run(what: BuildPlan, folder: Path) -> GateResult:
     recipe, metric = what.release.recipe, "inputs"
     try:
         what.contract.check_files(what.model)

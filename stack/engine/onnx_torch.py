@@ -25,7 +25,7 @@ Given = Sequence[Any]
 Attributes = dict[str, Any]
 
 
-class Graph(torch.nn.Module):  # type: ignore[misc]
+class TorchGraph(torch.nn.Module):  # type: ignore[misc]
     """Takes the graph's inputs in the order of the contract and gives its output. Raises IncompatibleError naming an operator it does not know."""
 
     def __init__(self, model: onnx.ModelProto, contract: Contract) -> None:

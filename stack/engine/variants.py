@@ -18,7 +18,7 @@ from stack.engine.key import document, engine_key
 FOLDER = "variants"
 
 
-def variants(what: builder.Plan, engine: Path) -> Iterator[tuple[builder.Plan, Path]]:
+def variants(what: builder.BuildPlan, engine: Path) -> Iterator[tuple[builder.BuildPlan, Path]]:
     """Each variant's plan, and the folder of its engine. Raises IncompatibleError when a variant acts differently."""
     for name in what.contract.variants:
         model = what.model / name
@@ -32,7 +32,7 @@ def variants(what: builder.Plan, engine: Path) -> Iterator[tuple[builder.Plan, P
         yield replace(what, contract=contract, model=model, fields=fields, key=key), engine / FOLDER / key
 
 
-def build(what: builder.Plan, engine: Path, files: Files) -> Iterator[tuple[str, bool]]:
+def build(what: builder.BuildPlan, engine: Path, files: Files) -> Iterator[tuple[str, bool]]:
     """Build and prove every variant; which, and whether it passed. One that did not is never run."""
     for variant, folder in variants(what, engine):
         built = builder.build(variant, folder.parent, files)

@@ -18,10 +18,10 @@ from stack.models.package import IMAGE_SIZE, SECTORS
 from stack.models.pilot import sectors
 from stack.sim.scenario import advance
 from stack.sim.scene import COLORS, build
-from stack.sim.senses import Observation, Senses
+from stack.sim.senses import Sensed, Senses
 from stack.sim.world import World
 
-Actor = Callable[[list[Observation], list[int]], NDArray[np.float32]]
+Actor = Callable[[list[Sensed], list[int]], NDArray[np.float32]]
 """(observations, command numbers) -> real action chunks [n, steps, 2]."""
 
 EPISODE_CHUNKS = 40
@@ -70,7 +70,7 @@ class _Driver:
         self.command = int(self._rng.integers(choices))
         self._left = EPISODE_CHUNKS
 
-    def observe(self) -> Observation:
+    def observe(self) -> Sensed:
         return self._senses.observe(self.world)
 
     def move(self, chunk: NDArray[np.float32]) -> None:

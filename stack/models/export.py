@@ -13,7 +13,7 @@ from model_registry.core.errors import HomeportError
 from stack.models import package, vectors
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.expert import STEPS
-from stack.models.package import IMAGE_SIZE, SECTORS, Golden
+from stack.models.package import IMAGE_SIZE, SECTORS, GoldenTensors
 from stack.models.pilot import Pilot
 from stack.models.train import Trained
 
@@ -83,7 +83,7 @@ def _strip(path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _compare(trained: Trained, goldens: list[Golden]) -> None:
+def _compare(trained: Trained, goldens: list[GoldenTensors]) -> None:
     worst = 0.0
     for golden in goldens:
         with torch.no_grad():

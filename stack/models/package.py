@@ -40,7 +40,7 @@ Document = dict[str, Any]
 Vectors = Mapping[str, NDArray[Any]]
 
 
-class Golden(NamedTuple):
+class GoldenTensors(NamedTuple):
     """Network inputs and the action chunk [steps, 2] in real units that they must give."""
 
     name: str
@@ -116,12 +116,12 @@ def text(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
-def read_golden(path: Path) -> Golden:
+def read_golden(path: Path) -> GoldenTensors:
     with np.load(path, allow_pickle=False) as arrays:
-        return Golden(path.stem, *(arrays[name] for name in Golden._fields[1:]))
+        return GoldenTensors(path.stem, *(arrays[name] for name in GoldenTensors._fields[1:]))
 
 
-def finish(folder: Path, document: Document, goldens: list[Golden], calibration: Sequence[Vectors] = ()) -> None:
+def finish(folder: Path, document: Document, goldens: list[GoldenTensors], calibration: Sequence[Vectors] = ()) -> None:
     """Write goldens, calibration data and contract into `folder`, which holds all other files of the model already."""
     if calibration:
         document["calibration"] = [CALIBRATION]

@@ -19,7 +19,7 @@ from model_registry.core.errors import HomeportError
 from stack.models import package
 from stack.models.commands import tokenizer_json
 from stack.models.export import INPUTS, LARGEST_DIFFERENCE, OUTPUT, graph
-from stack.models.package import Form, Golden
+from stack.models.package import Form, GoldenTensors
 from stack.models.seed import Part, SeedVLA, network
 
 STEPS = 8
@@ -72,11 +72,11 @@ def _export(made: SeedVLA, folder: Path) -> None:
     graph(Part(made, "act"), inputs, folder / package.GRAPH, ("image", LANGUAGE, "lidar"))
 
 
-def _golden(made: SeedVLA, folder: Path, number: int) -> Golden:
+def _golden(made: SeedVLA, folder: Path, number: int) -> GoldenTensors:
     given = compare(made, folder, made.examples(number))
     action = given[OUTPUT][0, :, : len(STD)] * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32)
     image, tokens, lidar = (given[name] for name in INPUTS)
-    return Golden(f"random{number}", image, tokens, lidar, action)
+    return GoldenTensors(f"random{number}", image, tokens, lidar, action)
 
 
 def compare(made: SeedVLA, folder: Path, inputs: tuple[torch.Tensor, ...]) -> dict[str, NDArray[Any]]:

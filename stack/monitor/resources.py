@@ -17,7 +17,7 @@ _SLOWED = 0x08 | 0x20 | 0x40 | 0x80  # of NVML's reasons for low clocks: those b
 
 
 @dataclass(frozen=True)
-class Sample:
+class ResourceSample:
     """Percent, degrees Celsius, and 1.0 or 0.0 for throttled; None is no data. `memory_percent` is the tighter one of machine and cgroup,
     `pressure_percent` the part of the last 10 s in which something waited for a core or for memory.
     """
@@ -44,9 +44,9 @@ class Resources:
         self._throttles: dict[Path, int] = {}
         self._gpu = next((reader for make in (_nvml, _jtop) if (reader := make()) is not None), None)
 
-    def sample(self) -> Sample:
+    def sample(self) -> ResourceSample:
         gpu_memory, gpu_temperature, gpu_slowed = self._gpu() if self._gpu else (None, None, None)
-        return Sample(
+        return ResourceSample(
             cpu_percent=psutil.cpu_percent(None),
             memory_percent=max((psutil.virtual_memory().percent, *self._cgroup_memory())),
             pressure_percent=max(self._pressures(), default=None),

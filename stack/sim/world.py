@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stack.sim.scene import ROBOT_RADIUS_M, Pose, Scene, move_target, polar
+from stack.sim.scene import ROBOT_RADIUS_M, Scene, ScenePose, move_target, polar
 
 MAX_LINEAR_MPS = 0.8
 MAX_ANGULAR_RPS = 1.5
@@ -38,7 +38,7 @@ class World:
         self._command_at_s = -math.inf
 
     @property
-    def pose(self) -> Pose:
+    def pose(self) -> ScenePose:
         return self.scene.pose
 
     def command(self, linear: float, angular: float) -> None:

@@ -37,7 +37,7 @@ from stack.agent.disk.lease import Lease, Terms, own_folder
 from stack.agent.disk.store import Store
 from stack.agent.gate.samples import observe, verified
 from stack.agent.host import SERVING_S, Host
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.agent.reports import FailedError
 from stack.agent.runtime.process import ProcessRuntime
@@ -135,20 +135,20 @@ class ForkedRuntime(ProcessRuntime):
         self._use()
         super().check(release)
 
-    def device_tool(self, module: str, *arguments: str) -> Command:
+    def device_tool(self, module: str, *arguments: str) -> Program:
         self._use()
         options = dict(pairwise(arguments))
         source = f"{self._robot.source}/releases/{Digest.parse(arguments[2]).hex}"
-        return Command(("/bin/sh", "-c", _PULL, "sh", source, options["--to"]), {"PATH": os.environ["PATH"]})
+        return Program(("/bin/sh", "-c", _PULL, "sh", source, options["--to"]), {"PATH": os.environ["PATH"]})
 
-    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+    def tool(self, release: Release, module: str, *arguments: str) -> Program:
         self._use()
         model = release.model.hex
         if module == "stack.engine":
             script = (_BUILD, "sh", str(self._layout.engines / model), model)
         else:
             script = (_PULL, "sh", f"{self._robot.source}/models/{model}", str(self._layout.model(release.model)))
-        return Command(("/bin/sh", "-c", *script), {"PATH": os.environ["PATH"]})
+        return Program(("/bin/sh", "-c", *script), {"PATH": os.environ["PATH"]})
 
     def start(self, slot: str, release: Release) -> ProcessId:
         self._use()

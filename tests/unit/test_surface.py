@@ -40,10 +40,10 @@ CORE = {
     "documents": {"Reader", "dump", "parse"},
     "dsse": {"Key", "envelope", "key_id", "pae", "trusted_keys", "verify"},
     "files": {"Files"},
-    "layout": {"Layout", "linked_release", "linked_slot"},
+    "layout": {"Layout", "ReleaseFolder", "linked_release", "linked_slot"},
     "lines": {"call", "request"},
-    "release": {"Image", "Recipe", "Release", "payload"},
-    "robot": {"Limits", "Robot", "Source"},
+    "release": {"Recipe", "Release", "ReleaseImage", "payload"},
+    "robot": {"Limits", "Robot", "SourceSettings"},
     "version": {"version"},
 }
 

@@ -33,7 +33,7 @@ class Doubt(HomeportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorLine:
     """One line: a verdict of VERDICTS, what was found, and what mends it."""
 
     check: str
@@ -42,7 +42,7 @@ class Finding:
     fix: str | None = None
 
     @classmethod
-    def of(cls, check: str, error: Exception) -> Finding:
+    def of(cls, check: str, error: Exception) -> DoctorLine:
         text, _, fix = str(error).rpartition("; ")
         return cls(check, "warn" if isinstance(error, Doubt) else "fail", text or fix, fix if text else None)
 
@@ -84,21 +84,21 @@ class Patient:
 Check = Callable[[Patient], str]
 
 
-def examine(patient: Patient, checks: Mapping[str, Check]) -> list[Finding]:
+def examine(patient: Patient, checks: Mapping[str, Check]) -> list[DoctorLine]:
     """Every check in order. What one line has told already is not told again as the failure of another."""
-    findings: list[Finding] = []
+    findings: list[DoctorLine] = []
     told: dict[str, str] = {}
     for name, check in checks.items():
         try:
-            findings.append(Finding(name, "ok", check(patient)))
+            findings.append(DoctorLine(name, "ok", check(patient)))
         except (HomeportError, OSError) as error:
             first = told.setdefault(str(error), name)
-            found = Finding.of(name, error)
-            findings.append(found if first == name else Finding(name, "warn", f"not known, see {first}"))
+            found = DoctorLine.of(name, error)
+            findings.append(found if first == name else DoctorLine(name, "warn", f"not known, see {first}"))
     return findings
 
 
-def document(findings: list[Finding]) -> dict[str, object]:
+def document(findings: list[DoctorLine]) -> dict[str, object]:
     """Schema agent, doctor; its verdict is that of the worst line."""
     worst = max((finding.verdict for finding in findings), key=VERDICTS.index)
     return {"schema": 1, "verdict": worst, "checks": [asdict(finding) for finding in findings]}

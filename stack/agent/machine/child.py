@@ -32,7 +32,7 @@ class SilentError(HomeportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Program:
     """A program to run: argument list and whole environment; `clear` removes what an earlier run has left."""
 
     argv: tuple[str, ...]
@@ -41,7 +41,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramOutcome:
     """What a child printed on stdout, its exit code, and its last error line."""
 
     code: int
@@ -113,7 +113,7 @@ def pieces(*argv: str) -> Iterator[bytes]:
             raise HomeportError(f"{' '.join(argv[:2])}: {words}")
 
 
-def run(command: Command, on_line: Callable[[str], None], stop: threading.Event) -> Outcome:
+def run(command: Program, on_line: Callable[[str], None], stop: threading.Event) -> ProgramOutcome:
     """Run to the end; every stderr line goes to `on_line`.
 
     Raises CalledOff on `stop`, HomeportError when it takes longer than an hour.
@@ -143,7 +143,7 @@ def run(command: Command, on_line: Callable[[str], None], stop: threading.Event)
             relay.join(2.0)
             process.stderr.close()
         output.seek(0)
-        return Outcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
+        return ProgramOutcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) -> int:
@@ -157,7 +157,7 @@ def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) ->
             raise HomeportError(f"{name}: did not end within {_TIMEOUT_S:.0f} s; try again")
 
 
-def _clear(command: Command) -> None:
+def _clear(command: Program) -> None:
     """Remove what an earlier run has left, or this one that does not end."""
     if command.clear:
         null = subprocess.DEVNULL

@@ -21,7 +21,7 @@ from model_registry.core.files import Files
 from model_registry.core.layout import FOLDERS, Layout, ReleaseFolder
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
-from stack.agent.machine.child import Command, SilentError, ask
+from stack.agent.machine.child import Program, SilentError, ask
 from stack.agent.machine.clock import Clock
 from stack.agent.machine.processes import Notes, ProcessId
 from stack.agent.machine.room import Need, check_room
@@ -152,15 +152,15 @@ class DockerRuntime:
         for path in (fetched.folder.path, *fetched.folder.path.iterdir()):
             self._give(path, 0)
 
-    def device_tool(self, module: str, *arguments: str) -> Command:
+    def device_tool(self, module: str, *arguments: str) -> Program:
         name = found[0] if (found := self._device_found()) is not None else self._device
         return self._command(*containers.device_argv(self._layout, name), module, *arguments)
 
-    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+    def tool(self, release: Release, module: str, *arguments: str) -> Program:
         image = self._required(release)
         return self._command(*containers.tool_argv(self._layout, self._config, release, image), module, *arguments)
 
-    def slot(self, slot: str, release: Release) -> Command:
+    def slot(self, slot: str, release: Release) -> Program:
         """What the slot's unit runs."""
         return self._command(*containers.slot_argv(self._layout, self._config, release, slot, self._required(release)))
 
@@ -290,6 +290,6 @@ class DockerRuntime:
         if os.geteuid() == 0:
             os.chown(path, uid, uid, follow_symlinks=False)
 
-    def _command(self, *argv: str) -> Command:
+    def _command(self, *argv: str) -> Program:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return Command(argv, environment, ("docker", "rm", "--force", TOOL))
+        return Program(argv, environment, ("docker", "rm", "--force", TOOL))

@@ -22,7 +22,7 @@ Options = Mapping[str, float | str | bool]
 
 
 @dataclass(frozen=True)
-class Identity:
+class BackendIdentity:
     """What a backend really is: its name, the versions of its libraries and driver, its precision, and the device it needs besides a CPU."""
 
     name: str
@@ -51,7 +51,7 @@ class Job:
 class Runner(Protocol):
     """Something loaded that runs. One thread calls it at a time."""
 
-    identity: Identity
+    identity: BackendIdentity
 
     @property
     def device_bytes(self) -> int:

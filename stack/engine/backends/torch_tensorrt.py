@@ -22,9 +22,9 @@ from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
 from stack.engine import precision
-from stack.engine.backends import Identity, Job, Tensor, cuda
+from stack.engine.backends import BackendIdentity, Job, Tensor, cuda
 from stack.engine.backends.graphs import bake, read
-from stack.engine.onnx_torch import Graph
+from stack.engine.onnx_torch import TorchGraph
 
 _TIMINGS = "timing.cache"  # a copy, because the library writes it in place
 
@@ -79,7 +79,7 @@ class TorchTensorRT:
     def __init__(self, precision: str) -> None:
         parts = {"torch_tensorrt": torch_tensorrt, "torch": torch, "tensorrt": trt}
         versions = {**{name: part.__version__ for name, part in parts.items()}, "cuda": cuda.version()}
-        self.identity = Identity("torch_tensorrt", versions, precision, cuda.DEVICE)
+        self.identity = BackendIdentity("torch_tensorrt", versions, precision, cuda.DEVICE)
         self.device_bytes = 0
 
     @staticmethod
@@ -88,7 +88,7 @@ class TorchTensorRT:
             raise IncompatibleError(
                 "torch_tensorrt: int8 is built by the backend tensorrt; choose it, or another precision"
             )
-        module = Graph(read(bake(job)), job.contract).eval().cuda()
+        module = TorchGraph(read(bake(job)), job.contract).eval().cuda()
         kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.contract.inputs)
         examples = tuple(torch.zeros(shape, dtype=dtype, device="cuda") for shape, dtype in kinds)
         program = torch.export.export(module, examples)

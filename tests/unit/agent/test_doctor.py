@@ -15,7 +15,7 @@ import pytest
 from model_registry.core.layout import Layout
 from stack.agent.__main__ import main
 from stack.agent.doctor.checks import CHECKS
-from stack.agent.doctor.examine import Doubt, Finding, Patient, document, examine
+from stack.agent.doctor.examine import DoctorLine, Doubt, Patient, document, examine
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from tests.fakes import docker, nvbootctrl
 from tests.fakes.docker_rig import DockerRig, image_id
@@ -55,7 +55,7 @@ def proc_folder(proc: Path, rmem_max: int = 4_194_304, available_mib: int = 4096
     return proc
 
 
-def look(patient: Patient) -> dict[str, Finding]:
+def look(patient: Patient) -> dict[str, DoctorLine]:
     findings = examine(patient, CHECKS)
     result = document(findings)
     check({"v": 1, "ok": True, "result": result}, "agent", "reply")
@@ -63,7 +63,7 @@ def look(patient: Patient) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
 
 
-def one(patient: Patient, name: str) -> Finding:
+def one(patient: Patient, name: str) -> DoctorLine:
     return look(patient)[name]
 
 
@@ -256,7 +256,7 @@ def test_warnings_alone_are_no_failure(tmp_path: Path) -> None:
         raise Doubt("half; mend it")
 
     findings = examine(Patient(Layout.at(tmp_path)), {"x": doubtful})
-    assert document(findings)["verdict"] == "warn" and findings == [Finding("x", "warn", "half", "mend it")]
+    assert document(findings)["verdict"] == "warn" and findings == [DoctorLine("x", "warn", "half", "mend it")]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from model_registry.core.digest import Digest
 from stack.agent.cli.output import status_lines
 from stack.agent.gate.baseline import Baseline, faults_of
 from stack.agent.gate.judge import blames
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.machine.processes import ProcessId
 from stack.agent.reports import Failure
@@ -36,7 +36,7 @@ BLIND = {"camera": None, "scan": 50.0}
 DRIVING = Patience(30.0, 37.0, grace_s=2.0, strict=True)
 
 
-def blind(seconds: float) -> Sample:
+def blind(seconds: float) -> SlotSample:
     """A camera that is silent, for both slots, so that nobody has an action to give."""
     sample = with_beside(after(seconds, source_ages_ms=BLIND), source_ages_ms=BLIND)
     return with_slot(sample, selectable=False, run=0, refusal="only 0 of 20 usable actions in a row")
@@ -131,7 +131,7 @@ def test_an_idle_robot_whose_slot_says_nothing_never_passes() -> None:
 
 def test_a_silent_robot_does_not_hang_the_gate_for_ever() -> None:
     """A silent device hangs the rollout for ever: eclipse-hawkbit/hawkbit#693."""
-    silent = Sample(0.0, GOOD.process, None, None)
+    silent = SlotSample(0.0, GOOD.process, None, None)
     for expected, patience in ((SHADOW, Patience(2.0, 62.0)), (EXPECTED, DRIVING)):
         watch = Watch(expected, patience, NOTHING, silent)
         ends = (watch.feed(replace(silent, at_s=float(second))) for second in range(1, 80))

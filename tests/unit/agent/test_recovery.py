@@ -11,7 +11,7 @@ import pytest
 
 from stack.agent.change.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
 from stack.agent.disk.journal import STAGES, STAGING
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.processes import remember
 from stack.agent.upkeep.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
 from tests.fakes.rig import TOP
@@ -231,7 +231,7 @@ def test_a_recovery_while_a_release_is_staged_ends_itself_and_not_the_staging(ro
         agent.host.work.active.finish(bytes=0)
         rename(slot)
 
-    def lose_current(*words: str) -> Command:
+    def lose_current(*words: str) -> Program:
         agent.runtime.device_tool = fetch  # type: ignore[method-assign]
         robot.power_off()
         damage(robot, robot.layout.current)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from images import build, install, lock, platforms, rootfs, sbom
-from images.plan import Facts, targets
+from images.plan import CheckoutFacts, targets
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "images/stack.Dockerfile").read_text()
@@ -60,7 +60,7 @@ def test_a_changed_source_is_taken_anew_without_touching_the_old_one(tmp_path: P
 
 def test_the_build_has_no_network_and_takes_arguments_labels_and_tags_from_the_plan() -> None:
     empty = lock.Lock({"cpu/amd64": lock.LockEntry("", "", {}, (), ())})
-    target = targets([CPU], empty, Facts("1.2.3", "0" * 40, 0, ""), arches=["amd64"])[0]
+    target = targets([CPU], empty, CheckoutFacts("1.2.3", "0" * 40, 0, ""), arches=["amd64"])[0]
 
     argv = build.build_argv("docker", target, "/id", no_cache=True)
 

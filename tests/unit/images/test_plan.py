@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from images import lock, platforms
-from images.plan import DOCKERFILE, Facts, bake_file, targets
+from images.plan import DOCKERFILE, CheckoutFacts, bake_file, targets
 from model_registry.core.errors import NotFoundError
 
 GOLDEN = Path(__file__).with_name("golden")
 ROOT = Path(__file__).parents[3]
 ROWS = platforms.read()
-FACTS = Facts("0.0.0", "0" * 40, 1_700_000_000, "https://example.test/homeport")
+FACTS = CheckoutFacts("0.0.0", "0" * 40, 1_700_000_000, "https://example.test/homeport")
 EVERY = [(row.name, arch) for row in ROWS.values() for arch in row.arches]
 
 

@@ -12,19 +12,21 @@ import pytest
 
 from model_registry.core.errors import IncompatibleError, UsageError
 from model_registry.core.release import PROFILES as NAMES
-from stack.engine.backends import Identity
-from stack.monitor.resources import Sample
-from stack.policy.profile import PROFILES, SETTINGS, Facts, Topic, profile
+from stack.engine.backends import BackendIdentity
+from stack.monitor.resources import ResourceSample
+from stack.policy.profile import PROFILES, SETTINGS, Topic, TopicFacts, profile
 from stack.policy.slot import Slot
 from tests.fakes.observations import Constant, command, drive, feed, make_slot, ros
 from tests.fakes.tiny import make_tiny_model
 
 ACTION = {"linear_x": 0.1, "angular_z": 0.2}
-TENSORRT, CPU = Identity("tensorrt", {}, "fp16"), Identity("onnxruntime", {"onnxruntime": "1.0"}, "fp32")
+TENSORRT, CPU = BackendIdentity("tensorrt", {}, "fp16"), BackendIdentity("onnxruntime", {"onnxruntime": "1.0"}, "fp32")
 
 
-def facts(identity: Identity = CPU, degraded: bool = False) -> Facts:
-    return Facts(5.0, ACTION, 0.012, identity, degraded, 3, 1, Sample(cpu_percent=12.0, memory_percent=34.0))
+def facts(identity: BackendIdentity = CPU, degraded: bool = False) -> TopicFacts:
+    return TopicFacts(
+        5.0, ACTION, 0.012, identity, degraded, 3, 1, ResourceSample(cpu_percent=12.0, memory_percent=34.0)
+    )
 
 
 def topic(name: str) -> Topic:
