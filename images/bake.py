@@ -1,6 +1,7 @@
 """Every verb for images: `python -m images.bake --help`. The Makefile's targets call it; `images/README.md` explains.
 
-`plan` decides, `build` (docker) and `resolve` (registries) do. `print` gives the plan to buildx instead: `… print | docker buildx bake -f -`.
+`plan` decides, `build` (docker) and `resolve` (registries) do. `print` gives the plan to buildx instead: `… print |
+docker buildx bake -f -`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def chosen(row: str | None, arch: str | None) -> list[tuple[platforms.Row, str]]
 
 
 def planned(row: str | None, arch: str | None, registry: str | None = None) -> list[Target]:
-    """Targets of what was chosen and is locked; what is not is named on stderr, or an error when it was asked for by name."""
+    """Targets of what was chosen and is locked; what is not is named on stderr, or an error when it was asked for by
+    name.
+    """
     known, result = lock.load(), []
     for each, name in chosen(row, arch):
         try:

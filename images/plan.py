@@ -1,4 +1,7 @@
-"""From rows and lock to what is built: one Target per row and arch, and the bake file for `docker buildx bake -f -`. Pure."""
+"""From rows and lock to what is built: one Target per row and arch, and the bake file for `docker buildx bake -f -`.
+
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The rows of `platforms.toml`: what one kind of robot's image is made of, and which L4T releases it fits. Exact match, or a clear error."""
+"""The rows of `platforms.toml`: what one kind of robot's image is made of, and which L4T releases it fits.
+
+Exact match, or a clear error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Resolve one row and arch into a lock entry, and bring a locked wheelhouse back by its hashes. Needs the registries; building does not."""
+"""Resolve one row and arch into a lock entry, and bring a locked wheelhouse back by its hashes.
+
+Needs the registries; building does not.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,9 @@ def packages(row: Row, arch: str) -> dict[str, str]:
 
 
 def simulate_argv(row: Row, arch: str) -> list[str]:
-    """mmdebstrap's answer to which packages it would install; nothing is downloaded but the indices, nothing of `arch` runs."""
+    """mmdebstrap's answer to which packages it would install; nothing is downloaded but the indices, nothing of `arch`
+    runs.
+    """
     options = ["--simulate", "--verbose", "--skip=check/qemu", f'--aptopt=Dir::Etc::Preferences "{_PREFERENCES}"']
     return [*mmdebstrap_argv(row, arch), *options, "bookworm", os.devnull]
 
@@ -150,7 +155,10 @@ def build_argv(wanted: Path, into: Path) -> list[str]:
 
 
 def wheelhouse(row: Row, arch: str, locked: Iterable[Wheel]) -> list[Path]:
-    """Every locked wheel as a file of the cache, downloaded where it is missing. Raises IntegrityError when a hash differs."""
+    """Every locked wheel as a file of the cache, downloaded where it is missing.
+
+    Raises IntegrityError when a hash differs.
+    """
     locked = list(locked)
     if missing := [wheel for wheel in locked if not _path(wheel).is_file()]:
         sdists = {_name(block): block for block in _blocks(ROBOT.read_text()) if _name(block) in SOURCE_ONLY}

@@ -1,4 +1,5 @@
-"""What a container image is made of and where it may run: bytes per instruction, every item of 10 MB, labels, and whether a row fits.
+"""What a container image is made of and where it may run: bytes per instruction, every item of 10 MB, labels, and
+whether a row fits.
 
 The engine is docker-py's client; it is imported late, because only a publisher's machine has it.
 """
@@ -108,7 +109,10 @@ def layer_table(history: Iterable[Mapping[str, object]]) -> tuple[ImagePart, ...
 
 
 def largest(files: Iterable[tuple[str, int]], least: int = LEAST_BYTES) -> tuple[ImagePart, ...]:
-    """Every file, folder or Python package of at least `least` bytes. A folder is told by what is large in it, and by its rest."""
+    """Every file, folder or Python package of at least `least` bytes.
+
+    A folder is told by what is large in it, and by its rest.
+    """
     sizes: Counter[PurePosixPath] = Counter()
     for name, size in files:
         path = PurePosixPath("/", name)

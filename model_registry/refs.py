@@ -1,4 +1,5 @@
-"""Names that people type: where artifacts are kept (`oci:DIR`, `https://host`) and which one is meant (`name:tag`, `name@sha256:…`).
+"""Names that people type: where artifacts are kept (`oci:DIR`, `https://host`) and which one is meant (`name:tag`,
+`name@sha256:…`).
 
 Everything passes this grammar before it becomes a path or a request.
 """

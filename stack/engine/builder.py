@@ -1,7 +1,8 @@
 """Builds an engine once per key, proves it on this device and records the verdict beside it: `gate.json`, then `ready`.
 
-Its folder appears by rename when every byte of it is on the disk; a damaged one is put aside and built once more. What an interrupted build
-left is a folder or file with a leading dot and the suffix .tmp; the next build and `gc` take it away.
+Its folder appears by rename when every byte of it is on the disk; a damaged one is put aside and built once more. What
+an interrupted build left is a folder or file with a leading dot and the suffix .tmp; the next build and `gc` take it
+away.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ _YOUNG_S = 3600.0  # an engine is linked from its release only after it was prov
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Which engine a release needs on this device: the model, the backend, and the key with the document it is made from."""
+    """Which engine a release needs on this device: the model, the backend, and the key with the document it is made
+    from.
+    """
 
     release: Release
     contract: Contract
@@ -49,7 +52,10 @@ class BuildPlan:
 
 @dataclass(frozen=True)
 class Built:
-    """An intact engine. `built` is false when it was already there; `seconds` is what building took; `precision` was read back from it."""
+    """An intact engine.
+
+    `built` is false when it was already there; `seconds` is what building took; `precision` was read back from it.
+    """
 
     key: str
     folder: Path
@@ -125,7 +131,9 @@ def build(what: BuildPlan, engines: Path, files: Files, say: Callable[[str], Non
 def rebuild(
     what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None
 ) -> tuple[Built, GateResult]:
-    """Build and prove an engine that is there and cannot be loaded once more; hold `lock` around it. Raises as `build` does.
+    """Build and prove an engine that is there and cannot be loaded once more; hold `lock` around it.
+
+    Raises as `build` does.
 
     It is replaced when the new one was proved, and stays otherwise: the release that drives may be using it.
     """
@@ -223,7 +231,8 @@ def lock(engines: Path, timeout_s: float = 600.0) -> AbstractContextManager[None
 def prove(what: BuildPlan, folder: Path, files: Files) -> GateResult:
     """Run the gate and write its result. `ready` comes last, and only when healthy.
 
-    An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop that robot.
+    An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop
+    that robot.
     """
     result = _run(what, folder)
     if result.passed or not (folder / READY_FILE).exists():
@@ -248,7 +257,10 @@ def _run(what: BuildPlan, folder: Path) -> GateResult:
 
 
 def link(folder: Path, built: Built, result: GateResult, files: Files) -> None:
-    """Point the release folder at its engine, and leave the verdict there. What failed replaces nothing that was proved."""
+    """Point the release folder at its engine, and leave the verdict there.
+
+    What failed replaces nothing that was proved.
+    """
     release = ReleaseFolder(folder)
     if not result.passed and proved(release.proof):
         return

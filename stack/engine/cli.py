@@ -1,4 +1,6 @@
-"""`homeport engine …`, and `python -m stack.engine …`, which the agent runs as a child process inside a release's own image."""
+"""`homeport engine …`, and `python -m stack.engine …`, which the agent runs as a child process inside a release's own
+image.
+"""
 
 from __future__ import annotations
 

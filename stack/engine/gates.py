@@ -1,8 +1,9 @@
 """The gate `prove`: what an engine must show on this device before it may drive.
 
-Parity with the model's goldens in the units of the action, only finite numbers, the same answer twice, a p99 latency with every core busy and a
-peak memory within the release's budget. A backend that is not the release's first choice is degraded: its latency budget is what the cadence
-allows, since the release's was made for the first choice, and the verdict says `degraded-hw`. docs/schemas/gate.schema.json is the result.
+Parity with the model's goldens in the units of the action, only finite numbers, the same answer twice, a p99 latency
+with every core busy and a peak memory within the release's budget. A backend that is not the release's first choice is
+degraded: its latency budget is what the cadence allows, since the release's was made for the first choice, and the
+verdict says `degraded-hw`. docs/schemas/gate.schema.json is the result.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ def _parity(chunks: NDArray[np.float32], samples: list[GoldenSample], contract: 
 
 
 class _Feed:
-    """Inputs in the same arrays each time, written anew, as the policy gives them: a backend that keeps an old copy fails parity."""
+    """Inputs in the same arrays each time, written anew, as the policy gives them: a backend that keeps an old copy
+    fails parity.
+    """
 
     def __init__(self, first: GoldenSample) -> None:
         self._arrays = {name: value.copy() for name, value in first.inputs.items()}

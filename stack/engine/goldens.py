@@ -49,7 +49,9 @@ def read_goldens(model: Path, contract: Contract, precision: str) -> list[Golden
 
 
 def read_calibration(model: Path, contract: Contract) -> list[dict[str, Tensor]]:
-    """Read at most 256 sets of inputs to choose int8 scales by. Raises UsageError when the model has none, or naming the file.
+    """Read at most 256 sets of inputs to choose int8 scales by.
+
+    Raises UsageError when the model has none, or naming the file.
 
     The goldens are not taken instead: scales made for them would pass a gate that asks about nothing else.
     """

@@ -1,6 +1,7 @@
 """The engine key: an engine is used only for the model bytes, the recipe and the device it was built and proved for.
 
-Everything that could change what an engine computes, or how fast, is in one document; its sha256 names the engine's folder.
+Everything that could change what an engine computes, or how fast, is in one document; its sha256 names the engine's
+folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Smaller variants of a model: folders in it that are whole models for the same actions, built and proved with it, each under its own key.
+"""Smaller variants of a model: folders in it that are whole models for the same actions, built and proved with it, each
+under its own key.
 
 Their engines are inside the folder of the model's own engine, so that whoever sees the one sees the others.
 """

@@ -1,7 +1,8 @@
 """Builds in a child process, so that a builder that crashes, swells or hangs takes nothing with it.
 
-The child has the lowest priority and a memory cap of three quarters of what is free; it dies with its parent. It may be stopped and continued:
-its silence counts only while it could speak. The order goes in on stdin; progress and the outcome come back on stdout, one JSON document a line.
+The child has the lowest priority and a memory cap of three quarters of what is free; it dies with its parent. It may be
+stopped and continued: its silence counts only while it could speak. The order goes in on stdin; progress and the
+outcome come back on stdout, one JSON document a line.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ EPISODE_CHUNKS = 40
 
 
 class Frames(NamedTuple):
-    """`images` uint8 [N, 112, 112, 3] RGB, `lidars` float32 [N, 90], `actions` float32 [N, commands, steps, 2] in real units."""
+    """`images` uint8 [N, 112, 112, 3] RGB, `lidars` float32 [N, 90], `actions` float32 [N, commands, steps, 2] in real
+    units.
+    """
 
     images: NDArray[np.uint8]
     lidars: NDArray[np.float32]
@@ -36,7 +38,9 @@ class Frames(NamedTuple):
 
 
 def collect(count: int, rng: np.random.Generator, style: expert.Style, actor: Actor | None, robots: int = 24) -> Frames:
-    """Collect `count` frames (rounded down to whole rounds of `robots`), driven by `actor`, or by the teacher when None."""
+    """Collect `count` frames (rounded down to whole rounds of `robots`), driven by `actor`, or by the teacher when
+    None.
+    """
     rows = max(1, count // robots) * robots
     images = np.empty((rows, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     lidars = np.empty((rows, SECTORS), dtype=np.float32)

@@ -55,7 +55,10 @@ def graph(
     names: tuple[str, ...] = INPUTS,
     output: str = OUTPUT,
 ) -> None:
-    """Write a network as ONNX, without traces of this machine. `inputs` are tensors of the sizes it takes, in the order of `names`."""
+    """Write a network as ONNX, without traces of this machine.
+
+    `inputs` are tensors of the sizes it takes, in the order of `names`.
+    """
     torch.onnx.export(
         network.to(memory_format=torch.contiguous_format),
         inputs,
@@ -71,7 +74,9 @@ def graph(
 
 
 def _strip(path: Path) -> None:
-    """Drop the traces that the exporter leaves in the graph: source paths of the training machine, different on every machine."""
+    """Drop the traces that the exporter leaves in the graph: source paths of the training machine, different on every
+    machine.
+    """
     model = onnx.load(path)
     model.producer_version = ""
     del model.metadata_props[:]

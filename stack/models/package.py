@@ -1,6 +1,7 @@
 """Write the folder of a packaged model: contract, goldens, digests. numpy and the standard library only, no torch.
 
-`files` of the contract names every other file with its sha256, so whoever holds the contract's digest holds the model's.
+`files` of the contract names every other file with its sha256, so whoever holds the contract's digest holds the
+model's.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class GoldenTensors(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, an advisory column, and how many
-    features a graph of its own makes of a command (0: there is no such graph).
+    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, an advisory column,
+    and how many features a graph of its own makes of a command (0: there is no such graph).
     """
 
     name: str = NAME

@@ -1,7 +1,9 @@
-"""Model folders of the seed's networks: exported, compared with ONNX Runtime, with goldens. Not trained, and slow on purpose.
+"""Model folders of the seed's networks: exported, compared with ONNX Runtime, with goldens.
 
-`resource_optimized` has a graph of its own for language, whose features are kept for the last commands, and carries the same weights once more for
-frames of half the size, as its smaller variant.
+Not trained, and slow on purpose.
+
+`resource_optimized` has a graph of its own for language, whose features are kept for the last commands, and carries the
+same weights once more for frames of half the size, as its smaller variant.
 """
 
 from __future__ import annotations
@@ -80,8 +82,9 @@ def _golden(made: SeedVLA, folder: Path, number: int) -> GoldenTensors:
 
 
 def compare(made: SeedVLA, folder: Path, inputs: tuple[torch.Tensor, ...]) -> dict[str, NDArray[Any]]:
-    """`inputs` by name, and what ONNX Runtime makes of them with the graphs in `folder`. Raises HomeportError when it is not what the whole
-    network gives in torch.
+    """`inputs` by name, and what ONNX Runtime makes of them with the graphs in `folder`.
+
+    Raises HomeportError when it is not what the whole network gives in torch.
     """
     with torch.no_grad():
         wanted = made(*inputs).numpy()

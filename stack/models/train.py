@@ -32,7 +32,10 @@ LEARNING_RATE = 2e-3
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecipe:
-    """One training run. Rounds after the first are driven by the learner; `final_steps` follow on everything collected."""
+    """One training run.
+
+    Rounds after the first are driven by the learner; `final_steps` follow on everything collected.
+    """
 
     seed: int
     style: Style
@@ -100,7 +103,9 @@ class Learner:
         return np.asarray(output * self.std + self.mean, dtype=np.float32)
 
     def learn(self, steps: int, end_rate: float) -> float:
-        """Take `steps` optimiser steps, the rate falling to `end_rate` x LEARNING_RATE; the mean loss of the last tenth."""
+        """Take `steps` optimiser steps, the rate falling to `end_rate` x LEARNING_RATE; the mean loss of the last
+        tenth.
+        """
         columns = [np.concatenate(parts) for parts in zip(*self._collected, strict=True)]
         columns[2] = ((columns[2] - self.mean) / self.std).astype(np.float32)
         images, lidars, targets = map(torch.from_numpy, columns)

@@ -47,7 +47,9 @@ def goldens(pilot: Pilot) -> list[GoldenTensors]:
 
 
 def calibration(pilot: Pilot) -> list[Vectors]:
-    """Frames of other rooms, and black, grey and white ones with nothing or an unknown around: scales must reach that far."""
+    """Frames of other rooms, and black, grey and white ones with nothing or an unknown around: scales must reach that
+    far.
+    """
     rng = np.random.default_rng(9)
     found: list[Vectors] = []
     cases = [Senses(100 + number).observe(World(build("random", rng), rng)) for number in range(_CALIBRATION)]

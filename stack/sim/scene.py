@@ -73,7 +73,10 @@ def polar(pose: ScenePose, pillar: Pillar) -> tuple[float, float]:
 
 
 def build(layout: str, rng: np.random.Generator, size: tuple[float, float] = (8.0, 8.0)) -> Scene:
-    """Make the scene named `layout` (one of LAYOUTS). Raises UsageError for another name or a room that is too small."""
+    """Make the scene named `layout` (one of LAYOUTS).
+
+    Raises UsageError for another name or a room that is too small.
+    """
     if layout == "empty":
         return Scene(ScenePose(0.0, 0.0, 0.0), (), size)
     if layout == "front":

@@ -1,7 +1,7 @@
 """What the robot senses of its room: a pinhole camera that draws column by column, and a planar lidar of 360 beams.
 
-Every pixel is a packed 32-bit value while drawing (one masked copy per surface instead of three), and sensor noise keeps two frames of a
-standing robot from being equal, as they never are on a real one.
+Every pixel is a packed 32-bit value while drawing (one masked copy per surface instead of three), and sensor noise
+keeps two frames of a standing robot from being equal, as they never are on a real one.
 """
 
 from __future__ import annotations

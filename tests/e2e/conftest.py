@@ -1,4 +1,7 @@
-"""What the tests with real containers share: a Docker engine, and a bench. Without an engine they are skipped; under CI they fail."""
+"""What the tests with real containers share: a Docker engine, and a bench.
+
+Without an engine they are skipped; under CI they fail.
+"""
 
 from __future__ import annotations
 

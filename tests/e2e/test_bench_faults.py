@@ -1,4 +1,6 @@
-"""A rollout over three robots of which one is off and one has a full disk: everybody is told what happened, nobody is left half-done."""
+"""A rollout over three robots of which one is off and one has a full disk: everybody is told what happened, nobody is
+left half-done.
+"""
 
 from __future__ import annotations
 

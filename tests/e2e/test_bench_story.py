@@ -1,4 +1,5 @@
-"""The story of the README on two bench robots: deploy over ssh, drive, deploy the next release while driving, roll back without the registry.
+"""The story of the README on two bench robots: deploy over ssh, drive, deploy the next release while driving, roll back
+without the registry.
 
 The tests are its chapters and run in this order.
 """

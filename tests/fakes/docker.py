@@ -1,6 +1,8 @@
-"""Stand-ins for `docker`, `systemctl` and `journalctl`: they note their arguments beside themselves, and images and containers are files there.
+"""Stand-ins for `docker`, `systemctl` and `journalctl`: they note their arguments beside themselves, and images and
+containers are files there.
 
-`install(folder)` puts them into a folder for PATH. A container is a process of this machine that runs the code of its image.
+`install(folder)` puts them into a folder for PATH. A container is a process of this machine that runs the code of its
+image.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class File(str):
-    """As much of pathlib.Path as is used here. A deployment starts these programs fifty times, and they load no module that they can do without."""
+    """As much of pathlib.Path as is used here.
+
+    A deployment starts these programs fifty times, and they load no module that they can do without.
+    """
 
     def __truediv__(self, name: str) -> File:
         return File(f"{self}/{name}")
@@ -102,7 +107,9 @@ def calls(folder: Path) -> list[list[str]]:
 
 
 def image(name: str) -> File | None:
-    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either kind, or is one of `tags/`."""
+    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either
+    kind, or is one of `tags/`.
+    """
     tag = HERE / "tags" / name.replace("/", "+")
     digest = (tag.read_text() if tag.exists() else name).rpartition("sha256:")[2]
     for path in (HERE / "images").iterdir():
@@ -119,7 +126,9 @@ def lives(pid: str) -> bool:
 
 
 def container(name: str, folder: File | Path = HERE) -> list[str]:
-    """The ID of a container's image, the process of `docker run`, and the container's own; empty when no such container runs."""
+    """The ID of a container's image, the process of `docker run`, and the container's own; empty when no such container
+    runs.
+    """
     try:
         return (folder / "containers" / name).read_text().split()
     except FileNotFoundError:
@@ -203,7 +212,10 @@ def remove(name: str) -> None:
 
 
 def save(name: str) -> None:
-    """As engine 20.10 does: a manifest, the configuration by its digest, the layers. What the store has lost is missing."""
+    """As engine 20.10 does: a manifest, the configuration by its digest, the layers.
+
+    What the store has lost is missing.
+    """
     import json
     import tarfile
 

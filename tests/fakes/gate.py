@@ -1,4 +1,6 @@
-"""Samples as the gate sees them: a good release in slot a, and its old one beside it, at any second and with any field bent."""
+"""Samples as the gate sees them: a good release in slot a, and its old one beside it, at any second and with any field
+bent.
+"""
 
 from __future__ import annotations
 

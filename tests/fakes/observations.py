@@ -26,7 +26,9 @@ _NOISE = count()
 
 
 class Constant(Null):
-    """A backend that always gives `value` after `seconds`, and keeps what it was `given`, and copies of it as they were `seen`."""
+    """A backend that always gives `value` after `seconds`, and keeps what it was `given`, and copies of it as they were
+    `seen`.
+    """
 
     value, seconds = 0.0, 0.0
 

@@ -1,4 +1,6 @@
-"""A robot folder with a real agent, a fake supervisor and a source full of small signed releases, all below one temporary folder."""
+"""A robot folder with a real agent, a fake supervisor and a source full of small signed releases, all below one
+temporary folder.
+"""
 
 from __future__ import annotations
 

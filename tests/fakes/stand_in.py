@@ -1,4 +1,5 @@
-"""A whole robot in one process for the fault matrix: the agent's own code over ports that fail on demand, real slot processes, a fake supervisor.
+"""A whole robot in one process for the fault matrix: the agent's own code over ports that fail on demand, real slot
+processes, a fake supervisor.
 
 with StandIn(folder) as robot:
     robot.prepare()
@@ -354,7 +355,10 @@ class StandIn(Rig):
 
 
 def commit_third(robot: StandIn) -> None:
-    """Commit a third release on a robot that `new` drives, which is off afterwards: `current`, `previous` and `fallback` are three then."""
+    """Commit a third release on a robot that `new` drives, which is off afterwards:
+
+    `current`, `previous` and `fallback` are three then.
+    """
     third = robot.publish("1.2.0")
     agent = robot.boot()
     agent.keep_until_well("new drives")

@@ -67,7 +67,10 @@ def add_calibration(model: Path, sets: int = 8) -> Path:
 def make_null_model(
     folder: Path, steps: int = STEPS, form: package.Form = package.PILOT, version: str = "1.0.0"
 ) -> Path:
-    """A model for the backend `null`, whose answer is zero in the network's units: `steps` steps, all of them executed."""
+    """A model for the backend `null`, whose answer is zero in the network's units:
+
+    `steps` steps, all of them executed.
+    """
     folder.mkdir(parents=True)
     shutil.copy(GRAPH, folder / package.GRAPH)
     (folder / package.TOKENIZER).write_bytes(tokenizer_json())
@@ -91,7 +94,9 @@ def add_variant(folder: Path, name: str) -> Path:
 
 
 def make_split_model(folder: Path) -> Path:
-    """The tiny model with four features of language between words and matrix, in two graphs; as one graph it is `whole.onnx` beside the folder."""
+    """The tiny model with four features of language between words and matrix, in two graphs; as one graph it is
+    `whole.onnx` beside the folder.
+    """
     import onnx
     from onnx import helper, numpy_helper, utils
 

@@ -1,4 +1,7 @@
-"""One simulated robot, everything real: 1.0.0 → 1.1.0 while it drives → a bad 1.2.0 caught → back without any source."""
+"""One simulated robot, everything real:
+
+1.0.0 → 1.1.0 while it drives → a bad 1.2.0 caught → back without any source.
+"""
 
 from __future__ import annotations
 

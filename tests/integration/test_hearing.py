@@ -1,4 +1,6 @@
-"""Stops on real topics: heard whatever their publisher offers, kept over a restart, and publishers that cannot be heard are named."""
+"""Stops on real topics: heard whatever their publisher offers, kept over a restart, and publishers that cannot be heard
+are named.
+"""
 
 from __future__ import annotations
 

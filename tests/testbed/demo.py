@@ -1,4 +1,6 @@
-"""The story that `make demo` tells: three simulated robots, three releases, one way back. Prints what happens in plain sentences.
+"""The story that `make demo` tells: three simulated robots, three releases, one way back.
+
+Prints what happens in plain sentences.
 
 `tests.testbed.hosting` is the program around it. The story ends with a table, `report.json` and `report.html`.
 """
@@ -146,7 +148,10 @@ class Demo:
             self.story.say(f"  {robot.name} drives at {robot.speed():.2f} m/s.")
 
     def keep_driving(self) -> None:
-        """See that all robots drive; one that this busy machine has stopped is armed again. Standing shows little of a policy."""
+        """See that all robots drive; one that this busy machine has stopped is armed again.
+
+        Standing shows little of a policy.
+        """
         for robot in self.fleet.robots:
             robot.wait_driving(DRIVING_MPS)
 

@@ -1,4 +1,6 @@
-"""Whatever a person writes behind `make TARGET NAME=`, and wherever the checkout lies: it arrives as one argument, and no shell reads it."""
+"""Whatever a person writes behind `make TARGET NAME=`, and wherever the checkout lies: it arrives as one argument, and
+no shell reads it.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Every requirement of docs/safety.md, invariant of a message (docs/interfaces.md), row and defect of the seed (docs/seed.md),
-and lesson of docs/lessons.md names tests, and they exist.
+"""Every requirement of docs/safety.md, invariant of a message (docs/interfaces.md), row and defect of the seed
+(docs/seed.md), and lesson of docs/lessons.md names tests, and they exist.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The names that people and other programs depend on. Adding one needs a user and a test; taking one away needs a major version."""
+"""The names that people and other programs depend on.
+
+Adding one needs a user and a test; taking one away needs a major version.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 #!/usr/bin/python
 # ruff: noqa: E402
-"""The record of one run of a playbook, on the controller: a file of its own that no other run writes, whole at every moment."""
+"""The record of one run of a playbook, on the controller: a file of its own that no other run writes, whole at every
+moment.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def caller() -> dict[str, str]:
 
 
 def folder_of(given: str | None, inventory: list[str]) -> Path | None:
-    """Where records are: the folder that was given, else `rollouts` beside the first inventory, a file or a folder; None for no records."""
+    """Where records are: the folder that was given, else `rollouts` beside the first inventory, a file or a folder;
+    None for no records.
+    """
     if given is not None:
         return Path(given) if given else None
     first = next((path for path in map(Path, inventory) if path.exists()), None)

@@ -1,6 +1,8 @@
 #!/usr/bin/python
 # ruff: noqa: E402
-"""One change of one robot through its agent, proved by asking the agent again: what was seen running counts, never what was accepted."""
+"""One change of one robot through its agent, proved by asking the agent again: what was seen running counts, never what
+was accepted.
+"""
 
 from __future__ import annotations
 

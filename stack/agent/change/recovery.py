@@ -88,7 +88,9 @@ def close(host: Host, record: Record) -> str:
 
 
 def _finish(host: Host, record: Record) -> None:
-    """`previous` is in the record of the COMMIT; where that was lost, it is what the other slot has, if that was committed."""
+    """`previous` is in the record of the COMMIT; where that was lost, it is what the other slot has, if that was
+    committed.
+    """
     assert record.release is not None
     if record.stage == "COMMIT":
         text = record.detail.get("previous")

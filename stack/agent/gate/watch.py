@@ -1,7 +1,7 @@
 """One gate over many samples: how long a release has to be healthy, and what ends the wait.
 
-    watch = Watch(expect(host, "probation", slot, release), Patience.probation(30.0, release), baseline, observe(host, slot))
-    result = watch.poll(lambda: observe(host, slot), abort)
+    watch = Watch(expect(host, "probation", slot, release), Patience.probation(30.0, release), baseline, observe(host,
+    slot)) result = watch.poll(lambda: observe(host, slot), abort)
 
 A fatal finding ends it at once. The others must hold for some time before a deadline, so that a slow start or a busy
 moment condemns nobody. No data never passes: the gate holds, and fails at its deadline as unreachable, which blames

@@ -73,7 +73,10 @@ def _last_words(text: str, code: int) -> str:
 
 
 def ask(*argv: str, timeout_s: float = 30.0) -> str:
-    """stdout of a short program. Raises IncompatibleError when it is not there, SilentError when it hangs, HomeportError with its last words."""
+    """stdout of a short program.
+
+    Raises IncompatibleError when it is not there, SilentError when it hangs, HomeportError with its last words.
+    """
     what = " ".join(argv[:2])
     try:
         done = subprocess.run(

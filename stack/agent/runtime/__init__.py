@@ -39,7 +39,9 @@ class Runtime(Protocol):
         """Raises IncompatibleError when nothing can be fetched and run here."""
 
     def trouble(self) -> str | None:
-        """Why what runs containers here does not answer within seconds, and what to do; None when it does, or when nothing is needed for them."""
+        """Why what runs containers here does not answer within seconds, and what to do; None when it does, or when
+        nothing is needed for them.
+        """
 
     def check(self, release: Release) -> None:
         """Raises IncompatibleError when this robot has no place for the release. Stops nothing."""

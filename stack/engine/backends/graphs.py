@@ -69,5 +69,7 @@ def write(model: onnx.ModelProto, path: Path) -> None:
 
 
 def large(model: onnx.ModelProto) -> bool:
-    """Whether one file may not hold its weights, in whatever precision: where a runtime has no kernel for another, it writes float32."""
+    """Whether one file may not hold its weights, in whatever precision: where a runtime has no kernel for another, it
+    writes float32.
+    """
     return bool(4 * sum(math.prod(item.dims) for item in model.graph.initializer) > _MAX_BYTES)

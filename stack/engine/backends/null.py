@@ -1,7 +1,7 @@
 """A backend that computes nothing and takes a given time: what remains of a tick is our own overhead, on any hardware.
 
-Its engine is a note of how long to take, from the release's overrides `null_ms` and `null_busy`. Its actions are all zero
-before they get units, so that only a model made for it passes the parity gate.
+Its engine is a note of how long to take, from the release's overrides `null_ms` and `null_busy`. Its actions are all
+zero before they get units, so that only a model made for it passes the parity gate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """ONNX Runtime on the CPU, or on CUDA where this build of it has that provider.
 
-The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are bound: the output's buffer is
-made once; on the CPU an input is read where it is, and bound again only when it is another array. For CUDA, binding is what copies it there.
+The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are
+bound: the output's buffer is made once; on the CPU an input is read where it is, and bound again only when it is
+another array. For CUDA, binding is what copies it there.
 """
 
 from __future__ import annotations

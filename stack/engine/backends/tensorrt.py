@@ -1,4 +1,7 @@
-"""TensorRT 10.3 to 11, native: named tensors, buffers and stream made once, one CUDA context. Not yet run on a GPU: docs/hardware-checklist.md."""
+"""TensorRT 10.3 to 11, native: named tensors, buffers and stream made once, one CUDA context.
+
+Not yet run on a GPU: docs/hardware-checklist.md.
+"""
 
 from __future__ import annotations
 

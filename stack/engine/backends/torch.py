@@ -1,4 +1,7 @@
-"""PyTorch without a compiler, on the CPU or the first CUDA device. The engine is the model's graph in the precision of the release."""
+"""PyTorch without a compiler, on the CPU or the first CUDA device.
+
+The engine is the model's graph in the precision of the release.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
-"""Torch-TensorRT: the model's graph as a torch module, exported, compiled as a whole, saved. Not yet run on a GPU: docs/hardware-checklist.md.
+"""Torch-TensorRT: the model's graph as a torch module, exported, compiled as a whole, saved.
 
-Its file is opened only after its digest matched the one that was noted when this device built it: torch unpickles what is in it.
+Not yet run on a GPU: docs/hardware-checklist.md.
+
+Its file is opened only after its digest matched the one that was noted when this device built it: torch unpickles what
+is in it.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ _TIMINGS = "timing.cache"  # a copy, because the library writes it in place
 
 
 def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[str, object]:
-    """For `torch_tensorrt.dynamo.compile`, which takes the parameters `known`: whole graph, types as they are, nothing below /tmp."""
+    """For `torch_tensorrt.dynamo.compile`, which takes the parameters `known`: whole graph, types as they are, nothing
+    below /tmp.
+    """
     options: dict[str, object] = {
         "device": "cuda:0",
         "require_full_compilation": True,
@@ -50,7 +55,8 @@ def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[st
 
 @contextmanager
 def configured(timings: Path) -> Iterator[None]:
-    """Engines that are built meanwhile tell their layers' types, where the library has them keep names unless its debugger is on, which does more.
+    """Engines that are built meanwhile tell their layers' types, where the library has them keep names unless its
+    debugger is on, which does more.
 
     Damaged `timings` are taken away, which the library would fail on.
     """

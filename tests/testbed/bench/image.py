@@ -1,4 +1,6 @@
-"""The one image of the bench: Debian with systemd, sshd, its own Docker engine and a registry, made from Debian's packages.
+"""The one image of the bench:
+
+Debian with systemd, sshd, its own Docker engine and a registry, made from Debian's packages.
 
 The root filesystem is cached by the hash of everything it is made from, so that it is downloaded once.
 """

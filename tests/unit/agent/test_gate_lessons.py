@@ -89,7 +89,10 @@ def test_a_shadow_that_takes_the_drivers_ticks_late_is_found_as_soon() -> None:
 
 
 def test_what_a_blind_robot_cannot_show_is_held_against_nobody() -> None:
-    """Hardware fault read as release fault: pollen-robotics/microduck#112, #10. Nothing can be proved, so nothing passes either."""
+    """Hardware fault read as release fault: pollen-robotics/microduck#112, #10.
+
+    Nothing can be proved, so nothing passes either.
+    """
     before = Baseline(faults=frozenset({"camera"}))
     watch = Watch(SHADOW, Patience(2.0, 20.0), before, GOOD)
     result = next(found for second in range(30) if (found := watch.feed(blind(float(second)))) is not None)
@@ -178,7 +181,9 @@ def test_a_commit_needs_a_process_that_says_so(rig: Rig) -> None:
 
 
 def test_a_rollback_to_what_was_broken_before_says_both_and_holds(rig: Rig) -> None:
-    """Rollback target already broken before the update: aws-greengrass-nucleus#646; the second failure hid the first: mowglinext#697."""
+    """Rollback target already broken before the update: aws-greengrass-nucleus#646; the second failure hid the first:
+    mowglinext#697.
+    """
     broken = rig.root / "broken"
     one, bad = rig.publish("1.0.0", {"fail_file": str(broken)}), rig.publish("1.2.0")
     rig.deploy(one)

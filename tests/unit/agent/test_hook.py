@@ -1,4 +1,6 @@
-"""The site's hook program: everything but a clear yes is a no with its reason, in time, and without our rights or environment."""
+"""The site's hook program: everything but a clear yes is a no with its reason, in time, and without our rights or
+environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Folders of ROOT on disks, mounts and volumes of their own: nothing is renamed, linked or locked across two of them, and room is counted on each."""
+"""Folders of ROOT on disks, mounts and volumes of their own: nothing is renamed, linked or locked across two of them,
+and room is counted on each.
+"""
 
 from __future__ import annotations
 

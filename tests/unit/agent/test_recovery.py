@@ -1,4 +1,6 @@
-"""What is decided at a start: every record that can be the last one × every link, and every state of what was committed."""
+"""What is decided at a start: every record that can be the last one × every link, and every state of what was
+committed.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ LAST = ("none", "ended", *STAGES)
 
 
 def wanted(last: str, current: str) -> str:
-    """The same said another way: nothing is open, or the rename of a change that had come to SWITCH is there, or it is not."""
+    """The same said another way: nothing is open, or the rename of a change that had come to SWITCH is there, or it is
+    not.
+    """
     if last in ("none", "ended"):
         return "nothing"
     driven = last in ("SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT")
@@ -187,7 +191,9 @@ def test_a_journal_that_cannot_be_read_stops_nobody(robot: StandIn) -> None:
 
 
 def interrupted(robot: StandIn, image: str, edge: str, words: str) -> list[object]:
-    """The log that a start keeps of a switch whose agent died at this record, where the candidate's slot wrote something."""
+    """The log that a start keeps of a switch whose agent died at this record, where the candidate's slot wrote
+    something.
+    """
     robot.reset(image)
     log = robot.layout.slot_log("b" if image == "staged" else "a")
     log.parent.mkdir(exist_ok=True)

@@ -1,4 +1,6 @@
-"""homeport-rescue on folders that no agent made, killed at every step, and beside real agents that are well, dead and hung."""
+"""homeport-rescue on folders that no agent made, killed at every step, and beside real agents that are well, dead and
+hung.
+"""
 
 from __future__ import annotations
 

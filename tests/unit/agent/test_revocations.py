@@ -1,4 +1,6 @@
-"""What a channel record has revoked: kept for good, refused before anything stops, and no reason to leave a robot without a release."""
+"""What a channel record has revoked: kept for good, refused before anything stops, and no reason to leave a robot
+without a release.
+"""
 
 from __future__ import annotations
 

@@ -154,7 +154,9 @@ def test_what_converts_a_graph_is_in_the_key_of_what_is_converted(contract: Cont
 
 
 def test_a_conversion_that_gives_other_bytes_has_another_number() -> None:
-    """When this fails, the same model becomes another engine: raise CONVERSION in stack/engine/key.py, and put the new digests here."""
+    """When this fails, the same model becomes another engine: raise CONVERSION in stack/engine/key.py, and put the new
+    digests here.
+    """
     made = {
         name: Digest.of(convert(onnx.load(GRAPH), name).SerializeToString(deterministic=True)).hex[:16]
         for name in ("fp16", "bf16")

@@ -1,4 +1,5 @@
-"""Our TensorRT builder and runner against the real bindings of several releases: every class, method, enum and argument that they use exists there.
+"""Our TensorRT builder and runner against the real bindings of several releases: every class, method, enum and argument
+that they use exists there.
 
 What this does not show is that anything runs: no function of TensorRT itself is called (docs/hardware-checklist.md).
 """

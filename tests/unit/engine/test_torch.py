@@ -1,4 +1,7 @@
-"""The torch backend computes what the packaged graph computes. Skipped where torch is not installed (requirements/torch.txt)."""
+"""The torch backend computes what the packaged graph computes.
+
+Skipped where torch is not installed (requirements/torch.txt).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What every row would be built from, line by line: also of the rows that cannot be built here.
 
-After a change that is meant: HOMEPORT_WRITE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/images/test_plan.py, and review the difference.
+After a change that is meant: HOMEPORT_WRITE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/images/test_plan.py, and
+review the difference.
 """
 
 from __future__ import annotations

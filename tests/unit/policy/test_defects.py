@@ -1,4 +1,7 @@
-"""The seed's defects that are the policy's to mend, each by its number in the inventory. Where another test says more, this one is short."""
+"""The seed's defects that are the policy's to mend, each by its number in the inventory.
+
+Where another test says more, this one is short.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
-"""The seed's topics, rates, limits and payloads, each row of the inventory by its number. Who publishes what is docs/interfaces.md's.
+"""The seed's topics, rates, limits and payloads, each row of the inventory by its number.
 
-The rows that belong to the supervisor (T5, T6, T12, T13, and of R2, R6, R12 to R17 what stops a robot) are here as what no profile does.
+Who publishes what is docs/interfaces.md's.
+
+The rows that belong to the supervisor (T5, T6, T12, T13, and of R2, R6, R12 to R17 what stops a robot) are here as what
+no profile does.
 """
 
 from __future__ import annotations

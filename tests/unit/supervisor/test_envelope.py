@@ -1,4 +1,6 @@
-"""Whole ticks around what the supervisor sees itself: obstacles, sensors that lie, old observations, and going on afterwards."""
+"""Whole ticks around what the supervisor sees itself: obstacles, sensors that lie, old observations, and going on
+afterwards.
+"""
 
 from __future__ import annotations
 

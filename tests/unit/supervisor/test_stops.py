@@ -1,4 +1,6 @@
-"""What stops the robot from outside: buttons kept apart, words that are carried out, strangers that are named, publishers that nobody hears."""
+"""What stops the robot from outside: buttons kept apart, words that are carried out, strangers that are named,
+publishers that nobody hears.
+"""
 
 from __future__ import annotations
 

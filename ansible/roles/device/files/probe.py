@@ -1,4 +1,7 @@
-"""What this host can do, as one JSON document. The role `device` runs it with the host's own python3 and judges it (vars/main.yml, device_checks)."""
+"""What this host can do, as one JSON document.
+
+The role `device` runs it with the host's own python3 and judges it (vars/main.yml, device_checks).
+"""
 
 from __future__ import annotations
 
