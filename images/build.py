@@ -93,7 +93,12 @@ def build_argv(client: str, target: Target, identity: str, *, no_cache: bool = F
     return [
         client, "build", "--network=none", f"--platform={target.platform}", f"--file={target.dockerfile}",
         f"--iidfile={identity}", *(["--no-cache"] if no_cache else []),
-        *(word for option, pairs in options.items() for key, value in pairs.items() for word in (option, f"{key}={value}")),
+        *(
+            word
+            for option, pairs in options.items()
+            for key, value in pairs.items()
+            for word in (option, f"{key}={value}")
+        ),
         *(f"--tag={tag}" for tag in target.tags), target.context,
     ]  # fmt: skip
 

@@ -21,7 +21,10 @@ from model_registry.core.errors import NotFoundError, UsageError
 from model_registry.core.files import Files
 
 PATH = Path(__file__).with_name("lock.json")
-UNCOVERED = "The lock does not cover: Debian's .deb files by hash (apt's signatures do), Docker, mmdebstrap, pip, kernel, GPU driver."
+UNCOVERED = (
+    "The lock does not cover: Debian's .deb files by hash (apt's signatures do), Docker, mmdebstrap, pip, kernel, "
+    "GPU driver."
+)
 
 
 @dataclass(frozen=True)

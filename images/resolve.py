@@ -115,7 +115,7 @@ def wheels(row: Row, arch: str) -> tuple[Wheel, ...]:
 
 
 def requirements(row: Row, arch: str) -> list[str]:
-    """What the project declares for robots, without the ROS wheels where ROS comes from elsewhere, and the row's own."""
+    """What the project declares for robots, without ROS wheels where ROS comes from elsewhere, and the row's own."""
     project = read_toml(ROOT / "pyproject.toml").child("project")
     declared = (*project.texts("dependencies"), *project.child("optional-dependencies").texts("robot"))
     kept = (item for item in declared if row.ros_from[arch] == "wheels" or not item.startswith("ros-"))
@@ -131,7 +131,8 @@ def constraints(row: Row, arch: str, robot: str) -> list[str]:
 def compile_argv(row: Row, arch: str, folder: Path) -> list[str]:
     left_out = [f"--no-emit-package={name}" for name in row.without]
     return [
-        str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header",
+        str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet",
+        "--generate-hashes", "--no-annotate", "--no-header",
         "--python-platform", f"{_MACHINE[arch]}-manylinux_2_{_GLIBC[row.os]}", "--python-version", row.python,
         "--constraints", str(folder / "constraints.txt"), *left_out, str(folder / "in.txt"),
     ]  # fmt: skip

@@ -121,5 +121,6 @@ def verify(data: bytes, payload_type: str, keys: Iterable[Key], what: str) -> tu
             return payload, key.id
     names = ", ".join(identity[:12] for identity, _ in signatures)
     raise UntrustedError(
-        f"{what}: no valid signature by a key this machine trusts (signed by {names}); check who signed it, or install that key with the role `device`"
+        f"{what}: no valid signature by a key this machine trusts (signed by {names}); check who signed it, or install "
+        "that key with the role `device`"
     )

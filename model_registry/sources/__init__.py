@@ -91,7 +91,8 @@ def resolve(source: Source, reference: Reference) -> Digest:
     if (digest := source.find(reference.repository, tag)) is None:
         known = ", ".join(name for name in source.tags(reference.repository) if len(name) < 64) or "nothing"
         raise NotFoundError(
-            f"{reference}: not in {source.address}; {reference.repository} has {known}; push it there, or name another one"
+            f"{reference}: not in {source.address}; {reference.repository} has {known}; push it there, or name another "
+            "one"
         )
     return digest
 

@@ -191,7 +191,8 @@ def _make(what: BuildPlan, target: Path, scratch: Path, timing: Path, say: Calla
     built, asked = worker.build(order, say), what.release.recipe.precision
     if built != asked:
         raise IncompatibleError(
-            f"model {what.contract.name} {what.contract.version}: {what.choice.name} built {built} here, and the release asks for {asked};"
+            f"model {what.contract.name} {what.contract.version}: {what.choice.name} built {built} here, and the "
+            f"release asks for {asked};"
             " ask for what this device computes, or choose another backend"
         )
     return built

@@ -55,7 +55,8 @@ def of_engines(*informations: str) -> str:
     if found == "unknown":
         said = " ".join("".join(informations).split())[:300] or "nothing"
         raise IncompatibleError(
-            f"the precision of what was built cannot be read, its inspector tells {said}; send this line, or choose another backend"
+            f"the precision of what was built cannot be read, its inspector tells {said}; send this line, or choose "
+            "another backend"
         )
     return found
 
@@ -245,7 +246,7 @@ class _Converter:
         self._nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}__cast", to=to))
 
     def _narrow(self, tensor: TensorProto) -> None:
-        """Round a float32 tensor; what is too large for fp16 becomes its largest number, for the parity gate to judge."""
+        """Round a float32 tensor; what is too large for fp16 becomes its largest number: the parity gate judges it."""
         if tensor.data_type == _FLOAT:
             kind = helper.tensor_dtype_to_np_dtype(self._target)
             values = numpy_helper.to_array(tensor)

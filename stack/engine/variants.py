@@ -26,7 +26,8 @@ def variants(what: builder.BuildPlan, engine: Path) -> Iterator[tuple[builder.Bu
         contract = Contract.load(model)
         if _behaviour(contract) != _behaviour(what.contract):
             raise IncompatibleError(
-                f"{model}: understands other words or gives other actions than the model it is a variant of; export it again"
+                f"{model}: understands other words or gives other actions than the model it is a variant of; export it "
+                "again"
             )
         fields = document(contract, what.release, what.choice.kind(what.release.recipe.precision).identity)
         key = engine_key(fields)

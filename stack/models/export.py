@@ -22,11 +22,16 @@ log = logging.getLogger(__name__)
 LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
 OPSET = 18
 INPUTS, OUTPUT = ("image", "tokens", "lidar"), "action"
-_LICENCE = "Apache-2.0\n\nTrained by this project in its own simulator; no third-party data or weights. See the project's LICENSE for the full text.\n"
+_LICENCE = """Apache-2.0
+
+Trained by this project in its own simulator; no third-party data or weights. \
+See the project's LICENSE for the full text.
+"""
 _README = """\
 # {name} {version}
 
-Drives a mobile base to a coloured pillar, turns, goes forward and stops on command, from one camera and a planar lidar. \
+Drives a mobile base to a coloured pillar, turns, goes forward and stops on command, \
+from one camera and a planar lidar. \
 Trained in simulation for demonstrations and tests of Homeport; not for a real robot.
 """
 

@@ -31,7 +31,8 @@ _GOLDENS, _CALIBRATION = 3, 4
 _README = """\
 # {name} {version}
 
-The network of the seed's profile `{profile}` with random weights: for benches and for trying backends. It was never trained; let it move nothing.
+The network of the seed's profile `{profile}` with random weights: for benches and for trying backends. \
+It was never trained; let it move nothing.
 """
 
 
@@ -97,6 +98,7 @@ def compare(made: SeedVLA, folder: Path, inputs: tuple[torch.Tensor, ...]) -> di
     worst = float(np.abs(given[OUTPUT] - wanted).max())
     if not worst <= LARGEST_DIFFERENCE:
         raise HomeportError(
-            f"{folder}: ONNX Runtime and torch differ by {worst:.1e}, at most {LARGEST_DIFFERENCE} is allowed; export again"
+            f"{folder}: ONNX Runtime and torch differ by {worst:.1e}, at most {LARGEST_DIFFERENCE} is allowed; export "
+            "again"
         )
     return given

@@ -1,4 +1,4 @@
-"""What stands where: the room, the pillars and the robot's pose, and how to place them so that the task can be solved."""
+"""What stands where: room, pillars and the robot's pose, and how to place them so that the task can be solved."""
 
 from __future__ import annotations
 

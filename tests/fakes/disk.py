@@ -26,7 +26,7 @@ _SKIPPED = ("etc", "envs", "logs", "agent.log")
 
 
 class Killed(BaseException):
-    """SIGKILL, seen from inside: no handler of the program runs on from here, because every port refuses from now on."""
+    """SIGKILL, seen from inside: no handler of the program runs on, because every port refuses from now on."""
 
 
 def read_image(root: Path) -> Image:

@@ -70,7 +70,10 @@ class File(str):
 STAND_IN = "stand_in"
 TERM, KILL = 15, 9
 HERE = File(os.path.dirname(os.path.realpath(__file__)))
-OVERLAY = "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/1/merged: no such file or directory"
+OVERLAY = (
+    "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/1/merged: "
+    "no such file or directory"
+)
 SOURCE = "https://registry.test:5000"
 INFO = {
     "ServerVersion": "20.10.24",
@@ -87,7 +90,8 @@ def install(folder: Path) -> Path:
 
     folder.mkdir()
     py_compile.compile(__file__, str(folder / f"{STAND_IN}.pyc"), doraise=True)
-    program = f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(folder)!r})\nimport {STAND_IN}\n{STAND_IN}.main()\n"
+    lines = ("import sys", f"sys.path.insert(0, {str(folder)!r})", f"import {STAND_IN}", f"{STAND_IN}.main()")
+    program = "\n".join((f"#!{sys.executable} -IS", *lines, ""))
     for name in ("docker", "systemctl", "journalctl"):
         path = folder / name
         path.write_text(program)

@@ -25,7 +25,8 @@ RECIPE = replace(DOCUMENT.recipe, inference_p99_ms=50.0, peak_memory_bytes=1 << 
 PROOF = GateResult.of("prove", [Check("parity_linear_x", 0.001, 0.01, True, "off by 0.001")])
 NOTHING = Baseline()
 EXPECTED = Expected(
-    "probation", "a", replace(DOCUMENT, digest=RELEASE, recipe=RECIPE), "key", IMAGE, PROOF, ("camera", "scan"), switched_ns=1000
+    "probation", "a", replace(DOCUMENT, digest=RELEASE, recipe=RECIPE), "key", IMAGE, PROOF,
+    ("camera", "scan"), switched_ns=1000
 )  # fmt: skip
 SHADOW = replace(EXPECTED, gate="shadow", switched_ns=None)
 STATUS = SlotStatus(
@@ -37,7 +38,8 @@ BESIDE = replace(STATUS, pid=6, start_ticks=60, release=str(OLD))
 SLOT = SlotReport(RELEASE.short, 1, 20.0, 100, 40, True, None, 0, 0)
 VIEW = View(
     protocol=1, version="0.1.0", monotonic_ns=1_000_000_000_000, armed=True, latched=(), holders=(), selected_slot="a",
-    selected_release=str(RELEASE), reverted=None, slots={"a": SLOT, "b": replace(SLOT, release=OLD.short)}, linear=0.0, angular=0.0,
+    selected_release=str(RELEASE), reverted=None, slots={"a": SLOT, "b": replace(SLOT, release=OLD.short)}, linear=0.0,
+    angular=0.0,
     battery=0.9, faulty_sources=frozenset(),
 )  # fmt: skip
 GOOD = SlotSample(0.0, ProcessId(7, 70, "boot"), STATUS, VIEW, BESIDE)

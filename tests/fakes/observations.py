@@ -1,4 +1,4 @@
-"""What a slot is given in tests without ROS: serialized frames, scans and commands, and a backend with a fixed answer."""
+"""What a slot is given in tests without ROS: serialized frames, scans and commands, and a backend of fixed answers."""
 
 from __future__ import annotations
 

@@ -50,7 +50,11 @@ from tests.fakes.disk import Disk, Image, Killed, read_image, write_image
 from tests.fakes.rig import TOP, Rig
 
 # The release's tools, without an interpreter to start: what they print and leave is what the real ones do.
-_PULL = 'if [ -d "$1" ]; then mkdir -p "$2" && cp -r "$1/." "$2/" && echo \'{"bytes_fetched": 7, "image_bytes": 0}\'; else echo "error: $1: not found" >&2; exit 1; fi'
+_PULL = """if [ -d "$1" ]; then
+    mkdir -p "$2" && cp -r "$1/." "$2/" && echo '{"bytes_fetched": 7, "image_bytes": 0}'
+else
+    echo "error: $1: not found" >&2; exit 1
+fi"""
 _BUILD = (
     'mkdir -p "$1" && : > "$1/ready" && echo \'{"key": "\'"$2"\'", "built": true, "seconds": 0.1, "bytes": 7, "gate": '
     '{"schema": 1, "gate": "prove", "verdict": "healthy", "checks": []}}\''

@@ -51,7 +51,7 @@ class Run:
 
 
 class Fleet:
-    """Four robots of one kind below `folder`, all running OLD; h1 is the canary, h2 and h3 the next wave, h4 the last."""
+    """Four robots of one kind below `folder`, all running OLD; h1 is the canary, h2 and h3 the next wave, then h4."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

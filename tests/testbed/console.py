@@ -24,7 +24,8 @@ BESIDE = ("nice", "-n", "10")
 # How a change ends on a machine that was too busy for it: robots that share two cores are silent for 0.1 s now and
 # then, and that is refused.
 BUSY_METRICS = frozenset({
-    "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz", "missed_rate",
+    "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz",
+    "missed_rate",
     "driver_missed_rate", "status", "ready", "selectable", "commit",
 })  # fmt: skip
 BUSY_WORDS = ("its probation has ended", "not on probation here")

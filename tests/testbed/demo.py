@@ -163,7 +163,8 @@ class Demo:
         for robot in self.fleet.robots:
             cut = self.cuts[robot.name] = self.cutover(robot)
             self.story.say(
-                f"  {robot.name} changed policy while {report.motion(cut)}: {cut.missed_ticks} missed ticks, gap {cut.max_gap_ms} ms."
+                f"  {robot.name} changed policy while {report.motion(cut)}: {cut.missed_ticks} missed ticks, gap "
+                f"{cut.max_gap_ms} ms."
             )
         self.story.done("deploy 1.1.0 and cut over")
 
@@ -277,7 +278,8 @@ class Demo:
 
     def table(self, result: dict[str, Any]) -> None:
         print(
-            f"\n{'robot':<8} {'release':<8} {'healthy':<8} {'missed ticks':<13} {'largest gap':<12} {'at the cutover':<14}"
+            f"\n{'robot':<8} {'release':<8} {'healthy':<8} {'missed ticks':<13} {'largest gap':<12} "
+            f"{'at the cutover':<14}"
         )
         for row in result["robots"]:
             cut = self.cuts[row["name"]]

@@ -184,9 +184,11 @@ def explain(problem: BaseException, machine: Machine, out: Path) -> str:
     words = str(problem) or repr(problem)
     logs = f"Everything that was started was ended. The logs are in {out / 'logs'}"
     if machine.busy:
-        return f"error: this machine is too busy for three robots: {machine.load}. End them, then run `make demo` again.\n{words}\n{logs}"
+        reason = f"this machine is too busy for three robots: {machine.load}. End them, then run `make demo` again."
+        return f"error: {reason}\n{words}\n{logs}"
     if isinstance(problem, BusyError | TooLongError):
-        return f"error: this machine is too slow for three robots, or was too busy: {words}. Run `make demo` again while nothing else runs.\n{logs}"
+        reason = f"this machine is too slow for three robots, or was too busy: {words}"
+        return f"error: {reason}. Run `make demo` again while nothing else runs.\n{logs}"
     return f"error: {words}\n{logs}"
 
 

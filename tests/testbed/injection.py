@@ -68,7 +68,7 @@ class Outcome:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the played slot fell silent in a case that is not about silence: this machine stood still for 0.1 s."""
+        """Whether the played slot fell silent in a case about something else: the machine stood still for 0.1 s."""
         return not self.ended_right and "silence" in self.reasons and self.case.reason != "silence"
 
     @property

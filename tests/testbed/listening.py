@@ -1,4 +1,4 @@
-"""The independent listener beside a played robot, and what it heard: the process of listener.py, read while it writes."""
+"""The independent listener beside a played robot: the process of listener.py, read while it writes."""
 
 from __future__ import annotations
 

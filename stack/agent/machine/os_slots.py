@@ -51,7 +51,7 @@ class Dump:
 
 @dataclass(frozen=True, slots=True)
 class OsSlots:
-    """`unsettled` says why no release may be deployed now, `warnings` what an operator should mend; both are sentences."""
+    """`unsettled` says why no release may be deployed now, `warnings` what an operator should fix; in sentences."""
 
     current: str | None
     unsettled: tuple[str, ...] = ()
@@ -119,5 +119,6 @@ def check_settled(layout: Layout) -> None:
     slots = read_os_slots(layout)
     if slots is not None and slots.unsettled:
         raise RefusedError(
-            f"the operating system is not settled: {'; '.join(slots.unsettled)}; finish or undo its update (docs/rollback.md), then deploy"
+            f"the operating system is not settled: {'; '.join(slots.unsettled)}; finish or undo its update "
+            "(docs/rollback.md), then deploy"
         )

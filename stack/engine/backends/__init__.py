@@ -136,5 +136,6 @@ def check_ends(what: str, contract: Contract, inputs: Mapping[str, object], outp
     for kind, have, want in (("inputs", inputs, wanted), ("output", found, output)):
         if dict(have) != want:
             raise IncompatibleError(
-                f"model {contract.name} {contract.version}: the {kind} of {what} are {dict(have)}, vla.json says {want}; pack the model again"
+                f"model {contract.name} {contract.version}: the {kind} of {what} are {dict(have)}, vla.json says "
+                f"{want}; pack the model again"
             )

@@ -22,7 +22,8 @@ def source(job: Job) -> Path:
     contract = job.contract
     if len(contract.graphs) != 1:
         raise IncompatibleError(
-            f"model {contract.name} {contract.version}: one graph can be built, this model has {len(contract.graphs)}; export it as one graph"
+            f"model {contract.name} {contract.version}: one graph can be built, this model has {len(contract.graphs)}; "
+            "export it as one graph"
         )
     return job.model / next(iter(contract.graphs.values()))
 

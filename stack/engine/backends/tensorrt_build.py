@@ -21,7 +21,8 @@ from stack.engine.backends import Job, cuda
 
 # The last is what is left to say when every tactic was skipped for its memory, which TensorRT only warns of.
 _OUT_OF_MEMORY = re.compile(
-    r"out ?of ?memory|insufficient memory|memory ?allocation|requested amount of gpu memory|not find any implementation",
+    r"out ?of ?memory|insufficient memory|memory ?allocation|requested amount of gpu memory|not find any "
+    r"implementation",
     re.I,
 )
 

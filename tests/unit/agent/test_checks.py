@@ -1,4 +1,4 @@
-"""The doctor's lines whose source a test gives: disk, clock, memory, base, and the copies that the ways back stand on."""
+"""The doctor's lines whose source a test gives: disk, clock, memory, base, and the copies for the ways back."""
 
 from __future__ import annotations
 

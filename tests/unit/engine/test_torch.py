@@ -104,7 +104,8 @@ CONSTANTS = {
     "one": np.array([1]), "two": np.array([2]), "four": np.array([4]), "axis": np.array([2]),
     "six": np.arange(1, 7, dtype=np.float32), "index": np.array([[0, 5], [-1, 2]]), "low": np.array(0.3, np.float32),
     "shape": np.array(X), "rows": np.array([6, -1, 8]),
-    "lw": _RNG.standard_normal((1, 20, 8)).astype(np.float32), "lr": _RNG.standard_normal((1, 20, 5)).astype(np.float32),
+    "lw": _RNG.standard_normal((1, 20, 8)).astype(np.float32),
+    "lr": _RNG.standard_normal((1, 20, 5)).astype(np.float32),
     "lb": _RNG.standard_normal((1, 40)).astype(np.float32),
 }  # fmt: skip
 

@@ -159,7 +159,9 @@ def test_the_bill_of_materials_names_packages_and_wheels_and_is_the_same_twice(t
     for name, text in {
         "etc/os-release": 'ID="debian"\n',
         "var/lib/dpkg/status": STATUS,
-        "opt/homeport/app/homeport-1.dist-info/METADATA": "Name: homeport\nVersion: 1\nLicense-Expression: Apache-2.0\n",
+        "opt/homeport/app/homeport-1.dist-info/METADATA": (
+            "Name: homeport\nVersion: 1\nLicense-Expression: Apache-2.0\n"
+        ),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)

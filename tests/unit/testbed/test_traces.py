@@ -1,4 +1,4 @@
-"""A quick selection of the bench `false_rollback`: traces that are the same every time, through the agent's own gate."""
+"""A quick selection of the bench `false_rollback`: traces that are the same every time, through the agent's gate."""
 
 from __future__ import annotations
 
