@@ -158,10 +158,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self.stop.set()
 
     def start(self) -> None:
-        """Configure and activate, once, in a thread of its own.
-
-        Loading may take long, and the status must not stand still.
-        """
+        """Configure and activate, once, in a thread of its own: loading may take long, and the status goes on."""
         if self.trigger_configure() != TransitionCallbackReturn.SUCCESS or self.stop.is_set():
             return
         if self.trigger_activate() != TransitionCallbackReturn.SUCCESS:

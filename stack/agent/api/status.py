@@ -25,7 +25,6 @@ def status_document(host: Host) -> dict[str, object]:
     failure, restore_failure, log = last_failure(host)
     view = samples["a"].view
     active = host.work.active
-    permission = host.work.permission
     trouble = host.runtime.trouble()
     problems = _problems(host, samples, trouble)
     return {
@@ -36,7 +35,7 @@ def status_document(host: Host) -> dict[str, object]:
         "embodiment": robot.embodiment,
         "stage": _stage(host),
         "deployment": active.identity if active else None,
-        "wait": permission.document() if permission and (active is None or active.stage == "WAIT") else None,
+        "wait": _wait(host),
         "window": window_document(host.config.windows, host.layout),
         "running": _running(host, samples),
         "current": _release(host, store.current()),
@@ -67,6 +66,13 @@ def _stage(host: Host) -> str:
         return "PROBATION"
     active = host.work.active
     return "IDLE" if active is None else active.stage
+
+
+def _wait(host: Host) -> dict[str, object] | None:
+    """What a change asks the robot for, while it waits for its permission."""
+    active, permission = host.work.active, host.work.permission
+    waits = permission is not None and (active is None or active.stage == "WAIT")
+    return permission.document() if permission is not None and waits else None
 
 
 def last_failure(host: Host) -> tuple[object, object, object]:
