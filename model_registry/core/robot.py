@@ -187,6 +187,7 @@ class Robot:
     def load(cls, path: Path) -> Robot:
         """Read robot.toml. Raises NotFoundError or UsageError naming the key."""
         reader = read_toml(path)
+        reader.schema()
         topics = dict(TOPICS)
         if reader.has("topics"):
             given = reader.child("topics")

@@ -30,6 +30,7 @@ def install(robot: Robot, published: Published) -> None:
     layout.robot_toml.write_text(ROBOT)
     layout.dds_profile.write_bytes((REPOSITORY / "images" / "dds.xml").read_bytes())
     settings = {
+        "schema": 1,
         "runtime": "process",
         "source": published.source,
         "repository": "releases/pilot",

@@ -31,6 +31,7 @@ HARDENED = [
     "--read-only", "--tmpfs", "/tmp", "--pids-limit", "512", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
 ]  # fmt: skip
 AGENT = f"""
+schema = 1
 runtime = "docker"
 source = "https://registry.example.org:5000"
 repository = "releases/pilot"
