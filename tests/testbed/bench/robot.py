@@ -141,8 +141,12 @@ class Robot(Console):
 
     def speeds(self) -> list[float]:
         """True forward speeds of the last two seconds, in m/s."""
-        lines = self.run("docker", "exec", "bench-base", "tail", "-n", "11", TRACE).splitlines()[:-1]
-        return [abs(float(json.loads(line)["v"])) for line in lines]
+        return self.recent_speeds(self.run("docker", "exec", "bench-base", "tail", "-n", "11", TRACE))
+
+    @staticmethod
+    def recent_speeds(trace: str) -> list[float]:
+        """Forward speeds in the last lines of the simulator's trace; the last line may not be whole."""
+        return [abs(float(json.loads(line)["v"])) for line in trace.splitlines()[:-1]]
 
     def inspect(self, name: str) -> dict[str, Any]:
         """What the robot's own engine says of a container, or of an image."""
@@ -172,7 +176,11 @@ class Robot(Console):
 
     def logs(self, lines: int = 60) -> str:
         """The newest lines of everything of ours on it."""
-        units = [item for unit in LOGS for item in ("-u", unit)]
+        return self.journal(lines, LOGS)
+
+    def journal(self, lines: int, names: tuple[str, ...]) -> str:
+        """The newest lines of some units."""
+        units = [item for unit in names for item in ("-u", unit)]
         argv = ["journalctl", "--no-pager", "-o", "short-monotonic", "-n", str(lines), *units]
         self.container.reload()
         if self.container.status != "running":

@@ -38,6 +38,15 @@ def accounts(number: int) -> list[str | None]:
     return [users.get(number), groups.get(number)]
 
 
+def account(name: str) -> dict[str, str] | None:
+    """Home and shell of an account, None where there is none of this name."""
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return {"home": found.pw_dir, "shell": found.pw_shell}
+
+
 def l4t() -> str:
     """The L4T release of a Jetson, such as 36.4.3; empty elsewhere, `unknown` where it cannot be read."""
     if not TEGRA_RELEASE.exists():
@@ -93,6 +102,7 @@ host = {
     "docker_runtimes": sorted(info.get("Runtimes") or {}),
     "cdi": [str(path) for folder in info.get("CDISpecDirs") or () for path in Path(folder).glob("*.[jy]*")],
     "ids": {number: accounts(number) for number in (10001, 10002)},
+    "account": account("homeport"),
     "rmem_max": int(RMEM_MAX.read_text()) if RMEM_MAX.exists() else None,
     "rmem_writable": os.access(RMEM_MAX, os.W_OK),
     "l4t": l4t(),
