@@ -49,10 +49,12 @@ def failure_of(result: Mapping[str, Any] | None, release: str) -> dict[str, Any]
     if result is not None and (result.get("verified") is True or result.get("predicted") is True):
         return None
     result = result or {}
-    message = str(result.get("msg") or "the robot gave no proof of what it runs")
+    # Of ssh's words some are lines of their own, and a robot has one line in a table.
+    message = " ".join(str(result.get("msg") or "the robot gave no proof of what it runs").split())
     found = {"release": release, "stage": "UNVERIFIED", "metric": None, "value": None, "threshold": None}
     if result.get("unreachable"):
         found |= {"stage": "UNREACHABLE", "metric": "unreachable"}
+        message = f"out of reach ({message}); see whether it is on and answers ssh"
     elif result.get("silent"):
         found |= {"stage": "SILENT", "metric": "silent"}
     elif result.get("skipped"):

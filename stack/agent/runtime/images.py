@@ -16,7 +16,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IntegrityError, RefusedError
 from stack.agent.archives import Archives
-from stack.agent.child import pieces
+from stack.agent.child import SilentError, pieces
 from stack.agent.reports import Removed
 from stack.agent.room import check_room
 from stack.agent.runtime.containers import PIN_LABEL, PINS, pin
@@ -37,9 +37,11 @@ class Images:
         self._archives, self._call = archives, ask
 
     def inspect(self, name: str) -> Reader | None:
-        """What Docker says of an image; None when it has none of this name."""
+        """What Docker says of an image; None when it has none of this name. Raises SilentError when it hangs."""
         try:
             data = self._call("docker", "image", "inspect", "--format", "{{json .}}", name)
+        except SilentError:
+            raise
         except HomeportError:
             return None
         return Reader(parse(data.encode(), name), name)
