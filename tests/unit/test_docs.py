@@ -20,6 +20,7 @@ SPOKEN = (
     "model_registry/core/*.py",
     "model_registry/sources/http.py",
     "ansible/roles/device/**/*.yml",
+    "ansible/plugins/filter/*.py",
 )
 
 

@@ -53,10 +53,13 @@ def failure_of(result: Mapping[str, Any] | None, release: str) -> dict[str, Any]
     if result is not None and (result.get("verified") is True or result.get("predicted") is True):
         return None
     result = result or {}
-    message = visible(result.get("msg") or "the robot gave no proof of what it runs")
+    # Of ssh's words some are lines of their own, and a robot has one line in a table.
+    words = str(result.get("msg") or "the robot gave no proof of what it runs").split()
+    message = visible(" ".join(words))
     found = {"release": release, "stage": "UNVERIFIED", "metric": None, "value": None, "threshold": None}
     if result.get("unreachable"):
         found |= {"stage": "UNREACHABLE", "metric": "unreachable"}
+        message = f"out of reach ({message}); see whether it is on and answers ssh"
     elif result.get("silent"):
         found |= {"stage": "SILENT", "metric": "silent"}
     elif result.get("skipped"):

@@ -23,12 +23,21 @@ _TIMEOUT_S = 3600.0
 _POLL_S = 0.2
 
 
-_RESTART = {"docker": "its daemon hangs; restart it (systemctl restart docker)"}
-"""What to do about a program that does not answer, because what it asks hangs."""
+_RESTART = {"docker": "its daemon hangs; restart it (systemctl restart containerd docker)"}
+"""What to do about a program that does not answer, because what it asks hangs.
+
+Docker hangs as well when only its containerd does, and is then not started again without it.
+"""
 
 
 class SilentError(HomeportError):
     """A short program of the host did not answer in time."""
+
+
+def _silent(what: str, timeout_s: float) -> SilentError:
+    """The error of a program that was waited for in vain, with what to do about what it asks."""
+    advice = _RESTART.get(what.partition(" ")[0], "look at the robot")
+    return SilentError(f"{what}: no answer within {timeout_s:.0f} s; {advice}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,7 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
     except FileNotFoundError:
         raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
     except subprocess.TimeoutExpired:
-        advice = _RESTART.get(argv[0], "look at the robot")
-        raise SilentError(f"{what}: no answer within {timeout_s:.0f} s; {advice}") from None
+        raise _silent(what, timeout_s) from None
     if done.returncode != 0:
         raise HomeportError(f"{what}: {_last_words(done.stderr, done.returncode)}")
     return done.stdout
@@ -167,7 +175,7 @@ def _clear(command: Program) -> None:
         try:
             subprocess.run(command.clear, stdin=null, stdout=null, stderr=null, env=command.environment, timeout=60)
         except subprocess.TimeoutExpired:
-            raise HomeportError(f"{command.clear[0]}: no answer within 60 s; look at the robot") from None
+            raise _silent(" ".join(command.clear[:2]), 60.0) from None
 
 
 def _relay(stream: IO[bytes], last: list[str], on_line: Callable[[str], None]) -> None:

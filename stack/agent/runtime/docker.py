@@ -35,6 +35,8 @@ from stack.agent.settings.config import Config
 _START_S = 30.0
 _ALIVE_S = 3.0
 """How long a status waits for Docker to say anything."""
+_INFO_S = 15.0
+"""How long a change waits for that: a busy Docker is slow, and refuses nothing for it."""
 _SILENT_S = 5.0
 """How long a Docker that said nothing is not asked again by who only wants to know whether an image is here."""
 _STOP_S = 15.0
@@ -101,6 +103,9 @@ class DockerRuntime:
             if kept or time.monotonic() < self._silent_until_s:
                 return kept
             return self._image_id(release) is not None
+        except SilentError:
+            self._silent_until_s = time.monotonic() + _SILENT_S
+            return False
         except HomeportError:
             return False
 
@@ -227,7 +232,7 @@ class DockerRuntime:
             raise IntegrityError(f"slot {slot}: its container runs {running}, expected {image}; stop {unit(slot)}")
         return policy_of(int(pid)) if pid != "0" else None
 
-    def _info(self, timeout_s: float = 30.0) -> Reader:
+    def _info(self, timeout_s: float = _INFO_S) -> Reader:
         """What Docker says of itself. Raises IncompatibleError when it cannot run what this robot needs."""
         try:
             data = self._call("docker", "info", "--format", "{{json .}}", timeout_s=timeout_s).encode()

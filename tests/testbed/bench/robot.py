@@ -21,6 +21,7 @@ from tests.testbed.console import Console
 
 HOST_KEY_ALIAS = "homeport-bench"
 TRACE = "/tmp/trace.jsonl"
+ENGINE = ("docker.service", "containerd.service")
 LOGS = ("homeport-agent", "homeport-supervisor", "homeport-slot@a", "homeport-slot@b", "bench-base")
 BODY = """\
 [Unit]
@@ -163,6 +164,24 @@ class Robot(Console):
         """
         self.run("sh", "-ec", EMPTY_STORE)
         return time.monotonic()
+
+    def freeze_docker(self) -> None:
+        """Its Docker takes requests and answers none, as on a machine whose disk or kernel hangs."""
+        self.run("systemctl", "kill", "--signal=STOP", "--kill-who=main", *ENGINE)
+
+    def thaw_docker(self) -> None:
+        """It answers again, whether it was started again meanwhile or not."""
+        self.run("systemctl", "kill", "--signal=CONT", "--kill-who=main", *ENGINE)
+
+    def freeze(self) -> None:
+        """All of it stands still, and its network card still answers."""
+        self.container.pause()
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self.container.reload()
+        if self.container.status == "paused":
+            self.container.unpause()
 
     def off(self) -> None:
         self.container.stop(timeout=10)

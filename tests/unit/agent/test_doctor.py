@@ -289,6 +289,38 @@ def test_docker_and_gpu_are_looked_at_where_containers_run(container_rig: Docker
     assert found["disk"].text.startswith(str(rig.root))
 
 
+def test_a_frozen_docker_is_waited_for_once_and_is_to_be_started_again(container_rig: DockerRig) -> None:
+    rig, asked = container_rig, container_rig.bin / "asked"
+    rig.stop_agent(kill=True)  # which asks Docker as well
+    (rig.bin / "docker").unlink()
+    (rig.bin / "docker").write_text(f"#!/bin/sh\necho $@ >> {asked}\nexec tail -f /dev/null\n")
+    (rig.bin / "docker").chmod(0o755)
+
+    found = look(Patient(rig.layout))
+
+    assert found["docker"].verdict == "fail" and "systemctl restart" in str(found["docker"].fix)
+    assert found["gpu"].text == "not known, see docker"
+    assert found["disk"].text.startswith(str(rig.root))
+    assert len([line for line in asked.read_text().splitlines() if line.startswith("info")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [("exec tail -f /dev/null", "systemctl restart"), ("exit 1", "role `device`")]
+)
+def test_a_docker_that_hangs_over_one_image_is_not_a_missing_image(
+    said: str, words: str, container_rig: DockerRig
+) -> None:
+    rig = container_rig
+    rig.stop_agent(kill=True)  # which would wait for Docker before it ends
+    real = rig.bin / "real" / "docker"
+    real.parent.mkdir()
+    (rig.bin / "docker").rename(real)
+    (rig.bin / "docker").write_text(f'#!/bin/sh\n[ "$1" = info ] || {said}\nexec {real} "$@"\n')
+    (rig.bin / "docker").chmod(0o755)
+
+    assert words in str(one(Patient(rig.layout), "docker").fix)
+
+
 def test_a_jetson_shows_its_systems(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path / 'tools'}{os.pathsep}{os.environ['PATH']}")
     nvbootctrl.make_jetson(rig.layout)
