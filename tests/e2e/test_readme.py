@@ -82,7 +82,7 @@ class Story:
         self._change(command, f"{command} TO={self.releases[version]}")
 
     def _change(self, command: str, again: str) -> None:
-        """A command that changes releases; `again` where a busy machine made a control loop silent, which is refused."""
+        """A command that changes releases; `again` where a busy machine made a control loop silent."""
         done = self.try_out(command)
         if done.returncode and busy(self.report()):
             done = self.try_out(again)

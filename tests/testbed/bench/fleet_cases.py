@@ -135,7 +135,7 @@ def status_of_frozen(fleet: Fleet, outcome: Outcome) -> None:
 
 
 def back_in_the_dark(fleet: Fleet, outcome: Outcome) -> None:
-    """No registry, a Docker that hangs, a robot that stands still as a whole: the others are back, and those are named."""
+    """No registry, a Docker that hangs, a robot that stands still: the others are back, and those are named."""
     fleet.start_at(NEW)
     still, robot = fleet.robots[fleet.other], fleet.robots[fleet.frozen]
     fleet.bench.registry.stop(timeout=5)
@@ -192,7 +192,7 @@ def named_command(notice: str) -> str:
 
 
 def controller_killed(fleet: Fleet, outcome: Outcome) -> None:
-    """The controller dies before the commit: robots are back by its deadline, by themselves; the same command goes on."""
+    """The controller dies before the commit: robots are back by its deadline by themselves; a rerun goes on."""
     fleet.start_at(OLD)
     others = [name for name in fleet.robots if name != fleet.canary]
     slow = {fleet.frozen: {"homeport_probation_s": SLOW_S}}

@@ -27,7 +27,7 @@ MASKED = "getty.target systemd-logind.service apt-daily.timer apt-daily-upgrade.
 
 @dataclass(frozen=True)
 class System:
-    """What one kind of robot is installed with: a release of Debian, packages, and the account that people log in to."""
+    """What a kind of robot is installed with: a release of Debian, packages, and the account to log in to."""
 
     kind: str
     suite: str
