@@ -38,7 +38,7 @@ DIGEST := ^sha256:[0-9a-f]{64}$$
 
 check-fleet:
 	@$(REFUSE); goal='make $(firstword $(filter $(FLEET),$(MAKECMDGOALS)))'; \
-	[ -n "$${INVENTORY-}" ] || refuse "INVENTORY is missing: write $$goal INVENTORY=fleet, where fleet is your copy of ansible/inventory/example"; \
+	[ -n "$${INVENTORY-}" ] || refuse "INVENTORY is missing: write $$goal INVENTORY=fleet, where fleet is the folder that homeport init fleet made"; \
 	[ -e "$$INVENTORY" ] || refuse "INVENTORY=%q: no such file or folder; write the path of your inventory" "$$INVENTORY"; \
 	[[ $${LIMIT-all} =~ [^[:space:],:] ]] || refuse "LIMIT=%q: names no robot; leave it out for all of them" "$$LIMIT"
 

@@ -1,6 +1,7 @@
 """Every verb for images: `python -m images.bake --help`. The Makefile's targets call it; `images/README.md` explains.
 
-`plan` decides, `build` (docker) and `resolve` (registries) do. `print` gives the plan to buildx instead: `… print | docker buildx bake -f -`.
+`plan` decides, `build` (docker) and `resolve` (registries) do. `print` gives the plan to buildx instead: `… print |
+docker buildx bake -f -`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import typer
 
 from images import build as builder
 from images import lock, platforms, resolve, rootfs, table
-from images.plan import REPOSITORY, Facts, Target, bake_file, targets
+from images.plan import REPOSITORY, CheckoutFacts, Target, bake_file, targets
 from model_registry.cli.entry import app_of, run
 from model_registry.core.errors import DriftError, HomeportError, NotFoundError, RefusedError
 from model_registry.core.version import version
@@ -46,14 +47,14 @@ SourcesOption = Annotated[Path | None, typer.Option("--apt", help="Folder of apt
 ToOption = Annotated[str, typer.Option("--to", metavar="HOST[:PORT]", help="The registry.")]
 
 
-def facts() -> Facts:
+def facts() -> CheckoutFacts:
     """Version, commit, its date and where the source is published. A commit is all that goes into an image."""
     shown = subprocess.run(
         ["git", "show", "-s", "--format=%H %ct"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     revision, created = shown.stdout.split() if shown.returncode == 0 else ("unknown", "315532800")
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", created))
-    return Facts(version(), revision, epoch, os.environ.get("HOMEPORT_SOURCE_URL", ""))
+    return CheckoutFacts(version(), revision, epoch, os.environ.get("HOMEPORT_SOURCE_URL", ""))
 
 
 def chosen(row: str | None, arch: str | None) -> list[tuple[platforms.Row, str]]:
@@ -67,7 +68,9 @@ def chosen(row: str | None, arch: str | None) -> list[tuple[platforms.Row, str]]
 
 
 def planned(row: str | None, arch: str | None, registry: str | None = None) -> list[Target]:
-    """Targets of what was chosen and is locked; what is not is named on stderr, or an error when it was asked for by name."""
+    """Targets of what was chosen and is locked; what is not is named on stderr, or an error when it was asked for by
+    name.
+    """
     known, result = lock.load(), []
     for each, name in chosen(row, arch):
         try:

@@ -1,6 +1,7 @@
 """Build one image: bring everything it needs into the context, checked; then `docker build` without a network.
 
-`prepare` does nothing that is done already: root filesystem and wheels come from caches by hash, and a file that is the same stays as it is.
+`prepare` does nothing that is done already: root filesystem and wheels come from caches by hash, and a file that is the
+same stays as it is.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def prepare(target: Target, row: Row, entry: LockEntry) -> None:
 
 
 def fill(folder: Path, files: Mapping[str, Path]) -> None:
-    """Make a folder hold exactly these files, as links where that is possible. Leaves what is the same, and other folders."""
+    """Make a folder hold exactly these files, as links where that is possible.
+
+    Leaves what is the same, and other folders.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.name not in files and not path.is_dir():
@@ -89,7 +93,12 @@ def build_argv(client: str, target: Target, identity: str, *, no_cache: bool = F
     return [
         client, "build", "--network=none", f"--platform={target.platform}", f"--file={target.dockerfile}",
         f"--iidfile={identity}", *(["--no-cache"] if no_cache else []),
-        *(word for option, pairs in options.items() for key, value in pairs.items() for word in (option, f"{key}={value}")),
+        *(
+            word
+            for option, pairs in options.items()
+            for key, value in pairs.items()
+            for word in (option, f"{key}={value}")
+        ),
         *(f"--tag={tag}" for tag in target.tags), target.context,
     ]  # fmt: skip
 

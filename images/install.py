@@ -1,10 +1,12 @@
-"""Runs in the build, with the image's own Python, in a folder of the context: what a layer holds, the same bytes every time.
+"""Runs in the build, with the image's own Python, in a folder of the context: what a layer holds, the same bytes every
+time.
 
-Usage: install.py environment   the wheels here become /opt/homeport, without the paths that unused.txt lists; a licence is never left out
+Usage: install.py environment   the wheels here become /opt/homeport, without the paths that unused.txt lists; a licence
+is never left out
        install.py application   our own wheel and the small files; found through the environment's homeport.pth
 
-Scripts are left out: all is started with `python -m`. Equal libraries (each ROS wheel brings its own OpenSSL) become links to one, which also
-saves memory. Run it with PYTHONHASHSEED=0: the order of sets reaches compiled files.
+Scripts are left out: all is started with `python -m`. Equal libraries (each ROS wheel brings its own OpenSSL) become
+links to one, which also saves memory. Run it with PYTHONHASHSEED=0: the order of sets reaches compiled files.
 """
 
 from __future__ import annotations

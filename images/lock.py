@@ -1,8 +1,11 @@
-"""`lock.json`: what each row and arch is made of, byte for byte. `images.resolve` writes it; everything that builds reads it.
+"""`lock.json`: what each row and arch is made of, byte for byte.
 
-It holds the base's digest, the exact version of every package and the sha256 of every wheel (and of every .deb on top of an Ubuntu base).
-It does not hold: Debian's packages by hash (apt checks them against the archive's signature; a mirror drops old versions, and `lock-check` tells),
-the builder (Docker, mmdebstrap, pip), the host's kernel and GPU driver, and models, which have digests of their own.
+`images.resolve` writes it; everything that builds reads it.
+
+It holds the base's digest, the exact version of every package and the sha256 of every wheel (and of every .deb on top
+of an Ubuntu base). It does not hold: Debian's packages by hash (apt checks them against the archive's signature; a
+mirror drops old versions, and `lock-check` tells), the builder (Docker, mmdebstrap, pip), the host's kernel and GPU
+driver, and models, which have digests of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from model_registry.core.errors import NotFoundError, UsageError
 from model_registry.core.files import Files
 
 PATH = Path(__file__).with_name("lock.json")
-UNCOVERED = "The lock does not cover: Debian's .deb files by hash (apt's signatures do), Docker, mmdebstrap, pip, kernel, GPU driver."
+UNCOVERED = (
+    "The lock does not cover: Debian's .deb files by hash (apt's signatures do), Docker, mmdebstrap, pip, kernel, "
+    "GPU driver."
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,10 @@ class Deb:
 
 @dataclass(frozen=True)
 class LockEntry:
-    """One row and arch. `base` and `base_digest` are empty for a root filesystem made from `packages` (name → version)."""
+    """One row and arch.
+
+    `base` and `base_digest` are empty for a root filesystem made from `packages` (name → version).
+    """
 
     base: str
     base_digest: str

@@ -1,4 +1,7 @@
-"""From rows and lock to what is built: one Target per row and arch, and the bake file for `docker buildx bake -f -`. Pure."""
+"""From rows and lock to what is built: one Target per row and arch, and the bake file for `docker buildx bake -f -`.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ SUPERVISOR_PROTOCOL = 1
 
 
 @dataclass(frozen=True)
-class Facts:
+class CheckoutFacts:
     """What the checkout adds: `created` is SOURCE_DATE_EPOCH, seconds."""
 
     version: str
@@ -43,13 +46,13 @@ class Target:
 
 
 def targets(
-    rows: Iterable[Row], lock: Lock, facts: Facts, registry: str | None = None, arches: Collection[str] = ARCHES
+    rows: Iterable[Row], lock: Lock, facts: CheckoutFacts, registry: str | None = None, arches: Collection[str] = ARCHES
 ) -> list[Target]:
     """One target per row and arch, in the table's order. Raises NotFoundError for one that is not locked."""
     return [_target(row, arch, lock, facts, registry) for row in rows for arch in row.arches if arch in arches]
 
 
-def _target(row: Row, arch: str, lock: Lock, facts: Facts, registry: str | None) -> Target:
+def _target(row: Row, arch: str, lock: Lock, facts: CheckoutFacts, registry: str | None) -> Target:
     entry = lock.entry(row.name, arch)
     base = f"{entry.base}@{entry.base_digest}" if entry.base else "scratch"
     ros = row.ros if row.ros_from[arch] != "none" else ""
@@ -74,7 +77,7 @@ def _target(row: Row, arch: str, lock: Lock, facts: Facts, registry: str | None)
     )
 
 
-def _labels(row: Row, arch: str, entry: LockEntry, facts: Facts) -> dict[str, str]:
+def _labels(row: Row, arch: str, entry: LockEntry, facts: CheckoutFacts) -> dict[str, str]:
     oci = {
         "title": f"Homeport stack, row {row.name}",
         "version": facts.version,

@@ -1,4 +1,7 @@
-"""The rows of `platforms.toml`: what one kind of robot's image is made of, and which L4T releases it fits. Exact match, or a clear error."""
+"""The rows of `platforms.toml`: what one kind of robot's image is made of, and which L4T releases it fits.
+
+Exact match, or a clear error.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,8 @@ def find_l4t(rows: dict[str, Row], release: str) -> Row:
     if found:
         names = " and ".join(row.name for row in found)
         raise IncompatibleError(
-            f'L4T {release}: images/platforms.toml lists it in {names}; remove "{release}" from the line `l4t =` of all but one'
+            f'L4T {release}: images/platforms.toml lists it in {names}; remove "{release}" from the line `l4t =` of '
+            "all but one"
         )
     near = [row for row in rows.values() if any(known.split(".")[0] == release.split(".")[0] for known in row.l4t)]
     line = f"[rows.{near[0].name}] l4t = " if near else "[rows.NAME] (a new row) l4t = "

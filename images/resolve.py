@@ -1,4 +1,7 @@
-"""Resolve one row and arch into a lock entry, and bring a locked wheelhouse back by its hashes. Needs the registries; building does not."""
+"""Resolve one row and arch into a lock entry, and bring a locked wheelhouse back by its hashes.
+
+Needs the registries; building does not.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,9 @@ def packages(row: Row, arch: str) -> dict[str, str]:
 
 
 def simulate_argv(row: Row, arch: str) -> list[str]:
-    """mmdebstrap's answer to which packages it would install; nothing is downloaded but the indices, nothing of `arch` runs."""
+    """mmdebstrap's answer to which packages it would install; nothing is downloaded but the indices, nothing of `arch`
+    runs.
+    """
     options = ["--simulate", "--verbose", "--skip=check/qemu", f'--aptopt=Dir::Etc::Preferences "{_PREFERENCES}"']
     return [*mmdebstrap_argv(row, arch), *options, "bookworm", os.devnull]
 
@@ -110,7 +115,7 @@ def wheels(row: Row, arch: str) -> tuple[Wheel, ...]:
 
 
 def requirements(row: Row, arch: str) -> list[str]:
-    """What the project declares for robots, without the ROS wheels where ROS comes from elsewhere, and the row's own."""
+    """What the project declares for robots, without ROS wheels where ROS comes from elsewhere, and the row's own."""
     project = read_toml(ROOT / "pyproject.toml").child("project")
     declared = (*project.texts("dependencies"), *project.child("optional-dependencies").texts("robot"))
     kept = (item for item in declared if row.ros_from[arch] == "wheels" or not item.startswith("ros-"))
@@ -126,7 +131,8 @@ def constraints(row: Row, arch: str, robot: str) -> list[str]:
 def compile_argv(row: Row, arch: str, folder: Path) -> list[str]:
     left_out = [f"--no-emit-package={name}" for name in row.without]
     return [
-        str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header",
+        str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet",
+        "--generate-hashes", "--no-annotate", "--no-header",
         "--python-platform", f"{_MACHINE[arch]}-manylinux_2_{_GLIBC[row.os]}", "--python-version", row.python,
         "--constraints", str(folder / "constraints.txt"), *left_out, str(folder / "in.txt"),
     ]  # fmt: skip
@@ -150,7 +156,10 @@ def build_argv(wanted: Path, into: Path) -> list[str]:
 
 
 def wheelhouse(row: Row, arch: str, locked: Iterable[Wheel]) -> list[Path]:
-    """Every locked wheel as a file of the cache, downloaded where it is missing. Raises IntegrityError when a hash differs."""
+    """Every locked wheel as a file of the cache, downloaded where it is missing.
+
+    Raises IntegrityError when a hash differs.
+    """
     locked = list(locked)
     if missing := [wheel for wheel in locked if not _path(wheel).is_file()]:
         sdists = {_name(block): block for block in _blocks(ROBOT.read_text()) if _name(block) in SOURCE_ONLY}

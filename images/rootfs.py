@@ -1,7 +1,8 @@
-"""The root filesystem of a Debian row: made by mmdebstrap, cached by what went in, the same bytes from the same packages.
+"""The root filesystem of a Debian row: made by mmdebstrap, cached by what went in, the same bytes from the same
+packages.
 
-As a program (`python -m images.rootfs FOLDER`) it is mmdebstrap's last hook: all dates are cut to one afterwards, so Python's compiled files must
-not compare them.
+As a program (`python -m images.rootfs FOLDER`) it is mmdebstrap's last hook: all dates are cut to one afterwards, so
+Python's compiled files must not compare them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def argv(row: Row, arch: str, to: Path) -> list[str]:
 
 
 def rootfs(row: Row, arch: str, locked: Mapping[str, str]) -> Path:
-    """The archive for one row and arch. A mirror keeps no old versions: says on stderr where it differs from the lock."""
+    """The archive for one row and arch.
+
+    A mirror keeps no old versions: says on stderr where it differs from the lock.
+    """
     inputs = json.dumps([argv(row, arch, Path("rootfs.tar")), sorted(locked.items()), inspect.getsource(finish)])
     inputs = inputs.replace(str(resolve.ROOT), "").replace(sys.executable, "")
     path = resolve.cache() / "rootfs" / f"{hashlib.sha256(inputs.encode()).hexdigest()}.tar"
@@ -91,7 +95,8 @@ def drift(here: Mapping[str, str], locked: Mapping[str, str]) -> list[str]:
 def finish(root: Path) -> None:
     """Make every compiled Python file valid whatever the date of its source (PEP 552: unchecked, hash unused).
 
-    The network's files say nothing of this machine. They stay: BuildKit mounts over them, and would change /etc where they are missing.
+    The network's files say nothing of this machine. They stay: BuildKit mounts over them, and would change /etc where
+    they are missing.
     """
     for path in root.glob("usr/lib/python3*/**/*.pyc"):
         data = path.read_bytes()

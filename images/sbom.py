@@ -1,4 +1,7 @@
-"""Used in the build (install.py): what the image holds as SPDX 2.3 JSON, from dpkg's list and the wheels' metadata. Same contents, same bytes."""
+"""Used in the build (install.py): what the image holds as SPDX 2.3 JSON, from dpkg's list and the wheels' metadata.
+
+Same contents, same bytes.
+"""
 
 from __future__ import annotations
 

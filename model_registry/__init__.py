@@ -1,1 +1,4 @@
-"""Version, sign, store and fetch models and releases. `model_registry.core` is the part that robots' agents carry: standard library only."""
+"""Version, sign, store and fetch models and releases.
+
+`model_registry.core` is the part that robots' agents carry: standard library only.
+"""

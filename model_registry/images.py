@@ -1,4 +1,5 @@
-"""Container images in a source: find the one for an architecture, publish an index over several, attach documents such as an SBOM.
+"""Container images in a source: find the one for an architecture, publish an index over several, attach documents such
+as an SBOM.
 
 Images are pushed and pulled by container engines; this reads and writes only what engines of every age leave out.
 """
@@ -91,7 +92,8 @@ def _read_config(source: Source, repository: str, config: Descriptor) -> tuple[s
 def put_index(source: Source, repository: str, images: Sequence[ImageFacts], tag: str) -> Digest:
     """Publish one name for images that are already in `source`; the same images give the same bytes.
 
-    Raises UsageError for two images of one architecture, NotFoundError for one that was not pushed, RefusedError when `tag` names something else.
+    Raises UsageError for two images of one architecture, NotFoundError for one that was not pushed, RefusedError when
+    `tag` names something else.
     """
     by_arch = {image.architecture: image for image in images}
     if not images or len(by_arch) != len(images):
@@ -108,7 +110,10 @@ def put_index(source: Source, repository: str, images: Sequence[ImageFacts], tag
 
 
 def put_referrer(source: Source, repository: str, subject: Digest, artifact_type: str, data: bytes) -> Digest:
-    """Attach a document, such as an SBOM, to a manifest; doing it again changes nothing. Registries older than OCI 1.1 get a list under a tag."""
+    """Attach a document, such as an SBOM, to a manifest; doing it again changes nothing.
+
+    Registries older than OCI 1.1 get a list under a tag.
+    """
     layer = Descriptor.of(artifact_type, data)
     source.put_blob(repository, layer, lambda: (data,))
     source.put_blob(repository, EMPTY, lambda: (EMPTY_BYTES,))

@@ -1,4 +1,5 @@
-"""What a container image is made of and where it may run: bytes per instruction, every item of 10 MB, labels, and whether a row fits.
+"""What a container image is made of and where it may run: bytes per instruction, every item of 10 MB, labels, and
+whether a row fits.
 
 The engine is docker-py's client; it is imported late, because only a publisher's machine has it.
 """
@@ -30,7 +31,7 @@ _NOISE = ("/bin/sh -c #(nop) ", "/bin/sh -c ", "# buildkit")
 
 
 @dataclass(frozen=True)
-class Part:
+class ImagePart:
     """So many bytes, and what they are: an instruction or a path."""
 
     bytes: int
@@ -45,8 +46,8 @@ class Inspected:
     architecture: str
     bytes: int
     labels: dict[str, str]
-    layers: tuple[Part, ...]
-    items: tuple[Part, ...]
+    layers: tuple[ImagePart, ...]
+    items: tuple[ImagePart, ...]
 
 
 def listens(host: str) -> bool:
@@ -96,19 +97,22 @@ def inspect(client: DockerClient, reference: str, progress: Progress = no_progre
     return Inspected(str(image.id), image.attrs["Architecture"], image.attrs["Size"], dict(image.labels), layers, items)
 
 
-def layer_table(history: Iterable[Mapping[str, object]]) -> tuple[Part, ...]:
+def layer_table(history: Iterable[Mapping[str, object]]) -> tuple[ImagePart, ...]:
     """What each instruction added, from the engine's history; those that added nothing are left out."""
     parts = []
     for entry in history:
         text = str(entry["CreatedBy"])
         for noise in _NOISE:
             text = text.replace(noise, " ")
-        parts.append(Part(int(str(entry["Size"])), " ".join(text.split())))
+        parts.append(ImagePart(int(str(entry["Size"])), " ".join(text.split())))
     return tuple(sorted((part for part in parts if part.bytes), key=lambda part: -part.bytes))
 
 
-def largest(files: Iterable[tuple[str, int]], least: int = LEAST_BYTES) -> tuple[Part, ...]:
-    """Every file, folder or Python package of at least `least` bytes. A folder is told by what is large in it, and by its rest."""
+def largest(files: Iterable[tuple[str, int]], least: int = LEAST_BYTES) -> tuple[ImagePart, ...]:
+    """Every file, folder or Python package of at least `least` bytes.
+
+    A folder is told by what is large in it, and by its rest.
+    """
     sizes: Counter[PurePosixPath] = Counter()
     for name, size in files:
         path = PurePosixPath("/", name)
@@ -118,7 +122,9 @@ def largest(files: Iterable[tuple[str, int]], least: int = LEAST_BYTES) -> tuple
     for path, size in large.items():
         if path != path.parent:
             told[path.parent] += size
-    parts = [Part(size - told[path], f"{path} (the rest)" if told[path] else str(path)) for path, size in large.items()]
+    parts = [
+        ImagePart(size - told[path], f"{path} (the rest)" if told[path] else str(path)) for path, size in large.items()
+    ]
     return tuple(sorted((part for part in parts if part.bytes >= least), key=lambda part: (-part.bytes, part.name)))
 
 

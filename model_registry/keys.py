@@ -1,4 +1,7 @@
-"""Key pairs for signing releases: ECDSA P-256. The private key never belongs into a repository, so it is not written into one."""
+"""Key pairs for signing releases:
+
+ECDSA P-256. The private key never belongs into a repository, so it is not written into one.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def generate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Write `NAME.key` (mode 0600) and `<64 hex>.pub` into `folder`; returns both paths. Raises RefusedError inside a repository or over a key."""
+    """Write `NAME.key` (mode 0600) and `<64 hex>.pub` into `folder`; returns both paths.
+
+    Raises RefusedError inside a repository or over a key.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(f"key name {name!r}: expected letters, digits, dots and dashes")
     refuse_repository(folder)
@@ -83,6 +89,9 @@ def identity(path: Path) -> Digest:
 
 
 def sign(payload_type: str, payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A DSSE envelope. The same payload and key give the same bytes (RFC 6979), so that publishing twice changes nothing."""
+    """A DSSE envelope.
+
+    The same payload and key give the same bytes (RFC 6979), so that publishing twice changes nothing.
+    """
     signature = key.sign(dsse.pae(payload_type, payload), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
     return dsse.envelope(payload_type, payload, [(dsse.key_id(public_pem(key), "signing key"), signature)])

@@ -1,4 +1,7 @@
-"""OCI image manifests: the list of blobs that makes an artifact. The same content gives the same bytes on every machine: canonical JSON, no clock."""
+"""OCI image manifests: the list of blobs that makes an artifact.
+
+The same content gives the same bytes on every machine: canonical JSON, no clock.
+"""
 
 from __future__ import annotations
 

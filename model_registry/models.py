@@ -1,4 +1,6 @@
-"""A model as an OCI artifact with the CNCF ModelPack media types: one file a layer, so that every tool for registries can move it."""
+"""A model as an OCI artifact with the CNCF ModelPack media types: one file a layer, so that every tool for registries
+can move it.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ class Model:
 
 
 def build(contract: Contract, files: dict[str, tuple[Digest, int]]) -> tuple[Manifest, bytes]:
-    """The manifest of a model and the bytes of its config blob. `files`: path → digest and size in bytes, `vla.json` included."""
+    """The manifest of a model and the bytes of its config blob.
+
+    `files`: path → digest and size in bytes, `vla.json` included.
+    """
     layers = tuple(
         Descriptor(_BY_SUFFIX.get(PurePosixPath(path).suffix, _WEIGHT_CONFIG), digest, size, {FILE_PATH: path})
         for path, (digest, size) in sorted(files.items())

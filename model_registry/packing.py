@@ -1,4 +1,6 @@
-"""Turn a model folder into an artifact, after everything that can be checked without running it was checked; and copy artifacts between sources."""
+"""Turn a model folder into an artifact, after everything that can be checked without running it was checked; and copy
+artifacts between sources.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ _MAX_NPY_HEADER_BYTES = 65_536
 
 
 def check_folder(folder: Path) -> tuple[Contract, dict[str, tuple[Digest, int]]]:
-    """Read a model folder: its contract, and path → digest and size in bytes of every file. Raises HomeportError; changes nothing."""
+    """Read a model folder: its contract, and path → digest and size in bytes of every file.
+
+    Raises HomeportError; changes nothing.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder; name the folder that holds {FILE_NAME}")
     contract = Contract.load(folder)
@@ -41,7 +46,10 @@ def check_folder(folder: Path) -> tuple[Contract, dict[str, tuple[Digest, int]]]
 
 
 def pack(folder: Path, source: Source, progress: Progress = no_progress) -> tuple[Contract, Digest]:
-    """Store a model folder in `source` under the name and version of its contract. Raises RefusedError when that version exists with other files."""
+    """Store a model folder in `source` under the name and version of its contract.
+
+    Raises RefusedError when that version exists with other files.
+    """
     contract, files = check_folder(folder)
     check_tag(contract.version, f"{FILE_NAME}.version")
     manifest, config = build(contract, files)
@@ -58,7 +66,10 @@ def pack(folder: Path, source: Source, progress: Progress = no_progress) -> tupl
 def copy(
     origin: Source, target: Source, repository: str, digest: Digest, tag: str, progress: Progress = no_progress
 ) -> int:
-    """Copy an artifact under the same name; returns the size in bytes of its blobs. What the target has is not sent again."""
+    """Copy an artifact under the same name; returns the size in bytes of its blobs.
+
+    What the target has is not sent again.
+    """
     data = origin.manifest(repository, digest)
     manifest = Manifest.parse(data, f"{repository}@{digest}")
     has_version(target, repository, tag, digest)  # refused before any byte is sent

@@ -1,4 +1,5 @@
-"""Names that people type: where artifacts are kept (`oci:DIR`, `https://host`) and which one is meant (`name:tag`, `name@sha256:…`).
+"""Names that people type: where artifacts are kept (`oci:DIR`, `https://host`) and which one is meant (`name:tag`,
+`name@sha256:…`).
 
 Everything passes this grammar before it becomes a path or a request.
 """
@@ -21,7 +22,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9a-f:]+")
 
 @dataclass(frozen=True)
 class Address:
-    """Where artifacts are kept: exactly one of `folder` (an OCI image-layout directory) and `url` (a registry) is set."""
+    """Where artifacts are kept: either `folder` (an OCI image-layout directory) or `url` (a registry) is set."""
 
     folder: Path | None
     url: str | None

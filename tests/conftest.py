@@ -18,9 +18,11 @@ ROOM = 8 << 30
 
 
 def pytest_configure() -> None:
-    """Temporary folders in memory where there is room for them, and programs may start: most of what tests write they also sync.
+    """Temporary folders in memory where there is room for them, and programs may start: most of what tests write they
+    also sync.
 
-    `--basetemp` or PYTEST_DEBUG_TEMPROOT=/tmp name another place. The programs that tests start are compiled once, into a folder of this run.
+    `--basetemp` or PYTEST_DEBUG_TEMPROOT=/tmp name another place. The programs that tests start are compiled once, into
+    a folder of this run.
     """
     settings.register_profile("homeport", deadline=None)  # an example takes as long as the machine lets it
     settings.load_profile("homeport")

@@ -80,7 +80,10 @@ def units(version: str) -> list[str]:
 
 
 def run(argv: Sequence[str | Path]) -> bool:
-    """Whether a command ends well. The wheels of ROS lead children to this environment's libraries, and not to theirs."""
+    """Whether a command ends well.
+
+    The wheels of ROS lead children to this environment's libraries, and not to theirs.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in WHEELS_OF_ROS}
     return subprocess.run(argv, cwd=REPOSITORY, env=environment, timeout=1200).returncode == 0
 

@@ -48,7 +48,7 @@ def inspect(
     result(fields, as_json, "\n".join(map(visible, lines)))
 
 
-def table(parts: Iterable[inspecting.Part]) -> list[str]:
+def table(parts: Iterable[inspecting.ImagePart]) -> list[str]:
     """One line for each part: size, then what it is."""
     return [f"  {size_text(part.bytes):>9}  {part.name[:140]}" for part in parts]
 

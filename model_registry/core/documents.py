@@ -1,7 +1,7 @@
 """Strict JSON: one way to write a document, and a reader that refuses what two parsers could read differently.
 
-Write with `dump`, read bytes with `parse`, then take fields through a `Reader`, which rejects unknown keys and wrong types and names the path
-(`release.model.digest: expected …`).
+Write with `dump`, read bytes with `parse`, then take fields through a `Reader`, which rejects unknown keys and wrong
+types and names the path (`release.model.digest: expected …`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def _check(value: object, left: int) -> None:
 
 
 def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> object:
-    """Read one JSON document. Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, or anything that is not JSON."""
+    """Read one JSON document.
+
+    Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, or anything that is not JSON.
+    """
     if len(data) > max_bytes:
         raise UsageError(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
     try:

@@ -1,7 +1,7 @@
 """Signed documents: a DSSE envelope with ECDSA P-256 signatures, verified with the machine's own openssl.
 
-`verify` returns the exact payload bytes that a known key signed, and which key that was; only those bytes may be parsed. Keys are PEM files named by the sha256 of their
-SubjectPublicKeyInfo, so that a file cannot pose as another key.
+`verify` returns the exact payload bytes that a known key signed, and which key that was; only those bytes may be
+parsed. Keys are PEM files named by the sha256 of their SubjectPublicKeyInfo, so that a file cannot pose as another key.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def key_id(pem: bytes, what: str) -> Digest:
 
 
 def trusted_keys(folder: Path) -> tuple[Key, ...]:
-    """The keys that a machine trusts. Raises UntrustedError when a file's name is not its key's digest, or there is none."""
+    """The keys that a machine trusts.
+
+    Raises UntrustedError when a file's name is not its key's digest, or there is none.
+    """
     keys = []
     for path in sorted(folder.glob("*.pub")):
         identity = key_id(path.read_bytes(), str(path))
@@ -118,5 +121,6 @@ def verify(data: bytes, payload_type: str, keys: Iterable[Key], what: str) -> tu
             return payload, key.id
     names = ", ".join(identity[:12] for identity, _ in signatures)
     raise UntrustedError(
-        f"{what}: no valid signature by a key this machine trusts (signed by {names}); check who signed it, or install that key with the role `device`"
+        f"{what}: no valid signature by a key this machine trusts (signed by {names}); check who signed it, or install "
+        "that key with the role `device`"
     )

@@ -45,7 +45,7 @@ def version_key(version: str) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True)
-class Image:
+class ReleaseImage:
     """What runs on one row and architecture.
 
     Row `process`: `digest` is the wheel's sha256, `lock` the sha256 of the dependency lock file.
@@ -57,7 +57,7 @@ class Image:
     lock: Digest | None
 
     @classmethod
-    def read(cls, value: object, path: str) -> Image:
+    def read(cls, value: object, path: str) -> ReleaseImage:
         reader = Reader(value, path)
         image = cls(
             check_name(reader.text("repository"), f"{path}.repository"),
@@ -122,7 +122,7 @@ class Compatibility:
 
 
 @dataclass(frozen=True)
-class State:
+class StateSchema:
     """What a release leaves on a robot; 0 is nothing.
 
     The schema that it writes, and the oldest schema whose releases can still read that.
@@ -132,7 +132,7 @@ class State:
     readable_from: int = 0
 
     @classmethod
-    def read(cls, reader: Reader) -> State:
+    def read(cls, reader: Reader) -> StateSchema:
         state = cls(reader.integer("schema", 1), reader.integer("readable_from"))
         if state.readable_from > state.schema:
             raise UsageError(f"{reader.path}.readable_from: expected at most schema, which is {state.schema}")
@@ -148,14 +148,14 @@ class Release:
     version: str
     counter: int
     minimum_counter: int
-    images: dict[str, Image]
+    images: dict[str, ReleaseImage]
     model_repository: str
     model: Digest
     recipe: Recipe
     profile: str
     overrides: dict[str, float | str | bool]
     compatibility: Compatibility
-    state: State
+    state: StateSchema
 
     @classmethod
     def parse(cls, payload: bytes) -> Release:
@@ -169,14 +169,14 @@ class Release:
             version=check_version(reader.text("version"), "release.version"),
             counter=reader.integer("counter", 1),
             minimum_counter=reader.integer("minimum_counter"),
-            images=reader.table("images", Image.read),
+            images=reader.table("images", ReleaseImage.read),
             model_repository=check_name(model.text("repository"), "release.model.repository"),
             model=model.digest("digest"),
             recipe=Recipe.read(reader.child("engine")),
             profile=config.text("profile", PROFILES),
             overrides=config.table("overrides", _override),
             compatibility=Compatibility.read(reader.child("compatibility")),
-            state=State.read(reader.child("state")) if reader.has("state") else State(),
+            state=StateSchema.read(reader.child("state")) if reader.has("state") else StateSchema(),
         )
         reader.done()
         for key in release.images:

@@ -68,7 +68,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceSettings:
     """One input of the supervisor.
 
     A source that is not `present` is declared absent; any other missing source stops the robot.
@@ -81,7 +81,7 @@ class Source:
     stamps: bool = True
 
     @classmethod
-    def read(cls, reader: Reader) -> Source:
+    def read(cls, reader: Reader) -> SourceSettings:
         present = reader.boolean("present")
         return cls(present, reader.number("max_age_ms", 1.0, 600_000.0) if present else 0.0, _stamps(reader))
 
@@ -160,7 +160,7 @@ class Robot:
     l4t: str | None
     topics: dict[str, str]
     limits: Limits
-    sources: dict[str, Source]
+    sources: dict[str, SourceSettings]
     battery_floor: float
     base_timeout_s: float
     base_response_s: float = 0.1
@@ -187,6 +187,7 @@ class Robot:
     def load(cls, path: Path) -> Robot:
         """Read robot.toml. Raises NotFoundError or UsageError naming the key."""
         reader = read_toml(path)
+        reader.schema()
         topics = dict(TOPICS)
         if reader.has("topics"):
             given = reader.child("topics")
@@ -228,7 +229,7 @@ def _stamps(source: Reader) -> bool:
     return source.boolean("stamps") if source.has("stamps") else True
 
 
-def _source(sources: Reader, name: str) -> Source:
+def _source(sources: Reader, name: str) -> SourceSettings:
     if name in _OPTIONAL_SOURCES and not sources.has(name):
-        return Source(False, 0.0)
-    return Source.read(sources.child(name))
+        return SourceSettings(False, 0.0)
+    return SourceSettings.read(sources.child(name))

@@ -1,4 +1,7 @@
-"""Read a TOML file with one clear error. `tomllib` came with Python 3.11; on 3.10 its origin, tomli, is packed beside us."""
+"""Read a TOML file with one clear error.
+
+`tomllib` came with Python 3.11; on 3.10 its origin, tomli, is packed beside us.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Foreign text as it may stand in a message, on a terminal or in a log.
 
 A key of a document, an answer of a registry, the name of a file or the text of an exception can hold characters that
-nobody sees: some move the cursor, change colours, turn the order of letters around, or begin a line that looks like
-one of ours. Here each of them becomes an escape as Python writes it (`\\x1b`, `\\n`, `\\u202e`); letters of every script
+nobody sees: some move the cursor, change colours, turn the order of letters around, or begin a line that looks like one
+of ours. Here each of them becomes an escape as Python writes it (`\\x1b`, `\\n`, `\\u202e`); letters of every script
 stay as they are. What is escaped already stays as it is, so a text may pass here more than once.
 
     visible(text)            one line: for messages, cells of tables, lines of logs

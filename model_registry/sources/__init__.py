@@ -1,6 +1,7 @@
 """Places that artifacts come from, behind one interface: an OCI image-layout folder, or any OCI registry over HTTP(S).
 
-A source is not trusted: whatever is named by a digest is hashed while it arrives, and a name with another content is never given out.
+A source is not trusted: whatever is named by a digest is hashed while it arrives, and a name with another content is
+never given out.
 """
 
 from __future__ import annotations
@@ -44,23 +45,34 @@ class Source(Protocol):
         """A manifest's checked bytes. Raises NotFoundError or IntegrityError."""
 
     def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
-        """A blob in pieces. The last step raises IntegrityError when size or digest differ: use nothing before the end."""
+        """A blob in pieces.
+
+        The last step raises IntegrityError when size or digest differ: use nothing before the end.
+        """
 
     def put_blob(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
         """Store a blob that is not there yet; `pieces` may be called again after a failure. Raises IntegrityError."""
 
     def put_manifest(self, repository: str, data: bytes, tag: str) -> None:
-        """Store a manifest whose blobs are there, and name it. A tag that names another manifest raises RefusedError."""
+        """Store a manifest whose blobs are there, and name it.
+
+        A tag that names another manifest raises RefusedError.
+        """
 
     def place_manifest(self, repository: str, data: bytes, name: str) -> None:
-        """Store a manifest under its digest, or under a tag whatever that named before: for referrers, never for versions."""
+        """Store a manifest under its digest, or under a tag whatever that named before: for referrers, never for
+        versions.
+        """
 
     def known_referrers(self, repository: str, digest: Digest) -> bytes | None:
         """The index of manifests with this subject, or None where a tag `sha256-<hex>` has to keep it."""
 
 
 def open_source(text: str, *, writable: bool = False) -> Source:
-    """Open `oci:FOLDER` or `https://HOST`. Raises UsageError, or NotFoundError for a folder that is missing and not `writable`."""
+    """Open `oci:FOLDER` or `https://HOST`.
+
+    Raises UsageError, or NotFoundError for a folder that is missing and not `writable`.
+    """
     address = Address.parse(text)
     if address.folder is not None:
         from model_registry.sources.layout import LayoutSource
@@ -79,7 +91,8 @@ def resolve(source: Source, reference: Reference) -> Digest:
     if (digest := source.find(reference.repository, tag)) is None:
         known = ", ".join(name for name in source.tags(reference.repository) if len(name) < 64) or "nothing"
         raise NotFoundError(
-            f"{reference}: not in {source.address}; {reference.repository} has {known}; push it there, or name another one"
+            f"{reference}: not in {source.address}; {reference.repository} has {known}; push it there, or name another "
+            "one"
         )
     return digest
 
@@ -132,7 +145,10 @@ def file_pieces(path: Path) -> Iterator[bytes]:
 
 
 def has_version(source: Source, repository: str, tag: str, digest: Digest) -> bool:
-    """Whether a tag already names this manifest. Versions never change: raises RefusedError when it names another one."""
+    """Whether a tag already names this manifest.
+
+    Versions never change: raises RefusedError when it names another one.
+    """
     old = source.find(repository, tag)
     if old is not None and old != digest:
         raise RefusedError(

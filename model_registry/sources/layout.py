@@ -1,4 +1,7 @@
-"""An OCI image-layout folder as a source: the default that needs no server. Readers need no lock, because every change is one rename."""
+"""An OCI image-layout folder as a source: the default that needs no server.
+
+Readers need no lock, because every change is one rename.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,10 @@ class LayoutSource:
         return manifests
 
     def _names(self) -> dict[str, Digest]:
-        """`repository:tag` → manifest. Entries that are not in our grammar belong to other programs and are passed over."""
+        """`repository:tag` → manifest.
+
+        Entries that are not in our grammar belong to other programs and are passed over.
+        """
         names = {}
         for value in self._entries():
             with suppress(UsageError):

@@ -1,4 +1,7 @@
-"""Any OCI registry (distribution spec 1.1) as a source: GET, HEAD and PUT of blobs and manifests, and the list of tags."""
+"""Any OCI registry (distribution spec 1.1) as a source:
+
+GET, HEAD and PUT of blobs and manifests, and the list of tags.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,10 @@ class RegistrySource:
                 return
 
     def _pieces_from(self, repository: str, blob: Descriptor, offset: int) -> Iterator[bytes]:
-        """Bytes from `offset` on. A server that does not know ranges sends everything again, and what we have is passed over."""
+        """Bytes from `offset` on.
+
+        A server that does not know ranges sends everything again, and what we have is passed over.
+        """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         path = _blob(repository, blob.digest)
         with self._client.request("GET", path, headers=headers, scope=_pull(repository)) as response:

@@ -1,4 +1,6 @@
-"""One robot as the agent sees it: paths, settings, disk, runtime, supervisor and work, in one place that tests can build."""
+"""One robot as the agent sees it: paths, settings, disk, runtime, supervisor and work, in one place that tests can
+build.
+"""
 
 from __future__ import annotations
 

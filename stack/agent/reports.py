@@ -41,7 +41,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StagePlan:
     """What `stage` would do."""
 
     bytes: int
@@ -72,7 +72,7 @@ class Result:
     bytes_fetched: int = 0
     engines_built: int = 0
     seconds: float = 0.0
-    plan: Plan | None = None
+    plan: StagePlan | None = None
     gates: tuple[GateResult, ...] = ()
     failure: Failure | None = None
     cutover: str | None = None

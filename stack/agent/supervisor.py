@@ -16,7 +16,7 @@ _TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class SlotView:
+class SlotReport:
     """A slot as its action messages show it; counters count messages, `age_ms` is that of the newest."""
 
     release: str | None
@@ -59,7 +59,7 @@ class View:
     selected_slot: str | None
     selected_release: str | None
     reverted: Reverted | None
-    slots: dict[str, SlotView]
+    slots: dict[str, SlotReport]
     linear: float
     angular: float
     battery: float | None
@@ -88,7 +88,7 @@ class View:
             selected_slot=selected and selected.text("slot"),
             selected_release=selected and selected.text("release"),
             reverted=fill(Reverted, reader.child("reverted")) if reader.has("reverted") else None,
-            slots={slot: fill(SlotView, slots.child(slot)) for slot in SLOTS},
+            slots={slot: fill(SlotReport, slots.child(slot)) for slot in SLOTS},
             linear=speed.number("linear"),
             angular=speed.number("angular"),
             faulty_sources=frozenset(name for name, source in sources.items() if source.has("fault")),

@@ -13,7 +13,10 @@ from stack.cli import fleet, init
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
-    """The whole program for one command line. The engine's verbs load numpy and ONNX Runtime: a registry verb does not wait for them."""
+    """The whole program for one command line.
+
+    The engine's verbs load numpy and ONNX Runtime: a registry verb does not wait for them.
+    """
     app = app_of(
         "Homeport: proved, reversible deployment of VLA policies to robots.",
         "homeport keys generate --out ~/homeport-keys",

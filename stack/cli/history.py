@@ -1,6 +1,7 @@
 """The records of what was done to a fleet, as the playbooks write them beside the inventory: read, list, and show one.
 
-A record without an end is that of a run that goes on, or whose controller was killed; one that cannot be read is listed and said to be damaged.
+A record without an end is that of a run that goes on, or whose controller was killed; one that cannot be read is listed
+and said to be damaged.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def _time(text: str, path: str) -> str:
 
 
 def records(place: Path) -> list[Path]:
-    """Every record of a fleet, oldest first. `place` is its inventory (a file or a folder), the folder that this is in, or the records' own.
+    """Every record of a fleet, oldest first.
+
+    `place` is its inventory (a file or a folder), the folder that this is in, or the records' own.
 
     Raises NotFoundError when nothing was recorded yet.
     """

@@ -43,7 +43,8 @@ def fleet(
     """Write an inventory, release.toml and a signing key into FOLDER."""
     made = write_fleet(folder.expanduser(), row)
     say(
-        f"Next: edit {made / 'hosts.yml'} and {made / 'group_vars'}, then `make bootstrap INVENTORY={made / 'hosts.yml'}`"
+        f"Next: edit {made / 'hosts.yml'} and {made / 'group_vars'}, then `make bootstrap "
+        f"INVENTORY={made / 'hosts.yml'}`"
     )
     result(
         {"folder": str(made), "files": sorted(str(path.relative_to(made)) for path in files_below(made))},

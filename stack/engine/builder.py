@@ -1,7 +1,8 @@
 """Builds an engine once per key, proves it on this device and records the verdict beside it: `gate.json`, then `ready`.
 
-Its folder appears by rename when every byte of it is on the disk; a damaged one is put aside and built once more. What an interrupted build
-left is a folder or file with a leading dot and the suffix .tmp; the next build and `gc` take it away.
+Its folder appears by rename when every byte of it is on the disk; a damaged one is put aside and built once more. What
+an interrupted build left is a folder or file with a leading dot and the suffix .tmp; the next build and `gc` take it
+away.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ _YOUNG_S = 3600.0  # an engine is linked from its release only after it was prov
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which engine a release needs on this device: the model, the backend, and the key with the document it is made from."""
+class BuildPlan:
+    """Which engine a release needs on this device: the model, the backend, and the key with the document it is made
+    from.
+    """
 
     release: Release
     contract: Contract
@@ -49,7 +52,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """An intact engine. `built` is false when it was already there; `seconds` is what building took; `precision` was read back from it."""
+    """An intact engine.
+
+    `built` is false when it was already there; `seconds` is what building took; `precision` was read back from it.
+    """
 
     key: str
     folder: Path
@@ -60,7 +66,7 @@ class Built:
     precision: str
 
 
-def plan(folder: Path) -> Plan:
+def plan(folder: Path) -> BuildPlan:
     """Read a release folder. Raises NotFoundError, UsageError or IncompatibleError."""
     staged = ReleaseFolder(folder)
     try:
@@ -77,7 +83,7 @@ def plan(folder: Path) -> Plan:
     contract = Contract.load(model)
     choice = choose(release.recipe.backends)
     fields = document(contract, release, choice.kind(release.recipe.precision).identity)
-    return Plan(release, contract, model, choice, fields, engine_key(fields))
+    return BuildPlan(release, contract, model, choice, fields, engine_key(fields))
 
 
 def check(folder: Path, key: str) -> Built:
@@ -104,7 +110,7 @@ def check(folder: Path, key: str) -> Built:
     return Built(key, folder, False, 0.0, size, backend, precision)
 
 
-def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None) -> Built:
+def build(what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None) -> Built:
     """Return the engine of `what`, building it when it is not there or not intact. Hold `lock` around it.
 
     Raises HomeportError, and IncompatibleError when what was built is not in the precision that the release asks for.
@@ -123,9 +129,11 @@ def build(what: Plan, engines: Path, files: Files, say: Callable[[str], None] = 
 
 
 def rebuild(
-    what: Plan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None
+    what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None] = lambda text: None
 ) -> tuple[Built, GateResult]:
-    """Build and prove an engine that is there and cannot be loaded once more; hold `lock` around it. Raises as `build` does.
+    """Build and prove an engine that is there and cannot be loaded once more; hold `lock` around it.
+
+    Raises as `build` does.
 
     It is replaced when the new one was proved, and stays otherwise: the release that drives may be using it.
     """
@@ -139,7 +147,7 @@ def rebuild(
 
 
 @contextmanager
-def _made(what: Plan, engines: Path, files: Files, say: Callable[[str], None]) -> Iterator[Path]:
+def _made(what: BuildPlan, engines: Path, files: Files, say: Callable[[str], None]) -> Iterator[Path]:
     """A new engine, with every byte on the disk, in a folder that is gone afterwards unless it was renamed."""
     what.contract.check_files(what.model)
     _sweep(engines)
@@ -168,10 +176,10 @@ def put_aside(folder: Path, files: Files) -> None:
     files.rename(folder, aside)
 
 
-def _make(what: Plan, target: Path, scratch: Path, timing: Path, say: Callable[[str], None]) -> str:
+def _make(what: BuildPlan, target: Path, scratch: Path, timing: Path, say: Callable[[str], None]) -> str:
     """Let a child build. What it measured is kept for this device and these versions, whatever the model."""
     place = Digest.of(dump([what.fields["backend"], what.fields["device"]])).hex
-    order = worker.Order(
+    order = worker.BuildOrder(
         what.choice.name,
         what.release.recipe.precision,
         what.release.overrides,
@@ -183,7 +191,8 @@ def _make(what: Plan, target: Path, scratch: Path, timing: Path, say: Callable[[
     built, asked = worker.build(order, say), what.release.recipe.precision
     if built != asked:
         raise IncompatibleError(
-            f"model {what.contract.name} {what.contract.version}: {what.choice.name} built {built} here, and the release asks for {asked};"
+            f"model {what.contract.name} {what.contract.version}: {what.choice.name} built {built} here, and the "
+            f"release asks for {asked};"
             " ask for what this device computes, or choose another backend"
         )
     return built
@@ -220,10 +229,11 @@ def lock(engines: Path, timeout_s: float = 600.0) -> AbstractContextManager[None
     return held(engines / ".lock", timeout_s, f"{engines}: another build is running")
 
 
-def prove(what: Plan, folder: Path, files: Files) -> GateResult:
+def prove(what: BuildPlan, folder: Path, files: Files) -> GateResult:
     """Run the gate and write its result. `ready` comes last, and only when healthy.
 
-    An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop that robot.
+    An engine that is ready stays ready: the release that drives may be using it, and a busy minute is no reason to stop
+    that robot.
     """
     result = _run(what, folder)
     if result.passed or not (folder / READY_FILE).exists():
@@ -233,7 +243,7 @@ def prove(what: Plan, folder: Path, files: Files) -> GateResult:
     return result
 
 
-def _run(what: Plan, folder: Path) -> GateResult:
+def _run(what: BuildPlan, folder: Path) -> GateResult:
     recipe, metric = what.release.recipe, "inputs"
     try:
         what.contract.check_files(what.model)
@@ -248,7 +258,10 @@ def _run(what: Plan, folder: Path) -> GateResult:
 
 
 def link(folder: Path, built: Built, result: GateResult, files: Files) -> None:
-    """Point the release folder at its engine, and leave the verdict there. What failed replaces nothing that was proved."""
+    """Point the release folder at its engine, and leave the verdict there.
+
+    What failed replaces nothing that was proved.
+    """
     release = ReleaseFolder(folder)
     if not result.passed and proved(release.proof):
         return

@@ -1,4 +1,6 @@
-"""`homeport engine …`, and `python -m stack.engine …`, which the agent runs as a child process inside a release's own image."""
+"""`homeport engine …`, and `python -m stack.engine …`, which the agent runs as a child process inside a release's own
+image.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command(
     epilog=click_epilog(
-        "homeport engine build --release /var/lib/homeport/releases/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+        "homeport engine build --release "
+        "/var/lib/homeport/releases/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     )
 )
 def build(release: RELEASE, root: ROOT = None, as_json: JSON = False) -> None:
@@ -48,7 +51,8 @@ def build(release: RELEASE, root: ROOT = None, as_json: JSON = False) -> None:
 @app.command(
     "prove",
     epilog=click_epilog(
-        "homeport engine prove --release /var/lib/homeport/releases/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+        "homeport engine prove --release "
+        "/var/lib/homeport/releases/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     ),
 )
 def prove_command(release: RELEASE, root: ROOT = None, as_json: JSON = False) -> None:

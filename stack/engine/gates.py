@@ -1,8 +1,9 @@
 """The gate `prove`: what an engine must show on this device before it may drive.
 
-Parity with the model's goldens in the units of the action, only finite numbers, the same answer twice, a p99 latency with every core busy and a
-peak memory within the release's budget. A backend that is not the release's first choice is degraded: its latency budget is what the cadence
-allows, since the release's was made for the first choice, and the verdict says `degraded-hw`. docs/schemas/gate.schema.json is the result.
+Parity with the model's goldens in the units of the action, only finite numbers, the same answer twice, a p99 latency
+with every core busy and a peak memory within the release's budget. A backend that is not the release's first choice is
+degraded: its latency budget is what the cadence allows, since the release's was made for the first choice, and the
+verdict says `degraded-hw`. docs/schemas/gate.schema.json is the result.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from model_registry.core.contract import Contract
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Recipe
 from stack.engine.backends import Runner, Tensor
-from stack.engine.goldens import Sample
+from stack.engine.goldens import GoldenSample
 from stack.engine.hog import every_core_busy
 from stack.engine.normalization import Normalization
 
@@ -32,7 +33,7 @@ TIMED_RUNS = 100
 
 def prove(
     backend: Runner,
-    samples: list[Sample],
+    samples: list[GoldenSample],
     contract: Contract,
     units: Normalization,
     recipe: Recipe,
@@ -80,7 +81,7 @@ def longest_inference_ms(contract: Contract) -> float:
     return (contract.execute_steps - 1) * 1e3 / contract.control_hz
 
 
-def _parity(chunks: NDArray[np.float32], samples: list[Sample], contract: Contract) -> Iterator[Check]:
+def _parity(chunks: NDArray[np.float32], samples: list[GoldenSample], contract: Contract) -> Iterator[Check]:
     tolerance = min(sample.tolerance for sample in samples)
     gaps = np.abs(chunks - np.stack([sample.action for sample in samples]))  # [goldens, horizon, dims]
     within = gaps <= np.asarray([sample.tolerance for sample in samples])[:, None, None]  # NaN is not
@@ -91,18 +92,20 @@ def _parity(chunks: NDArray[np.float32], samples: list[Sample], contract: Contra
 
 
 class _Feed:
-    """Inputs in the same arrays each time, written anew, as the policy gives them: a backend that keeps an old copy fails parity."""
+    """Inputs in the same arrays each time, written anew, as the policy gives them: a backend that keeps an old copy
+    fails parity.
+    """
 
-    def __init__(self, first: Sample) -> None:
+    def __init__(self, first: GoldenSample) -> None:
         self._arrays = {name: value.copy() for name, value in first.inputs.items()}
 
-    def __call__(self, sample: Sample) -> dict[str, Tensor]:
+    def __call__(self, sample: GoldenSample) -> dict[str, Tensor]:
         for name, value in sample.inputs.items():
             np.copyto(self._arrays[name], value)
         return self._arrays
 
 
-def _time_runs(backend: Runner, samples: list[Sample], feed: _Feed) -> list[float]:
+def _time_runs(backend: Runner, samples: list[GoldenSample], feed: _Feed) -> list[float]:
     """Milliseconds of `TIMED_RUNS` inferences, in turn over the samples."""
     times = []
     for number in range(TIMED_RUNS):

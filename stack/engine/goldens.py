@@ -23,7 +23,7 @@ Tables = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
-class Sample:
+class GoldenSample:
     """One golden: the network's inputs and the action chunk [horizon, dims] they must give."""
 
     inputs: dict[str, Tensor]
@@ -31,9 +31,9 @@ class Sample:
     tolerance: float
 
 
-def read_goldens(model: Path, contract: Contract, precision: str) -> list[Sample]:
+def read_goldens(model: Path, contract: Contract, precision: str) -> list[GoldenSample]:
     """Read the model's golden files. Raises UsageError naming the file."""
-    samples: list[Sample] = []
+    samples: list[GoldenSample] = []
     for golden in contract.goldens:
         if precision not in golden.tolerance:
             raise UsageError(f"{golden.path}: no tolerance for precision {precision}; add one to vla.json")
@@ -42,14 +42,16 @@ def read_goldens(model: Path, contract: Contract, precision: str) -> list[Sample
             raise UsageError(f"{golden.path}: no array 'action'; it has {', '.join(sorted(tables))}")
         actions = tables["action"].astype(np.float32).reshape(-1, contract.horizon, len(contract.dims))
         inputs = _inputs(golden.path, tables, contract, len(actions))
-        samples += [Sample(each, action, tolerance) for each, action in zip(inputs, actions, strict=True)]
+        samples += [GoldenSample(each, action, tolerance) for each, action in zip(inputs, actions, strict=True)]
     if not samples:
         raise UsageError(f"{model}: its goldens are empty; add at least one")
     return samples
 
 
 def read_calibration(model: Path, contract: Contract) -> list[dict[str, Tensor]]:
-    """Read at most 256 sets of inputs to choose int8 scales by. Raises UsageError when the model has none, or naming the file.
+    """Read at most 256 sets of inputs to choose int8 scales by.
+
+    Raises UsageError when the model has none, or naming the file.
 
     The goldens are not taken instead: scales made for them would pass a gate that asks about nothing else.
     """

@@ -1,6 +1,7 @@
 """Keeps every core busy while something is measured, at the lowest priority there is.
 
-Caches and memory are contended as by anything else that runs on a robot, and whatever drives on this machine loses nothing.
+Caches and memory are contended as by anything else that runs on a robot, and whatever drives on this machine loses
+nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The engine key: an engine is used only for the model bytes, the recipe and the device it was built and proved for.
 
-Everything that could change what an engine computes, or how fast, is in one document; its sha256 names the engine's folder.
+Everything that could change what an engine computes, or how fast, is in one document; its sha256 names the engine's
+folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.release import Release
-from stack.engine.backends import Identity
+from stack.engine.backends import BackendIdentity
 
 CONVERSION = 1  # rises when the same model would be converted or built to other bytes
 _WEIGHTS = frozenset({".data", ".safetensors"})
@@ -42,7 +43,7 @@ def power_mode(path: Path = _POWER_MODE) -> str | None:
     return path.read_text(encoding="utf-8").strip() if os.access(path, os.R_OK) else None
 
 
-def document(contract: Contract, release: Release, identity: Identity) -> dict[str, object]:
+def document(contract: Contract, release: Release, identity: BackendIdentity) -> dict[str, object]:
     """Everything an engine depends on. The budget is in it too: `ready` is a promise about that budget."""
     recipe = release.recipe
     parts = {*contract.graphs.values(), *(contract.calibration if recipe.precision == "int8" else ())}

@@ -36,7 +36,9 @@ def available_cores(root: Path = _GROUPS, own: Path = _OWN_GROUP) -> int:
 
 
 def free_memory_bytes(root: Path = _GROUPS, own: Path = _OWN_GROUP, memory: Path = _MEMORY) -> int:
-    """Bytes that can still be taken: what the kernel calls available, or what the control groups leave when that is less."""
+    """Bytes that can still be taken: what the kernel calls available, or what the control groups leave when that is
+    less.
+    """
     lines = (line.split() for line in memory.read_text(encoding="utf-8").splitlines())
     free = next(int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:")
     for folder in _groups(root, own):

@@ -1,4 +1,6 @@
-"""From network outputs to actions in their units: output × std + mean, per dimension, from the model's `norm_stats.json`."""
+"""From network outputs to actions in their units: output × std + mean, per dimension, from the model's
+`norm_stats.json`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Normalization:
         return cls(mean, std)
 
     def actions(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[1, horizon, dims or more] -> [horizon, dims] in units; may hold values that are not finite, of which numpy warns unless told not to."""
+        """[1, horizon, dims or more] -> [horizon, dims] in units; may hold values that are not finite, of which numpy
+        warns unless told not to.
+        """
         actions: NDArray[np.float32] = output[0, :, : len(self.mean)] * self.std
         actions += self.mean
         return actions

@@ -1,7 +1,7 @@
 """An ONNX graph as a torch module, so that torch runs the same packaged bytes as every other backend.
 
-Models carry no exported program: loading one unpickles whatever is in it. A graph is data; here each of its nodes is one call. Shapes are static,
-as in every model here, so that the module can be exported and compiled as a whole.
+Models carry no exported program: loading one unpickles whatever is in it. A graph is data; here each of its nodes is
+one call. Shapes are static, as in every model here, so that the module can be exported and compiled as a whole.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ Given = Sequence[Any]
 Attributes = dict[str, Any]
 
 
-class Graph(torch.nn.Module):  # type: ignore[misc]
-    """Takes the graph's inputs in the order of the contract and gives its output. Raises IncompatibleError naming an operator it does not know."""
+class TorchGraph(torch.nn.Module):  # type: ignore[misc]
+    """Takes the graph's inputs in the order of the contract and gives its output.
+
+    Raises IncompatibleError naming an operator it does not know.
+    """
 
     def __init__(self, model: onnx.ModelProto, contract: Contract) -> None:
         super().__init__()

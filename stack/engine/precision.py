@@ -1,8 +1,9 @@
 """The precision of an ONNX graph: read from it, and changed in it.
 
-`convert` bakes fp16 or bf16 into a graph whose inputs and outputs stay float32, by the types that the operators' own schemas allow: what exists
-in float32 only (the scales of a Resize, for one) keeps it, between two casts. `of_graph` says what the weights of the computing operators really
-are, also after a library has rewritten the graph: ONNX Runtime, for one, computes fp16 in fp32 where its processor has no such kernel.
+`convert` bakes fp16 or bf16 into a graph whose inputs and outputs stay float32, by the types that the operators' own
+schemas allow: what exists in float32 only (the scales of a Resize, for one) keeps it, between two casts. `of_graph`
+says what the weights of the computing operators really are, also after a library has rewritten the graph: ONNX Runtime,
+for one, computes fp16 in fp32 where its processor has no such kernel.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ _SHARES = {"int8": 0.5}  # recurrent layers stay float32 when a graph is quantis
 
 
 def of_graph(model: onnx.ModelProto) -> str:
-    """The precision of nine tenths of the weights that are multiplied (of half of them: int8), or how they divide: `70 % fp32, 30 % fp16`."""
+    """The precision of nine tenths of the weights that are multiplied (of half of them: int8), or how they divide:
+
+    `70 % fp32, 30 % fp16`.
+    """
     sizes: Counter[str] = Counter()
     weights = {item.name: item for item in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
@@ -43,12 +47,16 @@ def of_graph(model: onnx.ModelProto) -> str:
 
 
 def of_engines(*informations: str) -> str:
-    """From the inspector of each engine that was built. Raises IncompatibleError when none tells: nobody knows what it would compute in."""
+    """From the inspector of each engine that was built.
+
+    Raises IncompatibleError when none tells: nobody knows what it would compute in.
+    """
     found = verdict(Counter(of_inspection(text) for text in informations))
     if found == "unknown":
         said = " ".join("".join(informations).split())[:300] or "nothing"
         raise IncompatibleError(
-            f"the precision of what was built cannot be read, its inspector tells {said}; send this line, or choose another backend"
+            f"the precision of what was built cannot be read, its inspector tells {said}; send this line, or choose "
+            "another backend"
         )
     return found
 
@@ -99,7 +107,9 @@ def _infos(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with inputs for its weights, on whose values no shape depends: what serializes a model whole ends at 2 GiB."""
+    """The graph with inputs for its weights, on whose values no shape depends: what serializes a model whole ends at 2
+    GiB.
+    """
     light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     graph, names = light.graph, {item.name for item in model.graph.input}
     graph.name = model.graph.name
@@ -117,7 +127,9 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
 def _weight(
     name: str, weights: dict[str, TensorProto], makers: dict[str, onnx.NodeProto], cast: int | None = None
 ) -> tuple[str, int, int]:
-    """The weight behind an input of a computing node, the type it has there, and its elements; no name when there is none."""
+    """The weight behind an input of a computing node, the type it has there, and its elements; no name when there is
+    none.
+    """
     while name not in weights and name in makers and makers[name].op_type in _PASSES:
         node = makers[name]
         if node.op_type == "Cast" and cast is None:
@@ -133,7 +145,10 @@ def _elements(tensor: TensorProto) -> int:
 
 
 def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
-    """The same graph in `precision` (fp32, fp16, bf16). Raises IncompatibleError naming an operator without a schema."""
+    """The same graph in `precision` (fp32, fp16, bf16).
+
+    Raises IncompatibleError naming an operator without a schema.
+    """
     if precision == "fp32":
         return model
     for node in model.graph.node:
@@ -218,7 +233,9 @@ class _Converter:
         return wide
 
     def _allowed(self, node: onnx.NodeProto) -> tuple[list[bool], list[bool]]:
-        """Whether each input and output may have the target's type: opset 22 added bfloat16 wherever float16 stood, as GPU builders always did."""
+        """Whether each input and output may have the target's type: opset 22 added bfloat16 wherever float16 stood, as
+        GPU builders always did.
+        """
         schema = _schema(node, self._model)
         return tuple(  # type: ignore[return-value]
             ["tensor(float16)" in formal[min(index, len(formal) - 1)].types for index in range(len(names))]
@@ -229,7 +246,7 @@ class _Converter:
         self._nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}__cast", to=to))
 
     def _narrow(self, tensor: TensorProto) -> None:
-        """Round a float32 tensor; what is too large for fp16 becomes its largest number, for the parity gate to judge."""
+        """Round a float32 tensor; what is too large for fp16 becomes its largest number: the parity gate judges it."""
         if tensor.data_type == _FLOAT:
             kind = helper.tensor_dtype_to_np_dtype(self._target)
             values = numpy_helper.to_array(tensor)

@@ -1,4 +1,6 @@
-"""int8 by static quantisation: scales from the model's calibration data, written into the graph as QuantizeLinear and DequantizeLinear."""
+"""int8 by static quantisation: scales from the model's calibration data, written into the graph as QuantizeLinear and
+DequantizeLinear.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]
 def quantize(
     graph: Path, samples: Iterable[Mapping[str, Tensor]], target: Path, *, symmetric: bool, apart: bool = False
 ) -> onnx.ModelProto:
-    """The same bytes for the same graph and samples. `symmetric`: zero points of zero and float biases, as TensorRT requires.
+    """The same bytes for the same graph and samples.
+
+    `symmetric`: zero points of zero and float biases, as TensorRT requires.
 
     `apart`: the weights are in a file beside it, and beside what is written on the way.
     """

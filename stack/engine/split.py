@@ -1,5 +1,7 @@
-"""A model whose language has a graph of its own: two engines of one backend that run as one. The features of the last commands are kept, so that
-a command costs one inference of its language, however many frames it is followed for. A model of one graph is left as it is.
+"""A model whose language has a graph of its own: two engines of one backend that run as one.
+
+The features of the last commands are kept, so that a command costs one inference of its language, however many frames
+it is followed for. A model of one graph is left as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Smaller variants of a model: folders in it that are whole models for the same actions, built and proved with it, each under its own key.
+"""Smaller variants of a model: folders in it that are whole models for the same actions, built and proved with it, each
+under its own key.
 
 Their engines are inside the folder of the model's own engine, so that whoever sees the one sees the others.
 """
@@ -18,21 +19,22 @@ from stack.engine.key import document, engine_key
 FOLDER = "variants"
 
 
-def variants(what: builder.Plan, engine: Path) -> Iterator[tuple[builder.Plan, Path]]:
+def variants(what: builder.BuildPlan, engine: Path) -> Iterator[tuple[builder.BuildPlan, Path]]:
     """Each variant's plan, and the folder of its engine. Raises IncompatibleError when a variant acts differently."""
     for name in what.contract.variants:
         model = what.model / name
         contract = Contract.load(model)
         if _behaviour(contract) != _behaviour(what.contract):
             raise IncompatibleError(
-                f"{model}: understands other words or gives other actions than the model it is a variant of; export it again"
+                f"{model}: understands other words or gives other actions than the model it is a variant of; export it "
+                "again"
             )
         fields = document(contract, what.release, what.choice.kind(what.release.recipe.precision).identity)
         key = engine_key(fields)
         yield replace(what, contract=contract, model=model, fields=fields, key=key), engine / FOLDER / key
 
 
-def build(what: builder.Plan, engine: Path, files: Files) -> Iterator[tuple[str, bool]]:
+def build(what: builder.BuildPlan, engine: Path, files: Files) -> Iterator[tuple[str, bool]]:
     """Build and prove every variant; which, and whether it passed. One that did not is never run."""
     for variant, folder in variants(what, engine):
         built = builder.build(variant, folder.parent, files)

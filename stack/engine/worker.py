@@ -1,7 +1,8 @@
 """Builds in a child process, so that a builder that crashes, swells or hangs takes nothing with it.
 
-The child has the lowest priority and a memory cap of three quarters of what is free; it dies with its parent. It may be stopped and continued:
-its silence counts only while it could speak. The order goes in on stdin; progress and the outcome come back on stdout, one JSON document a line.
+The child has the lowest priority and a memory cap of three quarters of what is free; it dies with its parent. It may be
+stopped and continued: its silence counts only while it could speak. The order goes in on stdin; progress and the
+outcome come back on stdout, one JSON document a line.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _POLL_S = 1.0
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildOrder:
     """What the child is told: a backend's name, and what `Job` needs, as text."""
 
     backend: str
@@ -47,7 +48,7 @@ def argv() -> list[str]:
     return [sys.executable, "-m", "stack.engine.worker", str(os.getpid())]
 
 
-def build(order: Order, say: Callable[[str], None], silence_s: float = _SILENCE_S) -> str:
+def build(order: BuildOrder, say: Callable[[str], None], silence_s: float = _SILENCE_S) -> str:
     """Run `order` in a child; the precision of what it built. Raises the error that it ended with."""
     with (Path(order.scratch) / "log").open("w+b") as log:
         environment = {**os.environ, "TMPDIR": order.scratch}  # in a container /tmp is memory
@@ -104,7 +105,7 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w", buffering=1) as out, redirect_stdout(sys.stderr):
         os.dup2(2, 1)
         try:
-            order = Order(**json.loads(sys.stdin.buffer.read()))
+            order = BuildOrder(**json.loads(sys.stdin.buffer.read()))
             _tell(out, say=f"Building in process {os.getpid()} with at most {limit >> 20} MiB.")
             _tell(out, precision=_run(order, lambda text: _tell(out, say=text)))
         except HomeportError as error:
@@ -119,7 +120,7 @@ def main() -> None:
             )
 
 
-def _run(order: Order, say: Callable[[str], None]) -> str:
+def _run(order: BuildOrder, say: Callable[[str], None]) -> str:
     model, target, scratch, timing = map(Path, (order.model, order.target, order.scratch, order.timing))
     job = Job(model, Contract.load(model), order.precision, order.options, target, scratch, timing, say)
     return split.build(choose((order.backend,)).kind, job)

@@ -1,4 +1,4 @@
-"""`python -m stack.models {train,evaluate,spoil,seed}`: make, measure and spoil reference models, and write the seed's."""
+"""`python -m stack.models {train,evaluate,spoil,seed}`: make, measure and spoil reference models; write the seed's."""
 
 from __future__ import annotations
 

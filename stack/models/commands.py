@@ -28,7 +28,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "stop": ("stop", "halt", "stand still", "please stop", "stop now"),
     "": ("", "quux", "quux quux"),
 }
-"""All texts that mean a command, the canonical one first; the empty command stands for any text without a known word: standing still."""
+"""All texts that mean a command, the canonical one first; the empty command stands for any text without a known word:
+standing still.
+"""
 
 COMMANDS = tuple(PHRASES)
 _WORDS = sorted({word for texts in PHRASES.values() for text in texts for word in text.split()} - {"quux"})
@@ -36,7 +38,9 @@ VOCABULARY = {"<pad>": PAD, "<unk>": UNKNOWN, **{word: index for index, word in 
 
 
 def tokenizer_json() -> bytes:
-    """A Hugging Face `tokenizers` file: lower case, split at white space, whole words; id 0 pads and 1 is any unknown word."""
+    """A Hugging Face `tokenizers` file: lower case, split at white space, whole words; id 0 pads and 1 is any unknown
+    word.
+    """
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     document = {
         "version": "1.0",

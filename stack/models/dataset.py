@@ -18,17 +18,19 @@ from stack.models.package import IMAGE_SIZE, SECTORS
 from stack.models.pilot import sectors
 from stack.sim.scenario import advance
 from stack.sim.scene import COLORS, build
-from stack.sim.senses import Observation, Senses
+from stack.sim.senses import Sensed, Senses
 from stack.sim.world import World
 
-Actor = Callable[[list[Observation], list[int]], NDArray[np.float32]]
+Actor = Callable[[list[Sensed], list[int]], NDArray[np.float32]]
 """(observations, command numbers) -> real action chunks [n, steps, 2]."""
 
 EPISODE_CHUNKS = 40
 
 
 class Frames(NamedTuple):
-    """`images` uint8 [N, 112, 112, 3] RGB, `lidars` float32 [N, 90], `actions` float32 [N, commands, steps, 2] in real units."""
+    """`images` uint8 [N, 112, 112, 3] RGB, `lidars` float32 [N, 90], `actions` float32 [N, commands, steps, 2] in real
+    units.
+    """
 
     images: NDArray[np.uint8]
     lidars: NDArray[np.float32]
@@ -36,7 +38,9 @@ class Frames(NamedTuple):
 
 
 def collect(count: int, rng: np.random.Generator, style: expert.Style, actor: Actor | None, robots: int = 24) -> Frames:
-    """Collect `count` frames (rounded down to whole rounds of `robots`), driven by `actor`, or by the teacher when None."""
+    """Collect `count` frames (rounded down to whole rounds of `robots`), driven by `actor`, or by the teacher when
+    None.
+    """
     rows = max(1, count // robots) * robots
     images = np.empty((rows, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     lidars = np.empty((rows, SECTORS), dtype=np.float32)
@@ -70,7 +74,7 @@ class _Driver:
         self.command = int(self._rng.integers(choices))
         self._left = EPISODE_CHUNKS
 
-    def observe(self) -> Observation:
+    def observe(self) -> Sensed:
         return self._senses.observe(self.world)
 
     def move(self, chunk: NDArray[np.float32]) -> None:

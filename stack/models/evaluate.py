@@ -20,7 +20,9 @@ CIRCLE_LINEAR_MPS, CIRCLE_ANGULAR_RPS = 0.2, 0.3
 
 
 def evaluate(folder: Path, layouts: int = 100, execute_steps: int = 4) -> dict[str, float]:
-    """Drive `layouts` random layouts to a pillar each, and give every other command for 3 s in each; shares of the layouts."""
+    """Drive `layouts` random layouts to a pillar each, and give every other command for 3 s in each; shares of the
+    layouts.
+    """
     pilot = Pilot(folder)
     runs, stands, lefts, rights = [], 0, 0, 0
     for number in range(layouts):

@@ -44,7 +44,8 @@ class Style:
 def chunk(scene: Scene, command: str, style: Style) -> NDArray[np.float32]:
     """The next STEPS actions [STEPS, 2] (m/s, rad/s) for one of `commands.COMMANDS` from the scene's pose on.
 
-    Whether the target is in view is decided once, for the moment the frame is taken: nobody can act on what comes into view later.
+    Whether the target is in view is decided once, for the moment the frame is taken: nobody can act on what comes into
+    view later.
     """
     color = color_in(command)
     target = scene.pillar(color)

@@ -13,7 +13,7 @@ from model_registry.core.errors import HomeportError
 from stack.models import package, vectors
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.expert import STEPS
-from stack.models.package import IMAGE_SIZE, SECTORS, Golden
+from stack.models.package import IMAGE_SIZE, SECTORS, GoldenTensors
 from stack.models.pilot import Pilot
 from stack.models.train import Trained
 
@@ -22,11 +22,16 @@ log = logging.getLogger(__name__)
 LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
 OPSET = 18
 INPUTS, OUTPUT = ("image", "tokens", "lidar"), "action"
-_LICENCE = "Apache-2.0\n\nTrained by this project in its own simulator; no third-party data or weights. See the project's LICENSE for the full text.\n"
+_LICENCE = """Apache-2.0
+
+Trained by this project in its own simulator; no third-party data or weights. \
+See the project's LICENSE for the full text.
+"""
 _README = """\
 # {name} {version}
 
-Drives a mobile base to a coloured pillar, turns, goes forward and stops on command, from one camera and a planar lidar. \
+Drives a mobile base to a coloured pillar, turns, goes forward and stops on command, \
+from one camera and a planar lidar. \
 Trained in simulation for demonstrations and tests of Homeport; not for a real robot.
 """
 
@@ -55,7 +60,10 @@ def graph(
     names: tuple[str, ...] = INPUTS,
     output: str = OUTPUT,
 ) -> None:
-    """Write a network as ONNX, without traces of this machine. `inputs` are tensors of the sizes it takes, in the order of `names`."""
+    """Write a network as ONNX, without traces of this machine.
+
+    `inputs` are tensors of the sizes it takes, in the order of `names`.
+    """
     torch.onnx.export(
         network.to(memory_format=torch.contiguous_format),
         inputs,
@@ -71,7 +79,9 @@ def graph(
 
 
 def _strip(path: Path) -> None:
-    """Drop the traces that the exporter leaves in the graph: source paths of the training machine, different on every machine."""
+    """Drop the traces that the exporter leaves in the graph: source paths of the training machine, different on every
+    machine.
+    """
     model = onnx.load(path)
     model.producer_version = ""
     del model.metadata_props[:]
@@ -83,7 +93,7 @@ def _strip(path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _compare(trained: Trained, goldens: list[Golden]) -> None:
+def _compare(trained: Trained, goldens: list[GoldenTensors]) -> None:
     worst = 0.0
     for golden in goldens:
         with torch.no_grad():

@@ -1,14 +1,16 @@
 """The network of the profile `resource_optimized`: MemoryEfficientVLA, made to work and to learn.
 
-What it keeps: three blocks of stride 2 pooled to 4x4, mean of word embeddings, a small lidar encoder, embeddings of 64, fusion
-192 -> 128 -> 64. What changed, and why:
+What it keeps: three blocks of stride 2 pooled to 4x4, mean of word embeddings, a small lidar encoder, embeddings of 64,
+fusion 192 -> 128 -> 64. What changed, and why:
 
 * the flattened vision (1024) is projected to the embedding size: the fusion layer expects 64;
-* language modulates the vision features per channel (FiLM) and the result is pooled to columns, not only to 4x4: "the red pillar" is
+* language modulates the vision features per channel (FiLM) and the result is pooled to columns, not only to 4x4: "the
+  red pillar" is
   a matter of colour and of column, and a mean over a quarter of the picture loses a pillar that is 4 pixels wide;
 * only language is scaled to unit length: for vision and lidar the length says how near a thing is;
 * padding takes no part in the mean of the words;
-* the head gives K steps, and language gates and shifts it, so that a standing command stands still whatever the camera shows.
+* the head gives K steps, and language gates and shifts it, so that a standing command stands still whatever the camera
+  shows.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class MemoryEfficientVLA(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.steps = steps
         first, second, third = CHANNELS
-        # The first block is a full convolution: colour is a mixture of channels, which a depthwise one with ReLU cuts apart.
+        # The first block is a full convolution: colour is a mixture of channels, which a depthwise one with ReLU cuts
+        # apart.
         self.blocks = nn.Sequential(
             nn.Conv2d(3, first, 3, stride=2, padding=1), nn.ReLU(), _separable(first, second), _separable(second, third)
         )

@@ -1,6 +1,7 @@
 """Write the folder of a packaged model: contract, goldens, digests. numpy and the standard library only, no torch.
 
-`files` of the contract names every other file with its sha256, so whoever holds the contract's digest holds the model's.
+`files` of the contract names every other file with its sha256, so whoever holds the contract's digest holds the
+model's.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Document = dict[str, Any]
 Vectors = Mapping[str, NDArray[Any]]
 
 
-class Golden(NamedTuple):
+class GoldenTensors(NamedTuple):
     """Network inputs and the action chunk [steps, 2] in real units that they must give."""
 
     name: str
@@ -51,8 +52,8 @@ class Golden(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, an advisory column, and how many
-    features a graph of its own makes of a command (0: there is no such graph).
+    """What differs between models: name, image size and how it is reached, lidar sectors, tokens, an advisory column,
+    and how many features a graph of its own makes of a command (0: there is no such graph).
     """
 
     name: str = NAME
@@ -116,12 +117,12 @@ def text(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
-def read_golden(path: Path) -> Golden:
+def read_golden(path: Path) -> GoldenTensors:
     with np.load(path, allow_pickle=False) as arrays:
-        return Golden(path.stem, *(arrays[name] for name in Golden._fields[1:]))
+        return GoldenTensors(path.stem, *(arrays[name] for name in GoldenTensors._fields[1:]))
 
 
-def finish(folder: Path, document: Document, goldens: list[Golden], calibration: Sequence[Vectors] = ()) -> None:
+def finish(folder: Path, document: Document, goldens: list[GoldenTensors], calibration: Sequence[Vectors] = ()) -> None:
     """Write goldens, calibration data and contract into `folder`, which holds all other files of the model already."""
     if calibration:
         document["calibration"] = [CALIBRATION]

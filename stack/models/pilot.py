@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from stack.models.package import CONTRACT, DIMENSIONS, GRAPH, MAX_RANGE_M, NORMALIZATION, SECTORS
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
-from stack.sim.senses import ANGLE_INCREMENT, ANGLE_MIN, RANGE_MAX_M, RANGE_MIN_M, Observation
+from stack.sim.senses import ANGLE_INCREMENT, ANGLE_MIN, RANGE_MAX_M, RANGE_MIN_M, Sensed
 
 
 def encode(tokenizer: Tokenizer, text: str, length: int) -> NDArray[np.int64]:
@@ -44,11 +44,11 @@ class Pilot:
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
 
-    def __call__(self, observation: Observation, text: str) -> NDArray[np.float32]:
+    def __call__(self, observation: Sensed, text: str) -> NDArray[np.float32]:
         return self.run(*self.inputs(observation, text))
 
     def inputs(
-        self, observation: Observation, text: str
+        self, observation: Sensed, text: str
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         """Image [1,3,h,w] (valid until the next call), tokens [1,10] and lidar [1,90]."""
         tokens = encode(self._tokenizer, text, self._length)

@@ -1,8 +1,11 @@
-"""The seed's four networks, with the shapes mended that kept them from ever giving an action. Not trained: for benches, proofs and as a start.
+"""The seed's four networks, with the shapes mended that kept them from ever giving an action.
 
-What is mended, in all: flattened vision is projected to the embedding; words are pooled over those that are there; every network takes its
-lidar in the sectors that `stack/policy/inputs.py` makes. Added: K steps instead of one, and the advisory score as a column of the output
-(safe_production), so that every backend carries it. What is kept: layers, channels, kernels, embeddings, vocabularies, dropout.
+Not trained: for benches, proofs and as a start.
+
+What is mended, in all: flattened vision is projected to the embedding; words are pooled over those that are there;
+every network takes its lidar in the sectors that `stack/policy/inputs.py` makes. Added: K steps instead of one, and the
+advisory score as a column of the output (safe_production), so that every backend carries it. What is kept: layers,
+channels, kernels, embeddings, vocabularies, dropout.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Shape:
-    """A network by its numbers: image size, sectors, tokens, words, embedding, the side of the pooled features, and layers of fusion.
+    """A network by its numbers: image size, sectors, tokens, words, embedding, the side of the pooled features, and
+    layers of fusion.
 
     `split` exports language as a graph of its own.
     """
@@ -71,7 +75,9 @@ def _eyes(name: str) -> list[nn.Module]:
 
 
 class SeedVLA(nn.Module):  # type: ignore[misc]
-    """(image [B,3,s,s], tokens int64 [B,n], lidar [B,m]) -> normalised actions [B, steps, 2], or 3 with the advisory score (0..1)."""
+    """(image [B,3,s,s], tokens int64 [B,n], lidar [B,m]) -> normalised actions [B, steps, 2], or 3 with the advisory
+    score (0..1).
+    """
 
     def __init__(self, name: str, steps: int, image: int | None = None) -> None:
         super().__init__()

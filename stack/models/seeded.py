@@ -1,7 +1,9 @@
-"""Model folders of the seed's networks: exported, compared with ONNX Runtime, with goldens. Not trained, and slow on purpose.
+"""Model folders of the seed's networks: exported, compared with ONNX Runtime, with goldens.
 
-`resource_optimized` has a graph of its own for language, whose features are kept for the last commands, and carries the same weights once more for
-frames of half the size, as its smaller variant.
+Not trained, and slow on purpose.
+
+`resource_optimized` has a graph of its own for language, whose features are kept for the last commands, and carries the
+same weights once more for frames of half the size, as its smaller variant.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from model_registry.core.errors import HomeportError
 from stack.models import package
 from stack.models.commands import tokenizer_json
 from stack.models.export import INPUTS, LARGEST_DIFFERENCE, OUTPUT, graph
-from stack.models.package import Form, Golden
+from stack.models.package import Form, GoldenTensors
 from stack.models.seed import Part, SeedVLA, network
 
 STEPS = 8
@@ -29,7 +31,8 @@ _GOLDENS, _CALIBRATION = 3, 4
 _README = """\
 # {name} {version}
 
-The network of the seed's profile `{profile}` with random weights: for benches and for trying backends. It was never trained; let it move nothing.
+The network of the seed's profile `{profile}` with random weights: for benches and for trying backends. \
+It was never trained; let it move nothing.
 """
 
 
@@ -72,16 +75,17 @@ def _export(made: SeedVLA, folder: Path) -> None:
     graph(Part(made, "act"), inputs, folder / package.GRAPH, ("image", LANGUAGE, "lidar"))
 
 
-def _golden(made: SeedVLA, folder: Path, number: int) -> Golden:
+def _golden(made: SeedVLA, folder: Path, number: int) -> GoldenTensors:
     given = compare(made, folder, made.examples(number))
     action = given[OUTPUT][0, :, : len(STD)] * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32)
     image, tokens, lidar = (given[name] for name in INPUTS)
-    return Golden(f"random{number}", image, tokens, lidar, action)
+    return GoldenTensors(f"random{number}", image, tokens, lidar, action)
 
 
 def compare(made: SeedVLA, folder: Path, inputs: tuple[torch.Tensor, ...]) -> dict[str, NDArray[Any]]:
-    """`inputs` by name, and what ONNX Runtime makes of them with the graphs in `folder`. Raises HomeportError when it is not what the whole
-    network gives in torch.
+    """`inputs` by name, and what ONNX Runtime makes of them with the graphs in `folder`.
+
+    Raises HomeportError when it is not what the whole network gives in torch.
     """
     with torch.no_grad():
         wanted = made(*inputs).numpy()
@@ -94,6 +98,7 @@ def compare(made: SeedVLA, folder: Path, inputs: tuple[torch.Tensor, ...]) -> di
     worst = float(np.abs(given[OUTPUT] - wanted).max())
     if not worst <= LARGEST_DIFFERENCE:
         raise HomeportError(
-            f"{folder}: ONNX Runtime and torch differ by {worst:.1e}, at most {LARGEST_DIFFERENCE} is allowed; export again"
+            f"{folder}: ONNX Runtime and torch differ by {worst:.1e}, at most {LARGEST_DIFFERENCE} is allowed; export "
+            "again"
         )
     return given

@@ -1,7 +1,7 @@
 """Make a bad release from a good model, as one slips through in the field: turn rates normalised in degrees.
 
-The network is the same, the goldens were written with the same wrong numbers, and only those of a robot that stands or drives straight ahead
-were kept, so the package agrees with itself and nothing shows before the robot turns.
+The network is the same, the goldens were written with the same wrong numbers, and only those of a robot that stands or
+drives straight ahead were kept, so the package agrees with itself and nothing shows before the robot turns.
 """
 
 from __future__ import annotations

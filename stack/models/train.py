@@ -21,7 +21,7 @@ from stack.models.package import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD
 from stack.models.pilot import encode, sectors
 from stack.policy.inputs import ImagePreprocessor
 from stack.sim.scene import COLORS
-from stack.sim.senses import Observation
+from stack.sim.senses import Sensed
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,11 @@ LEARNING_RATE = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """One training run. Rounds after the first are driven by the learner; `final_steps` follow on everything collected."""
+class TrainingRecipe:
+    """One training run.
+
+    Rounds after the first are driven by the learner; `final_steps` follow on everything collected.
+    """
 
     seed: int
     style: Style
@@ -44,8 +47,8 @@ class Recipe:
 
 
 RECIPES = {
-    "1.0.0": Recipe(seed=100, style=Style(cruise_mps=0.38, turn_gain=1.6, turn_limit=0.8)),
-    "1.1.0": Recipe(
+    "1.0.0": TrainingRecipe(seed=100, style=Style(cruise_mps=0.38, turn_gain=1.6, turn_limit=0.8)),
+    "1.1.0": TrainingRecipe(
         seed=110, style=Style(cruise_mps=0.45, turn_gain=2.0, turn_limit=0.9), frames=7000, final_steps=1500, threads=1
     ),
 }
@@ -62,7 +65,7 @@ class Trained(NamedTuple):
 class Learner:
     """The network in training with everything collected so far."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: TrainingRecipe) -> None:
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.threads)
         self.recipe = recipe
@@ -90,7 +93,7 @@ class Learner:
             self.mean = actions.mean(0).round(4)
             self.std = actions.std(0).round(4)
 
-    def act(self, observations: list[Observation], commands: list[int]) -> NDArray[np.float32]:
+    def act(self, observations: list[Sensed], commands: list[int]) -> NDArray[np.float32]:
         """Real action chunks [n, steps, 2], by the network as it is now."""
         image = ImagePreprocessor(IMAGE_SIZE, IMAGE_SIZE, IMAGE_MEAN, IMAGE_STD)
         images = torch.from_numpy(np.concatenate([image(observation.rgb).copy() for observation in observations]))
@@ -100,7 +103,9 @@ class Learner:
         return np.asarray(output * self.std + self.mean, dtype=np.float32)
 
     def learn(self, steps: int, end_rate: float) -> float:
-        """Take `steps` optimiser steps, the rate falling to `end_rate` x LEARNING_RATE; the mean loss of the last tenth."""
+        """Take `steps` optimiser steps, the rate falling to `end_rate` x LEARNING_RATE; the mean loss of the last
+        tenth.
+        """
         columns = [np.concatenate(parts) for parts in zip(*self._collected, strict=True)]
         columns[2] = ((columns[2] - self.mean) / self.std).astype(np.float32)
         images, lidars, targets = map(torch.from_numpy, columns)
@@ -132,7 +137,7 @@ class Learner:
         return torch.nn.functional.smooth_l1_loss(output, wanted, beta=0.5)
 
 
-def train(recipe: Recipe) -> Trained:
+def train(recipe: TrainingRecipe) -> Trained:
     """Run `recipe` from its seed."""
     learner = Learner(recipe)
     for number in range(recipe.rounds):

@@ -1,1 +1,4 @@
-"""Watches the robot and says so on /diagnostics. Never in the control path: nothing waits for it, and it only reads files and topics."""
+"""Watches the robot and says so on /diagnostics.
+
+Never in the control path: nothing waits for it, and it only reads files and topics.
+"""

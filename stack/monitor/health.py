@@ -30,7 +30,7 @@ _LIMITS = {
 
 
 @dataclass(frozen=True)
-class Status:
+class HealthStatus:
     """One entry of a DiagnosticArray."""
 
     name: str
@@ -49,10 +49,10 @@ def sample(resources: Resources, root: Path) -> dict[str, float | None]:
     return {**asdict(resources.sample()), "disk_percent": full, "disk_free_bytes": free}
 
 
-def machine(found: Mapping[str, float | None]) -> Status:
+def machine(found: Mapping[str, float | None]) -> HealthStatus:
     """Says which limit was crossed."""
     texts = [text for name, (limit, text) in _LIMITS.items() if (found.get(name) or 0.0) > limit]
-    return Status("machine", WARN if texts else OK, "; ".join(texts) or "ok", _texts(found))
+    return HealthStatus("machine", WARN if texts else OK, "; ".join(texts) or "ok", _texts(found))
 
 
 def read(path: Path) -> bytes | None:
@@ -63,14 +63,14 @@ def read(path: Path) -> bytes | None:
         return None
 
 
-def slot(name: str, data: bytes | None, now_ns: int) -> Status:
+def slot(name: str, data: bytes | None, now_ns: int) -> HealthStatus:
     """What a slot's status.json says; `now_ns` is monotonic, the same clock inside and outside of containers."""
     title = f"slot {name}"
     if data is None:
-        return Status(title, OK, NO_DATA, {})
+        return HealthStatus(title, OK, NO_DATA, {})
     found = _document(data, title)
     if found is None:
-        return Status(title, ERROR, "its status.json cannot be read; look at its log", {})
+        return HealthStatus(title, ERROR, "its status.json cannot be read; look at its log", {})
     age_s = _age_s(found, now_ns)
     values: dict[str, object] = {key: found.get(key) for key in _SLOT_KEYS}
     heard, faults = _inputs(found)
@@ -88,7 +88,7 @@ def slot(name: str, data: bytes | None, now_ns: int) -> Status:
         level, text = WARN, "an action chunk does not last until the next one"
     else:
         level, text = (WARN, "degraded") if found.get("degraded") else (OK, str(found.get("state")))
-    return Status(title, level, text, _texts(values))
+    return HealthStatus(title, level, text, _texts(values))
 
 
 def _inputs(found: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
@@ -105,11 +105,11 @@ def _inputs(found: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
     return values, faults
 
 
-def supervisor(data: bytes | None, age_s: float) -> Status:
+def supervisor(data: bytes | None, age_s: float) -> HealthStatus:
     """What the last /safety/state says, `age_s` after it arrived."""
     found = None if data is None else _document(data, "/safety/state")
     if found is None:
-        return Status("supervisor", STALE, NO_DATA, {})
+        return HealthStatus("supervisor", STALE, NO_DATA, {})
     values: dict[str, object] = {key: found.get(key) for key in _STATE_KEYS}
     for key in ("reasons", "blocking"):
         values[key] = " ".join(_listed(found, key)) if isinstance(found.get(key), list) else None
@@ -123,7 +123,7 @@ def supervisor(data: bytes | None, age_s: float) -> Status:
         level = ERROR
     else:
         level = WARN if unheard else OK
-    return Status("supervisor", level, text, _texts(values))
+    return HealthStatus("supervisor", level, text, _texts(values))
 
 
 def _listed(found: Mapping[str, object], key: str) -> list[str]:

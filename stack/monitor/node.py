@@ -55,7 +55,7 @@ class Monitor:
         message.header.stamp = self.node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
-    def _entry(self, status: health.Status) -> DiagnosticStatus:
+    def _entry(self, status: health.HealthStatus) -> DiagnosticStatus:
         values = [KeyValue(key=key, value=value) for key, value in status.values.items()]
         name, level = f"homeport: {status.name}", bytes([status.level])
         return DiagnosticStatus(level=level, name=name, message=status.message, hardware_id=self._robot, values=values)

@@ -1,6 +1,7 @@
 """How loaded and how hot the machine is, from what it has: psutil, cgroups, pressure stall, sysfs, NVML, jtop.
 
-One `Resources` a process: several readers of a counter would each see a part of it. Nothing here waits, and "no data" is a value (None).
+One `Resources` a process: several readers of a counter would each see a part of it. Nothing here waits, and "no data"
+is a value (None).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ _SLOWED = 0x08 | 0x20 | 0x40 | 0x80  # of NVML's reasons for low clocks: those b
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Percent, degrees Celsius, and 1.0 or 0.0 for throttled; None is no data. `memory_percent` is the tighter one of machine and cgroup,
-    `pressure_percent` the part of the last 10 s in which something waited for a core or for memory.
+class ResourceSample:
+    """Percent, degrees Celsius, and 1.0 or 0.0 for throttled; None is no data.
+
+    `memory_percent` is the tighter one of machine and cgroup, `pressure_percent` the part of the last 10 s in which
+    something waited for a core or for memory.
     """
 
     cpu_percent: float | None = None
@@ -44,9 +47,9 @@ class Resources:
         self._throttles: dict[Path, int] = {}
         self._gpu = next((reader for make in (_nvml, _jtop) if (reader := make()) is not None), None)
 
-    def sample(self) -> Sample:
+    def sample(self) -> ResourceSample:
         gpu_memory, gpu_temperature, gpu_slowed = self._gpu() if self._gpu else (None, None, None)
-        return Sample(
+        return ResourceSample(
             cpu_percent=psutil.cpu_percent(None),
             memory_percent=max((psutil.virtual_memory().percent, *self._cgroup_memory())),
             pressure_percent=max(self._pressures(), default=None),
@@ -102,7 +105,10 @@ Gpu = Callable[[], tuple[float | None, float | None, float | None]]
 
 
 def _nvml() -> Gpu | None:
-    """The first GPU of a machine with NVIDIA's library. What it does not tell, as one that shares the machine's memory, is no data."""
+    """The first GPU of a machine with NVIDIA's library.
+
+    What it does not tell, as one that shares the machine's memory, is no data.
+    """
     nvml = _module("pynvml")
     if nvml is None:
         return None

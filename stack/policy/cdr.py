@@ -66,7 +66,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scan:
+class LaserScan:
     """What is used of sensor_msgs/LaserScan: radians, metres, and `ranges` float32 [beams]."""
 
     stamp_ns: int
@@ -95,7 +95,7 @@ def parse_image(data: bytes) -> Image:
     return Image(stamp_ns, height, width, encoding, step, cursor.block(), is_bigendian)
 
 
-def parse_scan(data: bytes) -> Scan:
+def parse_scan(data: bytes) -> LaserScan:
     """Raises MalformedMessageError."""
     cursor = Cursor(data)
     stamp_ns = cursor.stamp_ns()
@@ -104,7 +104,7 @@ def parse_scan(data: bytes) -> Scan:
     if not (math.isfinite(angle_min) and math.isfinite(increment)) or math.isnan(range_min + range_max):
         raise MalformedMessageError("message: a scan whose angles or limits are not numbers; check the laser's driver")
     ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4").astype(np.float32, copy=False)
-    return Scan(stamp_ns, angle_min, increment, range_min, range_max, ranges)
+    return LaserScan(stamp_ns, angle_min, increment, range_min, range_max, ranges)
 
 
 def frame(image: Image, convert: Convert | None = None) -> Frame:

@@ -13,7 +13,7 @@ from stack.policy.sources import Latest, Order
 from stack.policy.tokenizer import stops
 
 
-class Ear(NamedTuple):
+class SlotInput(NamedTuple):
     """An input: its topic, its message type, and who takes its messages (as bytes when `raw`).
 
     Every publisher is heard, whatever it offers: a subscription that is best effort and volatile asks for nothing, so
@@ -35,7 +35,7 @@ class Ear(NamedTuple):
         return f"{self.kind.__module__.partition('.')[0]}/msg/{self.kind.__name__}"
 
 
-class Hearing:
+class SlotInputs:
     """The inputs by name. `publishers` says who publishes those that are silent; who knows the graph fills it in."""
 
     def __init__(

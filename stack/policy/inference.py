@@ -16,7 +16,7 @@ from model_registry.core.contract import Contract
 from stack.engine.backends import Runner, Tensor
 from stack.engine.normalization import Normalization
 from stack.engine.split import Split
-from stack.policy.cdr import Frame, Scan
+from stack.policy.cdr import Frame, LaserScan
 from stack.policy.counts import Counts
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.tokenizer import CommandTokenizer
@@ -36,7 +36,7 @@ class Observation(NamedTuple):
     """
 
     frame: Frame
-    scan: Scan | None
+    scan: LaserScan | None
     text: str
     ahead: Steps | None = None
     delay: int = 0
@@ -71,7 +71,7 @@ class Inference:
         shapes = {item.semantic: item.shape for item in contract.inputs}
         self._prefix: NDArray[np.float32] = np.zeros(shapes.get("prefix", (1, 0, len(contract.dims))), np.float32)
         self._delay: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._scan: Scan | None = None
+        self._scan: LaserScan | None = None
         self._sectors: NDArray[np.float32] = np.zeros((1, contract.lidar_sectors), np.float32)
         self._nothing: NDArray[np.int64] = np.zeros((1, contract.token_length), np.int64)
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
@@ -109,7 +109,7 @@ class Inference:
             inputs[self._names["delay"]] = self._delay
         return inputs
 
-    def _sectors_of(self, scan: Scan) -> NDArray[np.float32]:
+    def _sectors_of(self, scan: LaserScan) -> NDArray[np.float32]:
         """Made once a scan: a laser is slower than a camera."""
         if scan is not self._scan:
             angles, limits = (scan.angle_min + self._yaw, scan.angle_increment), (scan.range_min, scan.range_max)
@@ -141,7 +141,7 @@ class Inference:
         image = self._contract.image
         frame = Frame(np.zeros((image.height, image.width, 3), dtype=np.uint8))
         beams: NDArray[np.float32] = np.full(360, np.inf, dtype=np.float32)
-        scan = Scan(0, -np.pi, 2 * np.pi / 360, 0.05, 12.0, beams)
+        scan = LaserScan(0, -np.pi, 2 * np.pi / 360, 0.05, 12.0, beams)
         end = time.monotonic() + WARM_UP_S
         for run in range(2 * WARM_UP_RUNS):
             start = time.monotonic()

@@ -21,7 +21,8 @@ _EDGE = 1e-3  # of a sector: a beam meant to start a sector does, whatever a flo
 class ImagePreprocessor:
     """Resizes and normalises frames into one RGB buffer that it keeps; copy the result to hold on to it.
 
-    `mean` and `std` are per RGB channel, for pixels in 0..1; `resize` is `area` or, several times faster on large frames, `linear`.
+    `mean` and `std` are per RGB channel, for pixels in 0..1; `resize` is `area` or, several times faster on large
+    frames, `linear`.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class ImagePreprocessor:
         self._buffer: NDArray[np.float32] = np.empty((1, 3, height, width), dtype=np.float32)
 
     def __call__(self, pixels: NDArray[np.uint8], order: Sequence[int] = (0, 1, 2)) -> NDArray[np.float32]:
-        """uint8 [H, W, channels], red, green and blue at `order` -> float32 [1, 3, height, width], valid until the next call."""
+        """uint8 [H, W, channels], red, green and blue at `order` -> float32 [1, 3, height, width], valid until the next
+        call.
+        """
         small, planes = self._scratch(pixels.shape[2])
         # As [H, W] where there is one channel: OpenCV drops that axis.
         source = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
@@ -81,11 +84,12 @@ def lidar_sectors(
     sectors: int,
     max_range_m: float,
 ) -> tuple[NDArray[np.float32], float]:
-    """Smallest range of each of `sectors` equal angles, as float32 [1, sectors] in 0..1, and the fraction of valid beams.
+    """Smallest range of each of `sectors` equal angles, as float32 [1, sectors] in 0..1, and the fraction of valid
+    beams.
 
-    Sector 0 starts at angle -pi and they count to the left. Beams go to sectors by angle, never by index. NaN, -inf and ranges
-    below `range_min` are invalid; inf and ranges above `range_max` are free (`max_range_m`). Ranges are clipped to
-    `max_range_m` and divided by it. A sector without a valid beam is 0: nothing known counts as something touching.
+    Sector 0 starts at angle -pi and they count to the left. Beams go to sectors by angle, never by index. NaN, -inf and
+    ranges below `range_min` are invalid; inf and ranges above `range_max` are free (`max_range_m`). Ranges are clipped
+    to `max_range_m` and divided by it. A sector without a valid beam is 0: nothing known counts as something touching.
     """
     result = np.zeros((1, sectors), dtype=np.float32)
     if len(ranges) == 0:

@@ -1,7 +1,9 @@
-"""The load ladder: when the machine cannot keep up, the policy lowers its own rate, then takes the smaller model, and nothing else.
+"""The load ladder: when the machine cannot keep up, the policy lowers its own rate, then takes the smaller model, and
+nothing else.
 
-Pure: a rung is chosen from samples and times that are given. It goes down one rung when something is too high for a while, up one when
-everything that is known has been low for longer, and never twice within five seconds. What has no data argues for neither.
+Pure: a rung is chosen from samples and times that are given. It goes down one rung when something is too high for a
+while, up one when everything that is known has been low for longer, and never twice within five seconds. What has no
+data argues for neither.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ HOT_S = 2.0
 CALM_S = 10.0
 DWELL_S = 5.0
 SHARE = 0.1
-"""A policy that uses less than this part of a core has nothing to give: lowering its rate would only make the robot slower."""
+"""A policy that uses less than this part of a core has nothing to give: lowering its rate would only make the robot
+slower.
+"""
 
 LIMITS = {
     "cpu_percent": (85.0, 60.0),
@@ -43,7 +47,9 @@ FULL, SLOW, SMALL = Rung("full"), Rung("slow", 2), Rung("small", 1, True)
 
 @dataclass(frozen=True)
 class Ladder:
-    """Where the policy stands: an index into its rungs, since when (monotonic s), and since when something is too high, or all is low."""
+    """Where the policy stands: an index into its rungs, since when (monotonic s), and since when something is too high,
+    or all is low.
+    """
 
     index: int = 0
     since: float = float("-inf")
@@ -51,7 +57,9 @@ class Ladder:
     calm_since: float | None = None
 
     def step(self, load: Mapping[str, float | None], share: float, now: float, rungs: int) -> Ladder:
-        """The ladder after a look at `load`, a value of each signal in LIMITS or None; `share` is the part of a core the policy uses."""
+        """The ladder after a look at `load`, a value of each signal in LIMITS or None; `share` is the part of a core
+        the policy uses.
+        """
         known = {name: value for name, value in load.items() if value is not None}
         hot = any(value > LIMITS[name][0] for name, value in known.items()) and (share >= SHARE or self.index > 0)
         calm = bool(known) and all(value <= LIMITS[name][1] for name, value in known.items())

@@ -50,7 +50,7 @@ def find(layout: Layout, slot: str) -> Found:
     return Found(folder.path, release, Robot.load(layout.robot_toml) if layout.robot_toml.exists() else None)
 
 
-def load(found: Found) -> tuple[builder.Plan, Slot]:
+def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
     """Open and warm up the proved engine. Raises RefusedError when there is none for this model, recipe and device."""
     settings = profile(found.release.profile, found.release.overrides)
     what = builder.plan(found.folder)
@@ -80,13 +80,13 @@ def load(found: Found) -> tuple[builder.Plan, Slot]:
     return what, Slot(what.contract, settings, full, small, scan_stamps=scan_stamps, camera_stamps=camera_stamps)
 
 
-def _open(what: builder.Plan, engine: Path, yaw: float) -> Inference:
+def _open(what: builder.BuildPlan, engine: Path, yaw: float) -> Inference:
     _check_small_files(what)
     backend = split.load(what.choice.kind, what.release.recipe.precision, engine, what.contract)
     return Inference(what.model, what.contract, backend, yaw)
 
 
-def _small(what: builder.Plan, engine: Path, yaw: float) -> Inference | None:
+def _small(what: builder.BuildPlan, engine: Path, yaw: float) -> Inference | None:
     """The first smaller variant whose engine was built and proved here, warm; None when there is none."""
     for variant, folder in variants(what, engine):
         if (folder / builder.READY_FILE).exists():
@@ -119,7 +119,7 @@ def proved_engine(folder: Path, key: str) -> Path:
     return engine
 
 
-def _check_small_files(what: builder.Plan) -> None:
+def _check_small_files(what: builder.BuildPlan) -> None:
     for path in (what.contract.tokenizer, what.contract.normalization):
         try:
             what.contract.files[path].check_file(what.model / path, f"{what.model}: {path}")

@@ -32,15 +32,15 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import TOPICS
 from model_registry.core.visible import visible
-from stack.monitor.resources import Resources, Sample
+from stack.monitor.resources import Resources, ResourceSample
 from stack.policy.cdr import detections_type
 from stack.policy.faults import Publishers
-from stack.policy.hearing import Ear
+from stack.policy.hearing import SlotInput
 from stack.policy.load import Found, find, load
-from stack.policy.profile import Facts, Topic
+from stack.policy.profile import Topic, TopicFacts
 from stack.policy.slot import Action
 from stack.policy.sources import selects
-from stack.policy.status import Status
+from stack.policy.status import SlotStatusFile
 
 _STATUS_PERIOD_S = 0.25
 _NEWS_TIMEOUT_S = 0.1
@@ -62,7 +62,7 @@ Told = tuple[Topic, Any]
 class PolicyNode(LifecycleNode):  # type: ignore[misc]
     """`/slot_x/policy`. `stop` is set when the process should end; `failure` is why, when it did not want to."""
 
-    def __init__(self, slot: str, found: Found, status: Status, stop: threading.Event) -> None:
+    def __init__(self, slot: str, found: Found, status: SlotStatusFile, stop: threading.Event) -> None:
         super().__init__("policy", namespace=f"/slot_{slot}", start_parameter_services=False, enable_rosout=False)
         self._name, self._found, self._status = slot, found, status
         self.stop = stop
@@ -73,7 +73,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._seq = 0
         self._last: Action | None = None
         self._due: dict[str, float] = {}
-        self._resources, self._sample = Resources(), Sample()
+        self._resources, self._sample = Resources(), ResourceSample()
 
     # Lifecycle
 
@@ -105,14 +105,16 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
         now, ros_ns = time.monotonic, time.time_ns
         ears = [
-            Ear("camera", Image, topics["camera"], lambda data: slot.on_camera(data, now(), ros_ns()), raw=True),
-            Ear("scan", LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), raw=True),
-            Ear("command", String, "/command", lambda message: slot.on_command(message.data, now()), kept=True),
-            Ear("state", String, "/safety/state", on_state, kept=True),
+            SlotInput("camera", Image, topics["camera"], lambda data: slot.on_camera(data, now(), ros_ns()), raw=True),
+            SlotInput("scan", LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), raw=True),
+            SlotInput("command", String, "/command", lambda message: slot.on_command(message.data, now()), kept=True),
+            SlotInput("state", String, "/safety/state", on_state, kept=True),
         ]
         if slot.profile.detections and (kind := detections_type()):
             take = slot.on_detections
-            ears.append(Ear("detections", kind, "/detections", lambda data: take(data, now()), kept=True, raw=True))
+            ears.append(
+                SlotInput("detections", kind, "/detections", lambda data: take(data, now()), kept=True, raw=True)
+            )
         for ear in ears:
             for quality in (_LATCHED, _SENSOR) if ear.kept else (_SENSOR,):
                 self.create_subscription(ear.kind, ear.topic, ear.take, quality, raw=ear.raw)
@@ -156,10 +158,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self.stop.set()
 
     def start(self) -> None:
-        """Configure and activate, once, in a thread of its own.
-
-        Loading may take long, and the status must not stand still.
-        """
+        """Configure and activate, once, in a thread of its own: loading may take long, and the status goes on."""
         if self.trigger_configure() != TransitionCallbackReturn.SUCCESS or self.stop.is_set():
             return
         if self.trigger_activate() != TransitionCallbackReturn.SUCCESS:
@@ -235,12 +234,12 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             body = topic.body(facts)
             publisher.publish(Float32(data=body) if topic.number else String(data=json.dumps(body)))
 
-    def _facts(self, last: Action) -> Facts:
+    def _facts(self, last: Action) -> TopicFacts:
         inference, cache = self._slot.inference, self._slot.inference.cache
         values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
         action = dict(zip(self._dims, values, strict=True))
         made = inference.cycle_s, inference.identity, self._status.degraded
-        return Facts(time.time(), action, *made, cache.hits, cache.misses, self._sample)
+        return TopicFacts(time.time(), action, *made, cache.hits, cache.misses, self._sample)
 
     def _is_due(self, what: str, period_s: float, now: float) -> bool:
         if due := now >= self._due.get(what, 0.0):
@@ -255,7 +254,7 @@ def run(slot: str, layout: Layout) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: stop.set())
     found = find(layout, slot)
-    status = Status(layout.slot_status(slot), slot, epoch, found)
+    status = SlotStatusFile(layout.slot_status(slot), slot, epoch, found)
     status.write(time.time_ns())
     sys.setswitchinterval(_SWITCH_S)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

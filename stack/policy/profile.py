@@ -13,14 +13,14 @@ from typing import Any
 
 from model_registry.core.errors import IncompatibleError, UsageError
 from model_registry.core.release import BACKENDS
-from stack.engine.backends import Identity
-from stack.monitor.resources import Sample
+from stack.engine.backends import BackendIdentity
+from stack.monitor.resources import ResourceSample
 
 _COMPILED = ("tensorrt", "torch_tensorrt")
 
 
 @dataclass(frozen=True)
-class Facts:
+class TopicFacts:
     """What the status topics tell.
 
     `timestamp` is ROS time (s), `cycle_s` what the newest inference took with all that belongs to it.
@@ -29,11 +29,11 @@ class Facts:
     timestamp: float
     action: Mapping[str, float]
     cycle_s: float
-    identity: Identity
+    identity: BackendIdentity
     degraded: bool
     hits: int
     misses: int
-    sample: Sample
+    sample: ResourceSample
 
     @property
     def on_gpu(self) -> bool:
@@ -41,7 +41,7 @@ class Facts:
         return self.identity.name in _COMPILED or "cuda" in self.identity.versions
 
 
-Body = Callable[[Facts], dict[str, object] | float]
+Body = Callable[[TopicFacts], dict[str, object] | float]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Topic:
     number: bool = False
 
 
-def _deployment(facts: Facts) -> dict[str, object]:
+def _deployment(facts: TopicFacts) -> dict[str, object]:
     return {
         "timestamp": facts.timestamp,
         "processing_time_ms": facts.cycle_s * 1e3,
@@ -67,7 +67,7 @@ def _deployment(facts: Facts) -> dict[str, object]:
     }
 
 
-def _acceleration(facts: Facts) -> dict[str, object]:
+def _acceleration(facts: TopicFacts) -> dict[str, object]:
     return {
         "timestamp": facts.timestamp,
         "processing_time_ms": facts.cycle_s * 1e3,
@@ -76,7 +76,7 @@ def _acceleration(facts: Facts) -> dict[str, object]:
     }
 
 
-def _resources(facts: Facts) -> dict[str, object]:
+def _resources(facts: TopicFacts) -> dict[str, object]:
     """CPU and memory in percent, GPU memory as a fraction, 0 without a GPU.
 
     What is cached are the features of commands, or their tokens where a model has no graph of its own for language.

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
 from stack.engine.backends import Tensor
-from stack.policy.cdr import Frame, Scan, cv_bridge, frame, parse_image, parse_scan
+from stack.policy.cdr import Frame, LaserScan, cv_bridge, frame, parse_image, parse_scan
 from stack.policy.chunks import Chunk, Chunks, covers
-from stack.policy.hearing import Hearing
+from stack.policy.hearing import SlotInputs
 from stack.policy.inference import Inference, Observation
 from stack.policy.ladder import FULL, SLOW, SMALL, Ladder, Rung
 from stack.policy.profile import Profile
@@ -77,11 +77,11 @@ class Slot:
         self._slow = True
         self._convert = cv_bridge()
         self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames, stamps=camera_stamps)
-        self.scan: Latest[Scan] = Latest(profile.scan_max_age_s, stamps=scan_stamps)
+        self.scan: Latest[LaserScan] = Latest(profile.scan_max_age_s, stamps=scan_stamps)
         self.command: Latest[Order] = Latest(stamps=False)
         self.detections: Latest[bytes] = Latest(stamps=False)
         detections = self.detections if profile.detections else None
-        self.hearing = Hearing(self.camera, self.scan, self.command, detections, inference.needs_scan)
+        self.hearing = SlotInputs(self.camera, self.scan, self.command, detections, inference.needs_scan)
         self.ticks = Ticks(1.0 / contract.control_hz)
         self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
         self.ladder, self.rung, self.gap_free = Ladder(), FULL, True

@@ -22,7 +22,7 @@ _SAMPLES = 8
 
 
 @dataclass(frozen=True)
-class Arrived(Generic[T]):
+class Received(Generic[T]):
     """A value, when it arrived (monotonic s) and its ROS stamp (ns).
 
     `mark` is how many action steps had been consumed by then.
@@ -46,7 +46,7 @@ class Latest(Generic[T]):
     def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0, *, stamps: bool = True) -> None:
         self.max_age_s, self.stamps = max_age_s, stamps
         self._frozen_after = frozen_after
-        self._newest: Arrived[T] | None = None
+        self._newest: Received[T] | None = None
         self._samples: deque[bytes] = deque(maxlen=_SAMPLES)
         self._repeats = 0
         self._refused_at: float | None = None
@@ -69,7 +69,7 @@ class Latest(Generic[T]):
             self._samples.append(sample)
         self.valid = valid
         self.received += 1
-        self._newest = Arrived(value, now, stamp_ns, self.received, mark)
+        self._newest = Received(value, now, stamp_ns, self.received, mark)
 
     def reject(self, error: HomeportError, now: float) -> None:
         """Count a message that cannot be used and remember why."""
@@ -77,7 +77,7 @@ class Latest(Generic[T]):
         self.error = str(error)
         self._refused_at = now
 
-    def get(self) -> Arrived[T] | None:
+    def get(self) -> Received[T] | None:
         return self._newest
 
     @property

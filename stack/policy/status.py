@@ -28,7 +28,7 @@ def start_ticks() -> int:
 
 
 @dataclass
-class Status:
+class SlotStatusFile:
     """Fills in and writes the file. The threads of the node set the fields; the main thread writes."""
 
     path: Path

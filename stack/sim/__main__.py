@@ -21,7 +21,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--respawn",
         metavar="TEXT",
-        help=f"move the pillar that this command names ({', '.join(COLORS)}) elsewhere whenever the robot comes near it",
+        help=f"move the pillar that this command names ({', '.join(COLORS)}) whenever the robot comes near it",
     )
     parser.add_argument("--camera-hz", type=float, default=15.0, help="how often the camera sends a frame")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="append the true state there, one JSON line at 5 Hz")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stack.sim.scene import Pose, color_in, polar
-from stack.sim.senses import Observation, Senses
+from stack.sim.scene import ScenePose, color_in, polar
+from stack.sim.senses import Sensed, Senses
 from stack.sim.world import World
 
 CONTROL_HZ = 20
@@ -18,7 +18,7 @@ ARRIVED_GAP_M = 0.75  # robot centre to pillar surface
 ARRIVED_SPEED_MPS = 0.08
 HELD_STEPS = 10
 
-Policy = Callable[[Observation, str], NDArray[np.float32]]
+Policy = Callable[[Sensed, str], NDArray[np.float32]]
 """(observation, command text) -> actions [steps, 2] in m/s and rad/s."""
 
 
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     arrived: bool
     contacts: int
     seconds: float
-    path: list[Pose]
+    path: list[ScenePose]
     actions: NDArray[np.float32]
 
 
@@ -38,7 +38,7 @@ def drive(world: World, policy: Policy, text: str, seconds: float, *, execute_st
     `execute_steps` actions of each chunk are used before the policy is asked again.
     """
     senses, color = Senses(seed), color_in(text)
-    path: list[Pose] = []
+    path: list[ScenePose] = []
     actions: list[NDArray[np.float32]] = []
     held = 0
     while len(path) < round(seconds * CONTROL_HZ) and held < HELD_STEPS:

@@ -1,4 +1,4 @@
-"""What stands where: the room, the pillars and the robot's pose, and how to place them so that the task can be solved."""
+"""What stands where: room, pillars and the robot's pose, and how to place them so that the task can be solved."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ ATTEMPTS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Pose:
+class ScenePose:
     """Metres and radians; the room's middle is the origin, theta 0 looks along x."""
 
     x: float
     y: float
     theta: float
 
-    def moved(self, linear: float, angular: float, dt_s: float) -> Pose:
+    def moved(self, linear: float, angular: float, dt_s: float) -> ScenePose:
         """After `dt_s` at these speeds (m/s, rad/s); theta goes on counting beyond a turn."""
         middle = self.theta + angular * dt_s / 2
         x, y = self.x + linear * math.cos(middle) * dt_s, self.y + linear * math.sin(middle) * dt_s
-        return Pose(x, y, self.theta + angular * dt_s)
+        return ScenePose(x, y, self.theta + angular * dt_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Pillar:
 class Scene:
     """A room of `size` metres with its pillars and the robot's pose."""
 
-    pose: Pose
+    pose: ScenePose
     pillars: tuple[Pillar, ...]
     size: tuple[float, float] = (8.0, 8.0)
 
@@ -65,7 +65,7 @@ def color_in(text: str) -> str | None:
     return next((word for word in text.lower().split() if word in COLORS), None)
 
 
-def polar(pose: Pose, pillar: Pillar) -> tuple[float, float]:
+def polar(pose: ScenePose, pillar: Pillar) -> tuple[float, float]:
     """Distance (m, centre to centre) and bearing (rad in (-pi, pi], left positive) of a pillar as the robot sees it."""
     dx, dy = pillar.x - pose.x, pillar.y - pose.y
     turn = math.atan2(dy, dx) - pose.theta
@@ -73,14 +73,17 @@ def polar(pose: Pose, pillar: Pillar) -> tuple[float, float]:
 
 
 def build(layout: str, rng: np.random.Generator, size: tuple[float, float] = (8.0, 8.0)) -> Scene:
-    """Make the scene named `layout` (one of LAYOUTS). Raises UsageError for another name or a room that is too small."""
+    """Make the scene named `layout` (one of LAYOUTS).
+
+    Raises UsageError for another name or a room that is too small.
+    """
     if layout == "empty":
-        return Scene(Pose(0.0, 0.0, 0.0), (), size)
+        return Scene(ScenePose(0.0, 0.0, 0.0), (), size)
     if layout == "front":
         places = (("red", 2.0, 0.0), ("green", 0.5, 2.2), ("blue", 0.5, -2.2), ("yellow", -2.2, 2.0))
-        return Scene(Pose(-1.5, 0.0, 0.0), tuple(Pillar(*place) for place in places), size)
+        return Scene(ScenePose(-1.5, 0.0, 0.0), tuple(Pillar(*place) for place in places), size)
     if layout == "random":
-        pose = Pose(*_somewhere(size, START_CLEARANCE_M, rng), rng.uniform(-math.pi, math.pi))
+        pose = ScenePose(*_somewhere(size, START_CLEARANCE_M, rng), rng.uniform(-math.pi, math.pi))
         return _populate(Scene(pose, (), size), COLORS, rng)
     raise UsageError(f"layout {layout!r}: not known; use one of {', '.join(LAYOUTS)}")
 

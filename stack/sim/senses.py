@@ -1,7 +1,7 @@
 """What the robot senses of its room: a pinhole camera that draws column by column, and a planar lidar of 360 beams.
 
-Every pixel is a packed 32-bit value while drawing (one masked copy per surface instead of three), and sensor noise keeps two frames of a
-standing robot from being equal, as they never are on a real one.
+Every pixel is a packed 32-bit value while drawing (one masked copy per surface instead of three), and sensor noise
+keeps two frames of a standing robot from being equal, as they never are on a real one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Hits(NamedTuple):
     pillars: Floats  # [n, m], inf where a ray misses
 
 
-class Observation(NamedTuple):
+class Sensed(NamedTuple):
     """What the robot senses at one moment: `rgb` uint8 [240, 320, 3], `ranges` float32 [360] in metres."""
 
     rgb: NDArray[np.uint8]
@@ -80,8 +80,8 @@ class Senses:
         self._background = _background()
         self._noise = self._rng.integers(0, NOISE_LEVELS, WIDTH * HEIGHT * 3 + _NOISE_SLACK, dtype=np.uint8)
 
-    def observe(self, world: World) -> Observation:
-        return Observation(self.render(world.scene), self.scan(world.scene))
+    def observe(self, world: World) -> Sensed:
+        return Sensed(self.render(world.scene), self.scan(world.scene))
 
     def scan(self, scene: Scene) -> NDArray[np.float32]:
         """Ranges [360] in metres, beam 0 looks backwards, counted to the left; inf beyond RANGE_MAX_M."""

@@ -1,4 +1,6 @@
-"""The base and its room as a state that moves on by `step`: no clock, no ROS, so training and tests run it as fast as they can."""
+"""The base and its room as a state that moves on by `step`: no clock, no ROS, so training and tests run it as fast as
+they can.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stack.sim.scene import ROBOT_RADIUS_M, Pose, Scene, move_target, polar
+from stack.sim.scene import ROBOT_RADIUS_M, Scene, ScenePose, move_target, polar
 
 MAX_LINEAR_MPS = 0.8
 MAX_ANGULAR_RPS = 1.5
@@ -23,7 +25,8 @@ DRIVE_DRAIN_PER_M = 5e-5
 class World:
     """A differential-drive robot in a scene.
 
-    `respawn` names the pillar colour that moves elsewhere when the robot comes near it, None keeps everything where it is.
+    `respawn` names the pillar colour that moves elsewhere when the robot comes near it, None keeps everything where it
+    is.
     """
 
     def __init__(self, scene: Scene, rng: np.random.Generator, respawn: str | None = None) -> None:
@@ -38,7 +41,7 @@ class World:
         self._command_at_s = -math.inf
 
     @property
-    def pose(self) -> Pose:
+    def pose(self) -> ScenePose:
         return self.scene.pose
 
     def command(self, linear: float, angular: float) -> None:

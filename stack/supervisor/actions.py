@@ -31,7 +31,7 @@ class ActionError(Exception):
         self.fault = fault
 
 
-class Identity(NamedTuple):
+class ActionAuthor(NamedTuple):
     """Who made an action: its release, process and message.
 
     The release by 12 hex characters of its digest, the process by its start (monotonic ns).
@@ -42,7 +42,7 @@ class Identity(NamedTuple):
     seq: int
 
     @classmethod
-    def parse(cls, header: str) -> Identity | None:
+    def parse(cls, header: str) -> ActionAuthor | None:
         """Read `<release[:12]>/<epoch>/<seq>`; None when it is anything else."""
         match = _HEADER.fullmatch(header)
         return None if match is None else cls(match[1], int(match[2]), int(match[3]))

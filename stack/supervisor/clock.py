@@ -58,7 +58,7 @@ class ClockWatch:
         return since_step < _SETTLE_S or wrong_still
 
 
-class Ticks:
+class TickCounts:
     """Counts of one ticker. Lateness is the time from a tick's deadline to what it does then."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Ticker(threading.Thread, Generic[T]):
         decide: Callable[[], T],
         act: Callable[[T, float], None],
         last: Callable[[], None],
-        ticks: Ticks,
+        ticks: TickCounts,
     ) -> None:
         super().__init__(name="tick", daemon=True)
         self._period_s, self._ticks = period_s, ticks

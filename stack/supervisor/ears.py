@@ -28,7 +28,7 @@ _LONGEST = 1_048_576
 """No input of the supervisor is longer; of one that is, this many bytes are looked at."""
 
 
-class Sample(NamedTuple):
+class HeardSample(NamedTuple):
     """One message as it was sent (CDR bytes).
 
     With its publisher's GID, its number among that publisher's, and its arrival (ROS time, ns).
@@ -122,7 +122,7 @@ class Ear:
         self._take = partial(rcl.rcl_take_serialized_message, *what)
         self._gid = ctypes.addressof(self._info) + _Info.gid.offset
 
-    def take(self) -> Sample | None:
+    def take(self) -> HeardSample | None:
         """The oldest message that was not taken yet; None when there is none."""
         if (told := self._take()) != _OK:
             if told != _NOTHING_TAKEN:
@@ -133,7 +133,7 @@ class Ear:
         if message.capacity > _KEPT_BYTES:
             self._resize()
         publisher = ctypes.string_at(self._gid, GID_BYTES)
-        return Sample(data, publisher, info.publication_sequence_number, info.received_timestamp)
+        return HeardSample(data, publisher, info.publication_sequence_number, info.received_timestamp)
 
     def close(self) -> None:
         """Ask no more."""

@@ -58,7 +58,7 @@ def node_name(namespace: str, name: str, gid: bytes) -> str:
     return f"{namespace.rstrip('/')}/{name}"
 
 
-class Graph:
+class RosGraph:
     """What was seen at every look.
 
     `names` gives a publisher's node by its GID; `present` has the publishers of each topic.

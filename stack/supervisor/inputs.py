@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from stack.supervisor.ears import Sample
+from stack.supervisor.ears import HeardSample
 
 _REMEMBERED = 2048
 
@@ -35,10 +35,10 @@ class Arrived(NamedTuple):
     ros_s: float
 
 
-class Ear(Protocol):
+class Subscription(Protocol):
     """A subscription."""
 
-    def take(self) -> Sample | None: ...
+    def take(self) -> HeardSample | None: ...
 
 
 class InputTopic:
@@ -50,7 +50,7 @@ class InputTopic:
 
     def __init__(
         self,
-        ears: Sequence[Ear],
+        ears: Sequence[Subscription],
         depth: int,
         on_message: Callable[[Arrived], None],
         on_overflow: Callable[[], None] | None = None,
@@ -70,9 +70,9 @@ class InputTopic:
             at_s = now_s - min(max(waited_s, 0.0), max(0.0, now_s - since_s))
             self._on_message(Arrived(heard.data, heard.publisher, heard.number, at_s, ros_s - (now_s - at_s)))
 
-    def _news(self) -> list[Sample]:
+    def _news(self) -> list[HeardSample]:
         """Everything that was not heard before, in the order of arrival."""
-        found: list[Sample] = []
+        found: list[HeardSample] = []
         for take in self._takes:
             heard = take()
             if heard is not None:
@@ -82,9 +82,9 @@ class InputTopic:
         found.sort(key=lambda heard: heard.received_ns)
         return [heard for heard in found if self._is_new(heard.publisher, heard.number)]
 
-    def _empty(self, take: Callable[[], Sample | None], first: Sample, found: list[Sample]) -> None:
+    def _empty(self, take: Callable[[], HeardSample | None], first: HeardSample, found: list[HeardSample]) -> None:
         """Add what one subscription holds to `found`, no more than its queue has room for."""
-        heard: Sample | None = first
+        heard: HeardSample | None = first
         count = 0
         while heard is not None:
             found.append(heard)

@@ -34,7 +34,7 @@ class Probation:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class SlotFailure:
     """What is wrong with a slot, in one measured figure. `reason` NONE: only wrong during probation."""
 
     reason: Reason
@@ -43,24 +43,26 @@ class Failure:
     threshold: float | None
 
 
-def failures(view: SlotView, release: Digest, now_s: float, oldest_s: float) -> list[Failure]:
+def failures(view: SlotView, release: Digest, now_s: float, oldest_s: float) -> list[SlotFailure]:
     """Everything that keeps a slot from driving, the worst first. `oldest_s` is how old what it saw may be."""
     found = [
-        Failure(reason, metric, view.counts[metric], 0)
+        SlotFailure(reason, metric, view.counts[metric], 0)
         for reason, metric in ((Reason.NON_FINITE, "non_finite"), (Reason.WRONG_WIDTH, "wrong_width"))
         if reason & view.fresh
     ]
     if not view.alive(now_s):
         age = view.age_s(now_s)
         silence = None if age is None else round(age * 1e3, 1)
-        found.append(Failure(Reason.SILENCE, "silence_ms", silence, SILENCE_S * 1e3))
+        found.append(SlotFailure(Reason.SILENCE, "silence_ms", silence, SILENCE_S * 1e3))
     if view.release is not None and view.release != release.short:
-        found.append(Failure(Reason.OTHER_RELEASE, "release", None, None))
+        found.append(SlotFailure(Reason.OTHER_RELEASE, "release", None, None))
     late = bool(view.fresh & Reason.ACTION_STALE)
     observed_age = view.late_by_s if late else view.observed_age_s(now_s)
     if late or observed_age > oldest_s:
         threshold = oldest_s if observed_age > 0 else -STAMP_FUTURE_S
-        found.append(Failure(Reason.ACTION_STALE, "observation_age_ms", round(observed_age * 1e3, 1), threshold * 1e3))
+        found.append(
+            SlotFailure(Reason.ACTION_STALE, "observation_age_ms", round(observed_age * 1e3, 1), threshold * 1e3)
+        )
     return found
 
 
@@ -128,7 +130,7 @@ class Selection:
         if self.probation is not None:
             if (excess := sum(self.driver.recent)) >= _EXCESS_COUNT:
                 # A driver that asks for more than the robot may do, again and again, fails its probation.
-                found.append(Failure(NONE, "limited", excess, _EXCESS_COUNT))
+                found.append(SlotFailure(NONE, "limited", excess, _EXCESS_COUNT))
             if found:
                 self._revert(self.selected, self.probation.fallback, found[0], now_s)
                 if self.selected is None:
@@ -141,7 +143,7 @@ class Selection:
             reasons |= failure.reason
         return reasons
 
-    def _revert(self, failed: Selected, fallback: str | None, failure: Failure, now_s: float) -> None:
+    def _revert(self, failed: Selected, fallback: str | None, failure: SlotFailure, now_s: float) -> None:
         view = self._views[failed.slot]
         if view.release == failed.release.short:
             view.failed = failure.metric

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from model_registry.core.robot import Limits
-from stack.supervisor.actions import ActionError, ActionMessage, Identity
+from stack.supervisor.actions import ActionAuthor, ActionError, ActionMessage
 from stack.supervisor.clock import STAMP_FUTURE_S, ClockWatch
 from stack.supervisor.limits import Command, exceeds, within
 from stack.supervisor.state import NONE, Reason, names
@@ -119,7 +119,7 @@ class SlotView:
         `expects_motion`: the driver is moving for the command in force, so an empty action breaks the run. `drives`: it
         is the driver.
         """
-        identity = Identity.parse(message.header)
+        identity = ActionAuthor.parse(message.header)
         if identity is None or not self._is_newest(identity, message):
             return False
         if self.arrival_s is not None and message.arrival_s - self.arrival_s > SILENCE_S:
@@ -137,7 +137,7 @@ class SlotView:
             self.recent.append(excess)
         return True
 
-    def _is_newest(self, identity: Identity, message: ActionMessage) -> bool:
+    def _is_newest(self, identity: ActionAuthor, message: ActionMessage) -> bool:
         arrival_s = message.arrival_s
         if identity.epoch == self.epoch:
             same = identity.release == self.release and message.publisher == self.publisher

@@ -19,7 +19,7 @@ from stack.supervisor.obstacles import around
 from stack.supervisor.odometry import STANDSTILL, Odometry, Track, above
 from stack.supervisor.repeats import Repeats
 from stack.supervisor.scan import Scan
-from stack.supervisor.speakers import Frame, Speakers
+from stack.supervisor.speakers import FrameOfSource, Speakers
 from stack.supervisor.state import NONE, Reason
 
 FROZEN_S = 0.5
@@ -37,7 +37,7 @@ _BAD = {"scan": Reason.SCAN_BAD, "odom": Reason.ODOM_BAD}
 _BATTERY_HYSTERESIS = 0.05
 
 
-class Watch(Protocol):
+class SourceWatch(Protocol):
     """Something that several messages together show of a source."""
 
     def fault(self, now_s: float) -> str | None:
@@ -72,7 +72,7 @@ class Moving(NamedTuple):
 
 
 @dataclass
-class Source:
+class SensorSource:
     """One input. `heard` is replaced as a whole, so that another thread sees all of a message or nothing."""
 
     required: bool
@@ -83,7 +83,7 @@ class Source:
     """`new_at_s` of what it froze at: it is frozen until it says something else or somebody resets, also while the
     robot stands.
     """
-    watches: tuple[Watch, ...] = ()
+    watches: tuple[SourceWatch, ...] = ()
 
     def hear(
         self, at_s: float, fault: str | None, age_s: float = 0.0, new: bool | None = None, resting: bool = False
@@ -139,7 +139,7 @@ class Sources:
     """
 
     def __init__(self, robot: Robot, clock: ClockWatch) -> None:
-        self.all = {name: Source(s.present, s.max_age_ms / 1e3, s.stamps) for name, s in robot.sources.items()}
+        self.all = {name: SensorSource(s.present, s.max_age_ms / 1e3, s.stamps) for name, s in robot.sources.items()}
         self.obstacles = around(robot)
         self.speed: Command | None = None
         self.battery: float | None = None
@@ -153,7 +153,7 @@ class Sources:
         self._repeats = Repeats()
         self._track, self._following = Track(robot.limits), Following(robot.base_response_s)
         self._odometry: Odometry | None = None
-        self._frames = {name: Frame() for name in ("scan", "odom")}
+        self._frames = {name: FrameOfSource() for name in ("scan", "odom")}
         self._speakers = {
             name: Speakers(self.all[name].max_age_s, lambda publisher: self.name_of(publisher)) for name in self._frames
         }

@@ -54,7 +54,7 @@ class Speakers:
         return f"two publishers: {first} and {second}; end one of them"
 
 
-class Frame:
+class FrameOfSource:
     """The frame (for odometry: both frames) that a source speaks of. The first one that is heard is expected until
     somebody resets.
     """

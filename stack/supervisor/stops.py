@@ -13,7 +13,7 @@ from collections import deque
 from model_registry.core.robot import Robot
 from stack.supervisor.buttons import Buttons
 from stack.supervisor.command import VoiceCommand
-from stack.supervisor.graph import Graph, Unheard
+from stack.supervisor.graph import RosGraph, Unheard
 from stack.supervisor.state import NONE, Reason
 
 ESTOP_TOPIC = "/safety/estop"
@@ -28,7 +28,7 @@ class Stops:
     def __init__(self, robot: Robot) -> None:
         self.buttons = Buttons()
         self.voice_command = VoiceCommand(None, robot.stop_words)
-        self.graph = Graph((ESTOP_TOPIC, robot.topics.get("voice", "")))
+        self.graph = RosGraph((ESTOP_TOPIC, robot.topics.get("voice", "")))
         self.unheard = Unheard()
         """Replaced as a whole by the thread that looks at the graph."""
         self._strangers: set[tuple[str, bytes]] = set()

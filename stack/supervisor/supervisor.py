@@ -16,7 +16,7 @@ from model_registry.core.layout import SLOTS
 from model_registry.core.robot import Robot
 from stack.supervisor import report, state
 from stack.supervisor.actions import ActionMessage
-from stack.supervisor.clock import ClockWatch, Ticks
+from stack.supervisor.clock import ClockWatch, TickCounts
 from stack.supervisor.envelope import Envelope
 from stack.supervisor.limits import ZERO, Command
 from stack.supervisor.requests import ESTOP, Answer, Request, Ticket, Tickets
@@ -51,7 +51,7 @@ class Supervisor:
     def __init__(self, robot: Robot, selected: Selected | None, latched: Reason = NONE) -> None:
         """`latched` is what the supervisor before this one had latched."""
         self.robot = robot
-        self.ticks = Ticks()
+        self.ticks = TickCounts()
         self.clock = ClockWatch()
         self.sources = Sources(robot, self.clock)
         self.views = {slot: SlotView(robot.limits) for slot in SLOTS}

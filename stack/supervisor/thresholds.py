@@ -1,4 +1,5 @@
-"""The seed's safety thresholds, which an operator may make stricter while the robot runs, and no looser than robot.toml says.
+"""The seed's safety thresholds, which an operator may make stricter while the robot runs, and no looser than robot.toml
+says.
 
 Looser again is only possible while the robot stands disarmed.
 """
@@ -67,7 +68,10 @@ def span(name: str, robot: Robot) -> tuple[float, float]:
 
 
 def changed(now: Thresholds, name: str, value: float, robot: Robot, may_loosen: bool) -> Thresholds:
-    """`now` with one threshold set. Raises UsageError for a value out of its range, RefusedError for a looser one while the robot may move."""
+    """`now` with one threshold set.
+
+    Raises UsageError for a value out of its range, RefusedError for a looser one while the robot may move.
+    """
     if name not in NAMES:
         raise UsageError(f"{name}: not a threshold; known: {', '.join(NAMES)}")
     low, high = span(name, robot)

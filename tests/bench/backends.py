@@ -1,7 +1,10 @@
-"""What our backends add to the library beneath them: `infer` beside a bare call of the same session, in turn, on the same inputs.
+"""What our backends add to the library beneath them:
 
-Compared is the tenth percentile, which the other work of a shared machine hardly touches; medians stand beside it. Each pair of calls is turned
-round, since the second one finds the caches warm. Models: the reference policy and, where torch can export them, the seed's four networks. Weights are random: only time is asked about.
+`infer` beside a bare call of the same session, in turn, on the same inputs.
+
+Compared is the tenth percentile, which the other work of a shared machine hardly touches; medians stand beside it. Each
+pair of calls is turned round, since the second one finds the caches warm. Models: the reference policy and, where torch
+can export them, the seed's four networks. Weights are random: only time is asked about.
 """
 
 from __future__ import annotations
@@ -95,7 +98,9 @@ def job(model: Path, contract: Contract, precision: str) -> Job:
 
 
 def onnx_case(model: Path, contract: Contract, precision: str) -> Case:
-    """Ours beside `session.run` of a second session that has the same engine and options; the library's defaults beside both."""
+    """Ours beside `session.run` of a second session that has the same engine and options; the library's defaults beside
+    both.
+    """
     order = job(model, contract, precision)
     OnnxRuntime.build(order)
     ours, same = OnnxRuntime(precision), OnnxRuntime(precision)

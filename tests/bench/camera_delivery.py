@@ -1,4 +1,6 @@
-"""Camera frames that reach a slot, from a foreign program with default DDS settings under another uid; all-default beside it."""
+"""Camera frames that reach a slot, from a foreign program with default DDS settings under another uid; all-default
+beside it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Every fault of tests/testbed/faults.py on a driving robot: its state and reason afterwards, its time to zero against its bar, and nothing resumes.
+"""Every fault of tests/testbed/faults.py on a driving robot: its state and reason afterwards, its time to zero against
+its bar, and nothing resumes.
 
-Without FULL=1 only those that are tests as well. Baseline: the seed's node disengages 50 ms after any reason has passed, so that it resumes by itself after every one of them.
+Without FULL=1 only those that are tests as well. Baseline: the seed's node disengages 50 ms after any reason has
+passed, so that it resumes by itself after every one of them.
 """
 
 from __future__ import annotations

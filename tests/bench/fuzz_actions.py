@@ -1,4 +1,5 @@
-"""Actions of every kind, thrown at the supervisor without ROS: no command may be non-finite, out of limits or too steep.
+"""Actions of every kind, thrown at the supervisor without ROS: no command may be non-finite, out of limits or too
+steep.
 
 Baseline: the seed's own clamp, `max(-1, min(1, x))`, which turns NaN into full speed.
 """

@@ -44,7 +44,7 @@ def case(
         scratch.mkdir()
         parts = (str(REFERENCE), str(target), str(scratch), str(folder / f"{name}.timing"))
         start = time.monotonic()
-        built = build(worker.Order(name, precision, {}, *parts), lambda text: print(text, flush=True))
+        built = build(worker.BuildOrder(name, precision, {}, *parts), lambda text: print(text, flush=True))
         if built != precision:
             raise HomeportError(f"it built {built}, not {precision}")
         seconds.append(round(time.monotonic() - start, 1))

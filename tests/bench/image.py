@@ -1,4 +1,6 @@
-"""The image of row `cpu`: its size, what a change of code costs to build and to pull, health check, stop, and reproducible layers."""
+"""The image of row `cpu`: its size, what a change of code costs to build and to pull, health check, stop, and
+reproducible layers.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""What the supervisor costs: from a tick's deadline to a listener, from an action to the first command that came from it, and its memory and processor time.
+"""What the supervisor costs: from a tick's deadline to a listener, from an action to the first command that came from
+it, and its memory and processor time.
 
-The robot drives with 50 Hz odometry, a 10 Hz scan and two 20 Hz slots of 16 steps. Baseline beside it, in the same process as the played body: a
-publisher that writes `/cmd_vel`'s type straight to the same listener, without anybody between.
+The robot drives with 50 Hz odometry, a 10 Hz scan and two 20 Hz slots of 16 steps. Baseline beside it, in the same
+process as the played body: a publisher that writes `/cmd_vel`'s type straight to the same listener, without anybody
+between.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def rss_mb(pid: int) -> float:
 
 
 class Straight:
-    """The same message at the same rate, stamped when it is sent; arrival is taken by a subscription in this process's executor."""
+    """The same message at the same rate, stamped when it is sent; arrival is taken by a subscription in this process's
+    executor.
+    """
 
     def __init__(self, robot: PlayedRobot) -> None:
         self.hops_ms: list[float] = []

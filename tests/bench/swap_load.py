@@ -1,6 +1,8 @@
-"""What loading and warming a second slot does to the one that drives: missed and empty ticks, and its p99 against its budget.
+"""What loading and warming a second slot does to the one that drives: missed and empty ticks, and its p99 against its
+budget.
 
-The driving slot is measured twice with nothing beside it (A/A), then while the other one is started and ended over and over.
+The driving slot is measured twice with nothing beside it (A/A), then while the other one is started and ended over and
+over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the tests with real containers share: a Docker engine, and a bench. Without an engine they are skipped; under CI they fail."""
+"""What the tests with real containers share: a Docker engine, and a bench.
+
+Without an engine they are skipped; under CI they fail.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 from tests.fakes.ros import REPOSITORY
 from tests.testbed.bench.__main__ import FOLDER
 from tests.testbed.bench.fleet import Bench
+from tests.testbed.bench.plain import PlainBench
 from tests.testbed.engine import Engine, EngineError, enable_arm64, find_engine
 
 HERE = Path(__file__).parent
@@ -89,13 +93,22 @@ def bench(standing: Bench, request: pytest.FixtureRequest) -> Bench:
     return standing
 
 
+def evidence(bench: object, story: object) -> Iterator[tuple[Bench | PlainBench, Path]]:
+    """The benches that a test has used, each with the log of the commands that were typed there."""
+    if isinstance(bench, Bench):
+        yield bench, bench.folder / "ansible.log"
+    if isinstance(plain := getattr(story, "bench", None), PlainBench):
+        yield plain, plain.person.log
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the newest lines of every robot's units beside a failure."""
     report = yield
-    standing = getattr(item, "funcargs", {}).get("bench")
-    if report.failed and isinstance(standing, Bench):
-        report.sections += [(f"units of {robot.name}", robot.logs()) for robot in standing.robots.values()]
-        log: Path = standing.folder / "ansible.log"
-        report.sections.append(("ansible", log.read_text()[-6000:] if log.exists() else ""))
+    given = getattr(item, "funcargs", {})
+    if not report.failed:
+        return report
+    for bench, log in evidence(given.get("bench"), given.get("story")):
+        report.sections += [(f"units of {robot.name}", robot.logs()) for robot in bench.robots.values()]
+        report.sections.append(("what was typed", log.read_text()[-6000:] if log.exists() else ""))
     return report

@@ -1,6 +1,8 @@
-"""arm64 for real: the image of row `cpu` made for arm64 under emulation; in it a model is pulled, its engine built and proved, the agent tested.
+"""arm64 for real: the image of row `cpu` made for arm64 under emulation; in it a model is pulled, its engine built and
+proved, the agent tested.
 
-Emulation is ten times slower: of the agent's tests those run that wait for no other process (docker and switch tests take half an hour).
+Emulation is ten times slower: of the agent's tests those run that wait for no other process (docker and switch tests
+take half an hour).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Both architectures under one index in a real registry, each with its bill of materials; a robot takes its own by the platform's digest."""
+"""Both architectures under one index in a real registry, each with its bill of materials; a robot takes its own by the
+platform's digest.
+"""
 
 from __future__ import annotations
 

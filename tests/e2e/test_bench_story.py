@@ -1,4 +1,4 @@
-"""What the reader of the tutorial does not see, on two bench robots: rights of containers, ways back without the registry.
+"""What the reader of the tutorial does not see, on two bench robots: rights of containers, ways back offline.
 
 The tests run in this order. The story itself is told by test_tutorial.py.
 """

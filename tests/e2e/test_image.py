@@ -1,4 +1,6 @@
-"""The image of row `cpu` as it was really built: its contract, what it weighs, and that two builds give the same layers."""
+"""The image of row `cpu` as it was really built: its contract, what it weighs, and that two builds give the same
+layers.
+"""
 
 from __future__ import annotations
 

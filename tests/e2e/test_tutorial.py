@@ -68,7 +68,7 @@ class Reader:
         return subprocess.run(argv, capture_output=True, text=True, **run)
 
     def _again(self, line: str) -> str | None:
-        """What a person types next on a machine that was too busy; a control loop that is silent for 0.1 s stops a robot."""
+        """What a person types next on a busy machine, where a control loop that is silent for 0.1 s stops a robot."""
         if line.endswith("bench-watch"):
             return f"{line.replace('bench-watch', 'sudo homeport-agent arm')} && {line}"
         options = {"make deploy": "RETRY=1", "make rollback": "TO=$FIRST"}

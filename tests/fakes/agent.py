@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A stand-in for `homeport-agent`: the same command line and the same JSON, its whole robot in one file below --root.
 
-`ROOT/faults.json` switches faults on: {"stage": "fail" | "locked", "probation": "fail" | "silent" | "garbage", "commit": "fail", "later": true,
-"status": "garbage"}: with `later` a release goes back by itself, into quarantine, before anybody asks again.
-`ROOT/agent.json` keeps the state and, under `journal`, every verb that could change something, with its monotonic time.
+`ROOT/faults.json` switches faults on: {"stage": "fail" | "locked", "probation": "fail" | "silent" | "garbage",
+"commit": "fail", "later": true, "status": "garbage"}: with `later` a release goes back by itself, into quarantine,
+before anybody asks again. `ROOT/agent.json` keeps the state and, under `journal`, every verb that could change
+something, with its monotonic time.
 """
 
 from __future__ import annotations

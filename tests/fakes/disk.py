@@ -1,7 +1,9 @@
-"""The agent's file port on a disk that forgets: it records writes, renames and syncs, and knows every state that a power cut could leave.
+"""The agent's file port on a disk that forgets: it records writes, renames and syncs, and knows every state that a
+power cut could leave.
 
-Allowed losses: of each folder, the changes of its names from some point on that were not synced (file systems journal names in order); of each file,
-its unsynced bytes, all or the second half. What the device's own tools wrote into `models` and `engines` is theirs to sync; what lies in `ingest` is ours.
+Allowed losses: of each folder, the changes of its names from some point on that were not synced (file systems journal
+names in order); of each file, its unsynced bytes, all or the second half. What the device's own tools wrote into
+`models` and `engines` is theirs to sync; what lies in `ingest` is ours.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _SKIPPED = ("etc", "envs", "logs", "agent.log")
 
 
 class Killed(BaseException):
-    """SIGKILL, seen from inside: no handler of the program runs on from here, because every port refuses from now on."""
+    """SIGKILL, seen from inside: no handler of the program runs on, because every port refuses from now on."""
 
 
 def read_image(root: Path) -> Image:
@@ -69,7 +71,9 @@ def below(name: str, folder: str) -> bool:
 
 
 class Disk(Files):
-    """`before` and `after` hear of every journal record; `step` of every primitive; `states` collects what a cut could leave since `record` was set."""
+    """`before` and `after` hear of every journal record; `step` of every primitive; `states` collects what a cut could
+    leave since `record` was set.
+    """
 
     def __init__(self, root: Path, check: Callable[[], None], touch: Callable[[], None]) -> None:
         super().__init__(check)
@@ -87,7 +91,8 @@ class Disk(Files):
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.root))
 
-    # the port -----------------------------------------------------------------------------------------------------------
+    # the port
+    # -----------------------------------------------------------------------------------------------------------
     def append(self, path: Path, data: bytes) -> None:
         record = json.loads(data)
         edge = f"{record['stage']}:{record['phase']}"
@@ -192,7 +197,8 @@ class Disk(Files):
             self._data.pop(name, None)
             self._changed(path, lambda image: image.update({name: node}))
 
-    # the power cut ------------------------------------------------------------------------------------------------------
+    # the power cut
+    # ------------------------------------------------------------------------------------------------------
     def _changed(self, path: Path, undo: Callable[[Image], None]) -> None:
         folder = "." if path.parent == self.root else self._name(path.parent)
         self._names.setdefault(folder, []).append(undo)
@@ -205,7 +211,10 @@ class Disk(Files):
                 found.setdefault(frozenset(image.items()), image)
 
     def cut(self) -> Iterator[Image]:
-        """What could be on the disk if the power went now. Beyond a dozen combinations: all lost, all kept, each single loss, and a sample."""
+        """What could be on the disk if the power went now.
+
+        Beyond a dozen combinations: all lost, all kept, each single loss, and a sample.
+        """
         image = read_image(self.root)
         folders, files = sorted(self._names), [name for name in sorted(self._data) if name in image]
         choices = [range(len(self._names[folder]) + 1) for folder in folders] + [range(3)] * len(files)

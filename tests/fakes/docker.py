@@ -1,6 +1,8 @@
-"""Stand-ins for `docker`, `systemctl` and `journalctl`: they note their arguments beside themselves, and images and containers are files there.
+"""Stand-ins for `docker`, `systemctl` and `journalctl`: they note their arguments beside themselves, and images and
+containers are files there.
 
-`install(folder)` puts them into a folder for PATH. A container is a process of this machine that runs the code of its image.
+`install(folder)` puts them into a folder for PATH. A container is a process of this machine that runs the code of its
+image.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class File(str):
-    """As much of pathlib.Path as is used here. A deployment starts these programs fifty times, and they load no module that they can do without."""
+    """As much of pathlib.Path as is used here.
+
+    A deployment starts these programs fifty times, and they load no module that they can do without.
+    """
 
     def __truediv__(self, name: str) -> File:
         return File(f"{self}/{name}")
@@ -65,7 +70,10 @@ class File(str):
 STAND_IN = "stand_in"
 TERM, KILL = 15, 9
 HERE = File(os.path.dirname(os.path.realpath(__file__)))
-OVERLAY = "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/1/merged: no such file or directory"
+OVERLAY = (
+    "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/1/merged: "
+    "no such file or directory"
+)
 SOURCE = "https://registry.test:5000"
 INFO = {
     "ServerVersion": "20.10.24",
@@ -82,7 +90,8 @@ def install(folder: Path) -> Path:
 
     folder.mkdir()
     py_compile.compile(__file__, str(folder / f"{STAND_IN}.pyc"), doraise=True)
-    program = f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(folder)!r})\nimport {STAND_IN}\n{STAND_IN}.main()\n"
+    lines = ("import sys", f"sys.path.insert(0, {str(folder)!r})", f"import {STAND_IN}", f"{STAND_IN}.main()")
+    program = "\n".join((f"#!{sys.executable} -IS", *lines, ""))
     for name in ("docker", "systemctl", "journalctl"):
         path = folder / name
         path.write_text(program)
@@ -102,7 +111,9 @@ def calls(folder: Path) -> list[list[str]]:
 
 
 def image(name: str) -> File | None:
-    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either kind, or is one of `tags/`."""
+    """`images/<hex of the ID>` is a link to a folder of `registry/<digest hex>`; a reference ends in a digest of either
+    kind, or is one of `tags/`.
+    """
     tag = HERE / "tags" / name.replace("/", "+")
     digest = (tag.read_text() if tag.exists() else name).rpartition("sha256:")[2]
     for path in (HERE / "images").iterdir():
@@ -119,7 +130,9 @@ def lives(pid: str) -> bool:
 
 
 def container(name: str, folder: File | Path = HERE) -> list[str]:
-    """The ID of a container's image, the process of `docker run`, and the container's own; empty when no such container runs."""
+    """The ID of a container's image, the process of `docker run`, and the container's own; empty when no such container
+    runs.
+    """
     try:
         return (folder / "containers" / name).read_text().split()
     except FileNotFoundError:
@@ -203,7 +216,10 @@ def remove(name: str) -> None:
 
 
 def save(name: str) -> None:
-    """As engine 20.10 does: a manifest, the configuration by its digest, the layers. What the store has lost is missing."""
+    """As engine 20.10 does: a manifest, the configuration by its digest, the layers.
+
+    What the store has lost is missing.
+    """
     import json
     import tarfile
 

@@ -1,4 +1,6 @@
-"""The rig of a robot with the docker runtime: the same agent and releases, with stand-ins for Docker and systemd on PATH."""
+"""The rig of a robot with the docker runtime: the same agent and releases, with stand-ins for Docker and systemd on
+PATH.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Samples as the gate sees them: a good release in slot a, and its old one beside it, at any second and with any field bent."""
+"""Samples as the gate sees them: a good release in slot a, and its old one beside it, at any second and with any field
+bent.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from model_registry.core.release import Release
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.findings import Expected, Span
 from stack.agent.gate.judge import Judgement, judge
-from stack.agent.gate.samples import Sample, SlotStatus
+from stack.agent.gate.samples import SlotSample, SlotStatus
 from stack.agent.machine.processes import ProcessId
-from stack.agent.supervisor import SlotView, View
+from stack.agent.supervisor import SlotReport, View
 from tests.fakes.robot import release_fields
 
 RELEASE, MODEL, IMAGE = Digest.of(b"release"), Digest.of(b"model"), str(Digest.of(b"image"))
@@ -23,7 +25,8 @@ RECIPE = replace(DOCUMENT.recipe, inference_p99_ms=50.0, peak_memory_bytes=1 << 
 PROOF = GateResult.of("prove", [Check("parity_linear_x", 0.001, 0.01, True, "off by 0.001")])
 NOTHING = Baseline()
 EXPECTED = Expected(
-    "probation", "a", replace(DOCUMENT, digest=RELEASE, recipe=RECIPE), "key", IMAGE, PROOF, ("camera", "scan"), switched_ns=1000
+    "probation", "a", replace(DOCUMENT, digest=RELEASE, recipe=RECIPE), "key", IMAGE, PROOF,
+    ("camera", "scan"), switched_ns=1000
 )  # fmt: skip
 SHADOW = replace(EXPECTED, gate="shadow", switched_ns=None)
 STATUS = SlotStatus(
@@ -32,17 +35,18 @@ STATUS = SlotStatus(
     source_ages_ms={"camera": 30.0, "scan": 50.0}, memory_bytes=1 << 20, monotonic_ns=1_000_000_000_000, machine={},
 )  # fmt: skip
 BESIDE = replace(STATUS, pid=6, start_ticks=60, release=str(OLD))
-SLOT = SlotView(RELEASE.short, 1, 20.0, 100, 40, True, None, 0, 0)
+SLOT = SlotReport(RELEASE.short, 1, 20.0, 100, 40, True, None, 0, 0)
 VIEW = View(
     protocol=1, version="0.1.0", monotonic_ns=1_000_000_000_000, armed=True, latched=(), holders=(), selected_slot="a",
-    selected_release=str(RELEASE), reverted=None, slots={"a": SLOT, "b": replace(SLOT, release=OLD.short)}, linear=0.0, angular=0.0,
+    selected_release=str(RELEASE), reverted=None, slots={"a": SLOT, "b": replace(SLOT, release=OLD.short)}, linear=0.0,
+    angular=0.0,
     battery=0.9, faulty_sources=frozenset(),
 )  # fmt: skip
-GOOD = Sample(0.0, ProcessId(7, 70, "boot"), STATUS, VIEW, BESIDE)
+GOOD = SlotSample(0.0, ProcessId(7, 70, "boot"), STATUS, VIEW, BESIDE)
 HZ, INFERENCES_HZ = 20, 15
 
 
-def after(seconds: float, **fields: object) -> Sample:
+def after(seconds: float, **fields: object) -> SlotSample:
     """A good sample some seconds later, with fields of the slot's status changed."""
     later_ns, made = int(seconds * 1e9), int(seconds * INFERENCES_HZ)
     status = replace(STATUS, monotonic_ns=STATUS.monotonic_ns + later_ns, inferences=100 + made)
@@ -53,21 +57,21 @@ def after(seconds: float, **fields: object) -> Sample:
     return replace(GOOD, at_s=seconds, status=replace(status, **fields), view=view, beside=beside)
 
 
-def with_slot(sample: Sample, **fields: object) -> Sample:
+def with_slot(sample: SlotSample, **fields: object) -> SlotSample:
     """The same sample with fields of the supervisor's view of slot a changed."""
     assert sample.view is not None
     slots = sample.view.slots
     return replace(sample, view=replace(sample.view, slots={**slots, "a": replace(slots["a"], **fields)}))
 
 
-def with_beside(sample: Sample, **fields: object) -> Sample:
+def with_beside(sample: SlotSample, **fields: object) -> SlotSample:
     """The same sample with fields of the other slot's status changed."""
     assert sample.beside is not None
     return replace(sample, beside=replace(sample.beside, **fields))
 
 
 def verdict_on(
-    sample: Sample, expected: Expected = SHADOW, baseline: Baseline = NOTHING, slow: Sample | None = None
+    sample: SlotSample, expected: Expected = SHADOW, baseline: Baseline = NOTHING, slow: SlotSample | None = None
 ) -> Judgement:
     """What the gate says of one sample, with rates since the first good one."""
     return judge(expected, Span(GOOD, sample, slow), baseline)

@@ -1,6 +1,8 @@
-"""A stand-in for NVIDIA's `nvbootctrl` that prints what the real one was recorded to print, and firmware variables as the kernel shows them.
+"""A stand-in for NVIDIA's `nvbootctrl` that prints what the real one was recorded to print, and firmware variables as
+the kernel shows them.
 
-The texts are those of Jetson Linux 35.5 to 39.2 in NVIDIA's forum and documentation; nobody here has run the tool itself.
+The texts are those of Jetson Linux 35.5 to 39.2 in NVIDIA's forum and documentation; nobody here has run the tool
+itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a slot is given in tests without ROS: serialized frames, scans and commands, and a backend with a fixed answer."""
+"""What a slot is given in tests without ROS: serialized frames, scans and commands, and a backend of fixed answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ _NOISE = count()
 
 
 class Constant(Null):
-    """A backend that always gives `value` after `seconds`, and keeps what it was `given`, and copies of it as they were `seen`."""
+    """A backend that always gives `value` after `seconds`, and keeps what it was `given`, and copies of it as they were
+    `seen`.
+    """
 
     value, seconds = 0.0, 0.0
 

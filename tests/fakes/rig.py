@@ -1,4 +1,6 @@
-"""A robot folder with a real agent, a fake supervisor and a source full of small signed releases, all below one temporary folder."""
+"""A robot folder with a real agent, a fake supervisor and a source full of small signed releases, all below one
+temporary folder.
+"""
 
 from __future__ import annotations
 
@@ -27,31 +29,13 @@ from model_registry.core.release import PAYLOAD_TYPE
 from stack.agent.__main__ import main
 from tests.fakes.robot import ARCH, release_fields
 from tests.fakes.schemas import check
+from tests.fakes.settings import robot_toml
 from tests.fakes.supervisor import FakeSupervisor
 
 TOP = Path(__file__).parents[2]
 SITE = Path(__file__).with_name("site")
 LOCK = Digest.of(b"lock")
-ROBOT = """
-name = "robot-1"
-site = "lab"
-embodiment = "mobile_base"
-row = "process"
-battery_floor = 0.1
-[limits]
-linear = 0.5
-angular = 1.0
-linear_acceleration = 1.0
-angular_acceleration = 2.0
-[sources]
-scan = { present = true, max_age_ms = 500 }
-odom = { present = true, max_age_ms = 500 }
-battery = { present = true, max_age_ms = 5000 }
-[footprint]
-radius = 0.2
-[base]
-timeout_s = 0.25
-"""
+ROBOT = robot_toml(battery_floor=0.1, limits={"angular_acceleration": 2.0})
 
 
 def wheel(behaviour: dict[str, object]) -> bytes:
@@ -135,6 +119,7 @@ class Rig:
         self.key_id = dsse.key_id(pem, "key")
         self.layout.robot_toml.write_text(ROBOT)
         settings = {
+            "schema": 1,
             "runtime": "process",
             "source": f"oci:{self.source}",
             "repository": "releases/pilot",

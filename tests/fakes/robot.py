@@ -95,7 +95,9 @@ def put_in_slot(root: Path, digest: Digest, slot: str) -> None:
 
 
 def make_release(root: Path, model: Path, version: str = "1.0.0", slot: str = "a") -> Digest:
-    """Make a release of the model folder `model` with its engine built and proved, put it in `slot`, and return its digest."""
+    """Make a release of the model folder `model` with its engine built and proved, put it in `slot`, and return its
+    digest.
+    """
     name = add_model(root, model)
     folder = stage(root, release_fields(name, version), name)
     result = build_engine(root, folder)

@@ -1,4 +1,6 @@
-"""Real processes and real topics for tests: an environment per ROS domain, processes that always end, and a recorder of topics."""
+"""Real processes and real topics for tests: an environment per ROS domain, processes that always end, and a recorder of
+topics.
+"""
 
 from __future__ import annotations
 
@@ -59,15 +61,18 @@ def wait_until(predicate: Callable[[], Any], deadline_s: float, what: str) -> An
 
 
 class Process:
-    """A child process as a context manager: SIGTERM at the end, SIGKILL 3 s later, and its log is printed when the test failed.
+    """A child process as a context manager:
 
-    `argv` starts with a module for `python -m`, or with a path. An `urgent` one comes first wherever the processor is short, as root: the kernel
-    weighs sessions before it weighs the processes in them, so it has one of its own.
+    SIGTERM at the end, SIGKILL 3 s later, and its log is printed when the test failed.
+
+    `argv` starts with a module for `python -m`, or with a path. An `urgent` one comes first wherever the processor is
+    short, as root: the kernel weighs sessions before it weighs the processes in them, so it has one of its own.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path, urgent: bool = False) -> None:
         first = [] if argv[0].startswith("/") else [sys.executable, "-m"]
-        # A bench runs at real-time priority; what it starts must not inherit that, and starve the control loops that it measures.
+        # A bench runs at real-time priority; what it starts must not inherit that, and starve the control loops that it
+        # measures.
         usual = ["chrt", "--other", "0"] if os.sched_getscheduler(0) != os.SCHED_OTHER else []
         self.argv = [*usual, *first, *argv]
         self.log = log

@@ -1,6 +1,8 @@
-"""Forks slots: a robot of the fault matrix starts hundreds of them, and a new interpreter for each would take most of the time.
+"""Forks slots: a robot of the fault matrix starts hundreds of them, and a new interpreter for each would take most of
+the time.
 
-One JSON line in, {"root", "run", "slot"} for a slot or {} for a process that only sleeps; the pid of the new process out.
+One JSON line in, {"root", "run", "slot"} for a slot or {} for a process that only sleeps; the pid of the new process
+out.
 """
 
 from __future__ import annotations

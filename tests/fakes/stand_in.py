@@ -1,4 +1,5 @@
-"""A whole robot in one process for the fault matrix: the agent's own code over ports that fail on demand, real slot processes, a fake supervisor.
+"""A whole robot in one process for the fault matrix: the agent's own code over ports that fail on demand, real slot
+processes, a fake supervisor.
 
 with StandIn(folder) as robot:
     robot.prepare()
@@ -37,7 +38,7 @@ from stack.agent.disk.lease import Lease, Terms, own_folder
 from stack.agent.disk.store import Store
 from stack.agent.gate.samples import observe, verified
 from stack.agent.host import SERVING_S, Host
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.agent.reports import FailedError
 from stack.agent.runtime.process import ProcessRuntime
@@ -49,7 +50,11 @@ from tests.fakes.disk import Disk, Image, Killed, read_image, write_image
 from tests.fakes.rig import TOP, Rig
 
 # The release's tools, without an interpreter to start: what they print and leave is what the real ones do.
-_PULL = 'if [ -d "$1" ]; then mkdir -p "$2" && cp -r "$1/." "$2/" && echo \'{"bytes_fetched": 7, "image_bytes": 0}\'; else echo "error: $1: not found" >&2; exit 1; fi'
+_PULL = """if [ -d "$1" ]; then
+    mkdir -p "$2" && cp -r "$1/." "$2/" && echo '{"bytes_fetched": 7, "image_bytes": 0}'
+else
+    echo "error: $1: not found" >&2; exit 1
+fi"""
 _BUILD = (
     'mkdir -p "$1" && : > "$1/ready" && echo \'{"key": "\'"$2"\'", "built": true, "seconds": 0.1, "bytes": 7, "gate": '
     '{"schema": 1, "gate": "prove", "verdict": "healthy", "checks": []}}\''
@@ -135,20 +140,20 @@ class ForkedRuntime(ProcessRuntime):
         self._use()
         super().check(release)
 
-    def device_tool(self, module: str, *arguments: str) -> Command:
+    def device_tool(self, module: str, *arguments: str) -> Program:
         self._use()
         options = dict(pairwise(arguments))
         source = f"{self._robot.source}/releases/{Digest.parse(arguments[2]).hex}"
-        return Command(("/bin/sh", "-c", _PULL, "sh", source, options["--to"]), {"PATH": os.environ["PATH"]})
+        return Program(("/bin/sh", "-c", _PULL, "sh", source, options["--to"]), {"PATH": os.environ["PATH"]})
 
-    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+    def tool(self, release: Release, module: str, *arguments: str) -> Program:
         self._use()
         model = release.model.hex
         if module == "stack.engine":
             script = (_BUILD, "sh", str(self._layout.engines / model), model)
         else:
             script = (_PULL, "sh", f"{self._robot.source}/models/{model}", str(self._layout.model(release.model)))
-        return Command(("/bin/sh", "-c", *script), {"PATH": os.environ["PATH"]})
+        return Program(("/bin/sh", "-c", *script), {"PATH": os.environ["PATH"]})
 
     def start(self, slot: str, release: Release) -> ProcessId:
         self._use()
@@ -354,7 +359,10 @@ class StandIn(Rig):
 
 
 def commit_third(robot: StandIn) -> None:
-    """Commit a third release on a robot that `new` drives, which is off afterwards: `current`, `previous` and `fallback` are three then."""
+    """Commit a third release on a robot that `new` drives, which is off afterwards:
+
+    `current`, `previous` and `fallback` are three then.
+    """
     third = robot.publish("1.2.0")
     agent = robot.boot()
     agent.keep_until_well("new drives")

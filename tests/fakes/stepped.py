@@ -1,4 +1,6 @@
-"""Programs on PATH that count what a script calls, and kill it before or after the call of a given number, as `kill -9` or a power cut would."""
+"""Programs on PATH that count what a script calls, and kill it before or after the call of a given number, as `kill -9`
+or a power cut would.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ _QUICK = ("sleep", "logger")
 
 @dataclass(frozen=True)
 class Stepped:
-    """A folder for PATH. `sleep` and `logger` return at once; the other names do what they do, one counted step each."""
+    """A folder for PATH.
+
+    `sleep` and `logger` return at once; the other names do what they do, one counted step each.
+    """
 
     folder: Path
 

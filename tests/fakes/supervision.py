@@ -11,7 +11,7 @@ import numpy as np
 
 from model_registry.core.digest import Digest
 from model_registry.core.lines import request
-from model_registry.core.robot import Footprint, Limits, Robot, Safety, Source
+from model_registry.core.robot import Footprint, Limits, Robot, Safety, SourceSettings
 from stack.supervisor import report
 from stack.supervisor.actions import NAMES, ActionMessage
 from stack.supervisor.odometry import Odometry, Pose
@@ -39,7 +39,7 @@ def robot(safety: Safety | None = None, **absent: bool) -> Robot:
         l4t=None,
         topics={},
         limits=LIMITS,
-        sources={name: Source(there, 500.0 if there else 0.0) for name, there in present.items()},
+        sources={name: SourceSettings(there, 500.0 if there else 0.0) for name, there in present.items()},
         battery_floor=0.2,
         base_timeout_s=0.25,
         footprint=BODY,

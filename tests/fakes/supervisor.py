@@ -15,7 +15,9 @@ RUN = 20
 
 
 class FakeSupervisor:
-    """`with FakeSupervisor(layout) as supervisor:`; change `linear`, `battery`, `latched`; name releases that fail in `revert_after_s`."""
+    """`with FakeSupervisor(layout) as supervisor:`; change `linear`, `battery`, `latched`; name releases that fail in
+    `revert_after_s`.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout

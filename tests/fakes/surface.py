@@ -1,8 +1,9 @@
 """Recording objects whose surface is that of real bindings, for libraries that need hardware nobody has here.
 
-`Module(real)` looks like the module `real`. A class of it gives recording objects that have exactly the members of the real class; every call is
-held against the signature that pybind11 wrote into the docstring: number, names and types of arguments. What is not there raises, and what cannot
-be judged raises too. What a call gives comes from `answers` (`Class.member` -> a value or a function), or is the plainest thing of its type.
+`Module(real)` looks like the module `real`. A class of it gives recording objects that have exactly the members of the
+real class; every call is held against the signature that pybind11 wrote into the docstring: number, names and types of
+arguments. What is not there raises, and what cannot be judged raises too. What a call gives comes from `answers`
+(`Class.member` -> a value or a function), or is the plainest thing of its type.
 """
 
 from __future__ import annotations

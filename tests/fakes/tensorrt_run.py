@@ -1,4 +1,5 @@
-"""Run our TensorRT builder and runner against recording objects of the TensorRT in PYTHONPATH; prints what was checked, as JSON.
+"""Run our TensorRT builder and runner against recording objects of the TensorRT in PYTHONPATH; prints what was checked,
+as JSON.
 
 `python -m tests.fakes.tensorrt_run MODEL FOLDER`, in a process of its own: its libraries are stubs.
 """

@@ -1,6 +1,8 @@
-"""The real Python bindings of several TensorRT releases, without a GPU: the wheels of requirements/tensorrt, and stubs for the libraries behind them.
+"""The real Python bindings of several TensorRT releases, without a GPU: the wheels of requirements/tensorrt, and stubs
+for the libraries behind them.
 
-The bindings export nothing that runs: they link to nine functions of three libraries, which `cc` makes here as functions that return nothing.
+The bindings export nothing that runs: they link to nine functions of three libraries, which `cc` makes here as
+functions that return nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ class Offline(Exception):
 
 
 def wheels(version: str) -> Path:
-    """A folder with the unpacked wheels of one file of requirements/tensorrt, from the cache or the package registry. Raises Offline."""
+    """A folder with the unpacked wheels of one file of requirements/tensorrt, from the cache or the package registry.
+
+    Raises Offline.
+    """
     lock = REQUIREMENTS / f"{version}.txt"
     folder = cache() / "tensorrt" / f"{Digest.of_file(lock).hex}-{sys.version_info[1]}"
     if folder.is_dir():
@@ -69,7 +74,9 @@ def stubs(version: str, folder: Path) -> Path:
 
 
 def run(version: str, model: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Our builder and runner over recording objects of one release, in a process of its own; JSON on stdout (tensorrt_run.py). Raises Offline."""
+    """Our builder and runner over recording objects of one release, in a process of its own; JSON on stdout
+    (tensorrt_run.py). Raises Offline.
+    """
     root = REQUIREMENTS.parents[1]
     environment = {
         **os.environ,

@@ -15,7 +15,7 @@ import onnxruntime
 from model_registry.core.digest import Digest
 from stack.models import package
 from stack.models.commands import TOKENS, tokenizer_json
-from stack.models.package import IMAGE_SIZE, SECTORS, Golden
+from stack.models.package import IMAGE_SIZE, SECTORS, GoldenTensors
 
 GRAPH = Path(__file__).with_name("tiny.onnx")
 STEPS = 8
@@ -42,7 +42,7 @@ def make_tiny_model(folder: Path, version: str = "1.0.0", wrong_by: float = 0.0,
         action = output[0] * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32) + np.float32(wrong_by)
         if poison:
             image[0, 0, 0, 0] = np.nan
-        goldens.append(Golden(name, image, tokens, lidar, action))
+        goldens.append(GoldenTensors(name, image, tokens, lidar, action))
     package.finish(folder, package.contract(version, STEPS), goldens)
     return folder
 
@@ -67,14 +67,17 @@ def add_calibration(model: Path, sets: int = 8) -> Path:
 def make_null_model(
     folder: Path, steps: int = STEPS, form: package.Form = package.PILOT, version: str = "1.0.0"
 ) -> Path:
-    """A model for the backend `null`, whose answer is zero in the network's units: `steps` steps, all of them executed."""
+    """A model for the backend `null`, whose answer is zero in the network's units:
+
+    `steps` steps, all of them executed.
+    """
     folder.mkdir(parents=True)
     shutil.copy(GRAPH, folder / package.GRAPH)
     (folder / package.TOKENIZER).write_bytes(tokenizer_json())
     (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
     image = np.zeros((1, 3, form.size, form.size), np.float32)
     tokens, lidar = np.zeros((1, form.tokens), np.int64), np.ones((1, form.sectors), np.float32)
-    golden = Golden("nothing", image, tokens, lidar, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
+    golden = GoldenTensors("nothing", image, tokens, lidar, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
     document = package.contract(version, steps, form)
     document["action"]["execute_steps"] = steps
     package.finish(folder, document, [golden])
@@ -91,7 +94,9 @@ def add_variant(folder: Path, name: str) -> Path:
 
 
 def make_split_model(folder: Path) -> Path:
-    """The tiny model with four features of language between words and matrix, in two graphs; as one graph it is `whole.onnx` beside the folder."""
+    """The tiny model with four features of language between words and matrix, in two graphs; as one graph it is
+    `whole.onnx` beside the folder.
+    """
     import onnx
     from onnx import helper, numpy_helper, utils
 

@@ -1,4 +1,6 @@
-"""Our Torch-TensorRT backend without torch: what configures a builder is the library's own source, on recording objects. Part of tensorrt_run.py."""
+"""Our Torch-TensorRT backend without torch: what configures a builder is the library's own source, on recording
+objects. Part of tensorrt_run.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A standard error that leads to a program that stands still: a pipe that is full, and that nobody reads until a test does."""
+"""A standard error that leads to a program that stands still: a pipe that is full, and that nobody reads until a test
+does.
+"""
 
 from __future__ import annotations
 

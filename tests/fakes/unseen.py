@@ -13,7 +13,9 @@ _RANGES = (
 CHARACTERS = "".join(chr(number) for first, last in _RANGES for number in range(first, last + 1))
 """Controls, DEL, what turns the order of letters around, what has no width, and the ends of lines and paragraphs."""
 HALVES = "\udc00\udfff\ud800"
-"""Halves of surrogate pairs, as JSON can spell them and as undecodable names of files have them; no two make a whole."""
+"""Halves of surrogate pairs, as JSON can spell them and as undecodable names of files have them; no two make a whole.
+
+"""
 SEEN = "ä Ωд 日本 العربية ह ñ ✓ … –"
 _WITHOUT_INK = "\u034f\u3164\ufe0f"
 

@@ -1,4 +1,7 @@
-"""One simulated robot, everything real: 1.0.0 → 1.1.0 while it drives → a bad 1.2.0 caught → back without any source."""
+"""One simulated robot, everything real:
+
+1.0.0 → 1.1.0 while it drives → a bad 1.2.0 caught → back without any source.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ def install(robot: Robot, published: Published) -> None:
     layout.robot_toml.write_text(ROBOT)
     layout.dds_profile.write_bytes((REPOSITORY / "images" / "dds.xml").read_bytes())
     settings = {
+        "schema": 1,
         "runtime": "process",
         "source": published.source,
         "repository": "releases/pilot",

@@ -1,4 +1,6 @@
-"""`make demo` as a user runs it: the whole story, its report, robots that go on with KEEP=1, and nothing left behind however it ends."""
+"""`make demo` as a user runs it: the whole story, its report, robots that go on with KEEP=1, and nothing left behind
+however it ends.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, String
 
 from stack.supervisor.cdr import parse_switch, parse_text
-from stack.supervisor.ears import GID_BYTES, Ear, Sample, gid_of
+from stack.supervisor.ears import GID_BYTES, Ear, HeardSample, gid_of
 from tests.fakes.ros import Ros, allocate_domain_id, wait_until
 
 DEEP = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -23,8 +23,8 @@ def ros(tmp_path: Path) -> Iterator[Ros]:
         yield made
 
 
-def taken(ear: Ear) -> Sample:
-    sample: Sample = wait_until(ear.take, 5.0, "a message")
+def taken(ear: Ear) -> HeardSample:
+    sample: HeardSample = wait_until(ear.take, 5.0, "a message")
     return sample
 
 

@@ -1,4 +1,7 @@
-"""The quick part of the fault list on real processes and topics: where a robot ends, why, and that nothing resumes. `make bench BENCH=faults` is the whole."""
+"""The quick part of the fault list on real processes and topics: where a robot ends, why, and that nothing resumes.
+
+`make bench BENCH=faults` is the whole.
+"""
 
 from __future__ import annotations
 

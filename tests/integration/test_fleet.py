@@ -51,7 +51,7 @@ class Run:
 
 
 class Fleet:
-    """Four robots of one kind below `folder`, all running OLD; h1 is the canary, h2 and h3 the next wave, h4 the last."""
+    """Four robots of one kind below `folder`, all running OLD; h1 is the canary, h2 and h3 the next wave, then h4."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -277,7 +277,8 @@ def test_a_fleet_is_read_and_rolled_back_from_its_own_disks(fleet: Fleet) -> Non
 
 def test_a_status_sees_what_keeps_a_robot_from_going_back_and_asks_every_doctor_at_once(fleet: Fleet) -> None:
     fleet.break_at(
-        "h2", stuck="docker info: no answer within 3 s; its daemon hangs; restart it (systemctl restart docker)"
+        "h2",
+        stuck="docker info: no answer within 3 s; its daemon hangs; restart it (systemctl restart containerd docker)",
     )
     fleet.break_at("h3", doctor={"disk": "fail", "clock": "warn"})
 

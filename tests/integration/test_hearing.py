@@ -1,4 +1,6 @@
-"""Stops on real topics: heard whatever their publisher offers, kept over a restart, and publishers that cannot be heard are named."""
+"""Stops on real topics: heard whatever their publisher offers, kept over a restart, and publishers that cannot be heard
+are named.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,8 @@ def test_a_publisher_that_nobody_can_hear_stops_the_robot_and_is_named(robot: Pl
 
 def test_a_button_in_another_dds_partition_is_named(robot: PlayedRobot, tmp_path: Path) -> None:
     profile = (REPOSITORY / "images" / "dds.xml").read_text()
-    hidden = '<publisher profile_name="/safety/estop"><qos><partition><names><name>rear</name></names></partition></qos></publisher>'
+    partition = "<partition><names><name>rear</name></names></partition>"
+    hidden = f'<publisher profile_name="/safety/estop"><qos>{partition}</qos></publisher>'
     (tmp_path / "hidden.xml").write_text(profile.replace("</profiles>", f"{hidden}</profiles>"))
     (tmp_path / "button.py").write_text(PARTITION)
     environment = {

@@ -1,4 +1,6 @@
-"""A real robot whose agent is killed at every record of staging, switch and rollback: real supervisor, real policies, and each time it goes on."""
+"""A real robot whose agent is killed at every record of staging, switch and rollback: real supervisor, real policies,
+and each time it goes on.
+"""
 
 from __future__ import annotations
 

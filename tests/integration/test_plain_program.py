@@ -14,32 +14,11 @@ from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from tests.fakes.robot import make_release, remove_run_folder
 from tests.fakes.ros import Process, allocate_domain_id, ros_env, wait_until
+from tests.fakes.settings import ABSENT, robot_toml
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = REPOSITORY / "tests/testbed/plain_program.py"
-ROBOT = """
-name = "plain"
-site = "lab"
-embodiment = "mobile_base"
-row = "process"
-battery_floor = 0.2
-[limits]
-linear = 0.5
-angular = 1.0
-linear_acceleration = 1.0
-angular_acceleration = 4.0
-[sources.scan]
-present = true
-max_age_ms = 500
-[sources.odom]
-present = false
-[sources.battery]
-present = false
-[footprint]
-radius = 0.2
-[base]
-timeout_s = 0.25
-"""
+ROBOT = robot_toml(name="plain", sources={"odom": ABSENT, "battery": ABSENT})
 
 
 def test_the_program_imports_nothing_of_ours() -> None:

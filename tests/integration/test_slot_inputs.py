@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
 from stack.agent.doctor.checks import CHECKS
-from stack.agent.doctor.examine import Finding, Patient, examine
+from stack.agent.doctor.examine import DoctorLine, Patient, examine
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from stack.monitor import health
 from tests.fakes.ros import Ros, wait_until
@@ -66,7 +66,7 @@ class Slot:
     def wait_fault(self, word: str | None) -> None:
         wait_until(lambda: self.camera["fault"] == word, WAIT_S, f"the camera to be told as {word}; {self.status}")
 
-    def diagnosed(self) -> Finding:
+    def diagnosed(self) -> DoctorLine:
         [found] = examine(Patient(self.robot.layout), {"inputs": CHECKS["inputs"]})
         return found
 
@@ -77,7 +77,7 @@ class Slot:
         except AssertionError as error:
             raise AssertionError(f"{error}; it says {self.diagnosed()}") from error
 
-    def diagnostics(self) -> health.Status:
+    def diagnostics(self) -> health.HealthStatus:
         return health.slot("a", self.robot.layout.slot_status("a").read_bytes(), time.monotonic_ns())
 
 

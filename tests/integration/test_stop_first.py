@@ -1,4 +1,6 @@
-"""A real robot whose memory does not hold two policies: one ends before the other starts, and the supervisor holds the robot until one drives."""
+"""A real robot whose memory does not hold two policies: one ends before the other starts, and the supervisor holds the
+robot until one drives.
+"""
 
 from __future__ import annotations
 

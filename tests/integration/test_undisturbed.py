@@ -1,4 +1,6 @@
-"""Nobody makes a real supervisor late, large or dumb: not who outweighs it, who does not read its log, who crowds its sockets, or who talks at length."""
+"""Nobody makes a real supervisor late, large or dumb: not who outweighs it, who does not read its log, who crowds its
+sockets, or who talks at length.
+"""
 
 from __future__ import annotations
 

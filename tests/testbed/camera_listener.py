@@ -2,7 +2,8 @@
 
     python -m tests.testbed.camera_listener SECONDS
 
-Prints {"received", "latency_ms": […]} of the frames with a stamp, which is monotonic (see sensors.py), SECONDS after the first frame.
+Prints {"received", "latency_ms": […]} of the frames with a stamp, which is monotonic (see sensors.py), SECONDS after
+the first frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What a person does with a robot and a fleet, wherever they run: the agent's verbs, a voice command, arming, a playbook."""
+"""What a person does with a robot and a fleet, wherever they run: the agent's verbs, a voice command, arming, a
+playbook.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,14 @@ from tests.fakes.ros import REPOSITORY, wait_until
 
 SAY = Path(__file__).with_name("say.py")
 REARM_S = 8.0
-# A controller is another machine than its robots. Where they share one, it must not take the processor from their control loops.
+# A controller is another machine than its robots. Where they share one, it must not take the processor from their
+# control loops.
 BESIDE = ("nice", "-n", "10")
-# How a change ends on a machine that was too busy for it: robots that share two cores are silent for 0.1 s now and then, and that is refused.
+# How a change ends on a machine that was too busy for it: robots that share two cores are silent for 0.1 s now and
+# then, and that is refused.
 BUSY_METRICS = frozenset({
-    "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz", "missed_rate",
+    "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz",
+    "missed_rate",
     "driver_missed_rate", "status", "ready", "selectable", "commit",
 })  # fmt: skip
 BUSY_WORDS = ("its probation has ended", "not on probation here")
@@ -85,7 +90,9 @@ class Console(ABC):
             raise AssertionError(f"{error}: {reply}") from error
 
     def wait_driving(self, speed: float, deadline_s: float = 40.0) -> None:
-        """Wait until it drives faster than `speed` (m/s), and arm it again every 8 s until it does: a busy machine stops robots, and says so."""
+        """Wait until it drives faster than `speed` (m/s), and arm it again every 8 s until it does: a busy machine
+        stops robots, and says so.
+        """
         pause, since = threading.Event(), [time.monotonic()]
 
         def driven() -> bool:
@@ -101,7 +108,9 @@ class Console(ABC):
 
 
 def busy(report: dict[str, Any]) -> str | None:
-    """The failure in a rollout's report that a busy machine explains, if there is one; such a rollout is worth another try."""
+    """The failure in a rollout's report that a busy machine explains, if there is one; such a rollout is worth another
+    try.
+    """
     for host in report.get("hosts", {}).values():
         failure = host["failure"]
         if failure and (failure["metric"] in BUSY_METRICS or any(word in failure["message"] for word in BUSY_WORDS)):

@@ -1,4 +1,6 @@
-"""The story that `make demo` tells: three simulated robots, three releases, one way back. Prints what happens in plain sentences.
+"""The story that `make demo` tells: three simulated robots, three releases, one way back.
+
+Prints what happens in plain sentences.
 
 `tests.testbed.hosting` is the program around it. The story ends with a table, `report.json` and `report.html`.
 """
@@ -146,7 +148,10 @@ class Demo:
             self.story.say(f"  {robot.name} drives at {robot.speed():.2f} m/s.")
 
     def keep_driving(self) -> None:
-        """See that all robots drive; one that this busy machine has stopped is armed again. Standing shows little of a policy."""
+        """See that all robots drive; one that this busy machine has stopped is armed again.
+
+        Standing shows little of a policy.
+        """
         for robot in self.fleet.robots:
             robot.wait_driving(DRIVING_MPS)
 
@@ -158,7 +163,8 @@ class Demo:
         for robot in self.fleet.robots:
             cut = self.cuts[robot.name] = self.cutover(robot)
             self.story.say(
-                f"  {robot.name} changed policy while {report.motion(cut)}: {cut.missed_ticks} missed ticks, gap {cut.max_gap_ms} ms."
+                f"  {robot.name} changed policy while {report.motion(cut)}: {cut.missed_ticks} missed ticks, gap "
+                f"{cut.max_gap_ms} ms."
             )
         self.story.done("deploy 1.1.0 and cut over")
 
@@ -272,7 +278,8 @@ class Demo:
 
     def table(self, result: dict[str, Any]) -> None:
         print(
-            f"\n{'robot':<8} {'release':<8} {'healthy':<8} {'missed ticks':<13} {'largest gap':<12} {'at the cutover':<14}"
+            f"\n{'robot':<8} {'release':<8} {'healthy':<8} {'missed ticks':<13} {'largest gap':<12} "
+            f"{'at the cutover':<14}"
         )
         for row in result["robots"]:
             cut = self.cuts[row["name"]]

@@ -1,4 +1,5 @@
-"""A fleet of simulated robots as local processes: real ROS 2 topics, real supervisors and agents, each robot in its own domain.
+"""A fleet of simulated robots as local processes: real ROS 2 topics, real supervisors and agents, each robot in its own
+domain.
 
     with Fleet(folder, ("alder", "birch")) as fleet:
         fleet.playbook("bootstrap")
@@ -82,7 +83,10 @@ class Robot(Console):
         self.start("sim", [sys.executable, *argv])
 
     def power_on(self, *body: str, target: str = "red", respawn: bool = True) -> None:
-        """Start base, listener, supervisor and agent, and wait until the agent answers. `body` are more options of the base."""
+        """Start base, listener, supervisor and agent, and wait until the agent answers.
+
+        `body` are more options of the base.
+        """
         python = sys.executable
         self.start_body(*body, *(("--respawn", target) if respawn else ()))
         self.start("listener", [python, str(Path(__file__).with_name("listener.py")), str(self.heard)])

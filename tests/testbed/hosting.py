@@ -1,10 +1,12 @@
-"""`make demo` and `make demo-down`: measures the machine, tells the story of `tests.testbed.demo`, and ends all that it started, whatever happens.
+"""`make demo` and `make demo-down`: measures the machine, tells the story of `tests.testbed.demo`, and ends all that it
+started, whatever happens.
 
     make demo            the page is build/demo/report.html
     make demo KEEP=1     the robots go on, and what to try with them is printed
     make demo-down       ends them
 
-A file beside the page says which folder the running robots live in, so that the next call ends what an interrupted one has left behind.
+A file beside the page says which folder the running robots live in, so that the next call ends what an interrupted one
+has left behind.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Running:
         self.file = out / "running.json"
 
     def read(self) -> tuple[Path, bool] | None:
-        """The folder of the robots that were started here, and whether somebody still wants them; None where there are none."""
+        """The folder of the robots that were started here, and whether somebody still wants them; None where there are
+        none.
+        """
         try:
             found = json.loads(self.file.read_text())
             folder = Path(found["folder"])
@@ -65,7 +69,10 @@ class Running:
         self.file.write_text(json.dumps(document) + "\n")
 
     def end(self, folder: Path) -> None:
-        """End every process of the robots in `folder`, and delete it with what belongs to it. Raises AssertionError naming what goes on."""
+        """End every process of the robots in `folder`, and delete it with what belongs to it.
+
+        Raises AssertionError naming what goes on.
+        """
         end_all(folder)
         for name in NAMES:
             remove_run_folder(folder / "fleet" / name)
@@ -140,7 +147,10 @@ def limited() -> Iterator[None]:
 
 
 def stop(demo: Demo, running: Running, problem: BaseException | None) -> None:
-    """Switch all robots off, each by itself, then end whatever is left. The logs of a story that failed are kept beside the page."""
+    """Switch all robots off, each by itself, then end whatever is left.
+
+    The logs of a story that failed are kept beside the page.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # impatience must not leave robots behind
     if problem is not None:
@@ -165,15 +175,20 @@ def keep_logs(demo: Demo, problem: BaseException) -> None:
 
 
 def explain(problem: BaseException, machine: Machine, out: Path) -> str:
-    """What went wrong, and what to do. Where `machine`, measured after everything was ended, is busy, that is the reason."""
+    """What went wrong, and what to do.
+
+    Where `machine`, measured after everything was ended, is busy, that is the reason.
+    """
     if isinstance(problem, KeyboardInterrupt):
         return "stopped; everything that was started was ended"
     words = str(problem) or repr(problem)
     logs = f"Everything that was started was ended. The logs are in {out / 'logs'}"
     if machine.busy:
-        return f"error: this machine is too busy for three robots: {machine.load}. End them, then run `make demo` again.\n{words}\n{logs}"
+        reason = f"this machine is too busy for three robots: {machine.load}. End them, then run `make demo` again."
+        return f"error: {reason}\n{words}\n{logs}"
     if isinstance(problem, BusyError | TooLongError):
-        return f"error: this machine is too slow for three robots, or was too busy: {words}. Run `make demo` again while nothing else runs.\n{logs}"
+        reason = f"this machine is too slow for three robots, or was too busy: {words}"
+        return f"error: {reason}. Run `make demo` again while nothing else runs.\n{logs}"
     return f"error: {words}\n{logs}"
 
 

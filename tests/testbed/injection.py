@@ -1,4 +1,6 @@
-"""How a fault is injected, and what came of it: drive, do it, look, heal, and look whether anything starts again by itself. The faults are in faults.py."""
+"""How a fault is injected, and what came of it: drive, do it, look, heal, and look whether anything starts again by
+itself. The faults are in faults.py.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ WATCH_S = 1.0
 
 @dataclass(frozen=True)
 class Case:
-    """`reason` is looked for among reasons, latched reasons and what `reverted` says. `driver` is the slot that drives: played, or a process."""
+    """`reason` is looked for among reasons, latched reasons and what `reverted` says.
+
+    `driver` is the slot that drives: played, or a process.
+    """
 
     name: str
     inject: Deed
@@ -63,7 +68,7 @@ class Outcome:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the played slot fell silent in a case that is not about silence: this machine stood still for 0.1 s."""
+        """Whether the played slot fell silent in a case about something else: the machine stood still for 0.1 s."""
         return not self.ended_right and "silence" in self.reasons and self.case.reason != "silence"
 
     @property
@@ -112,7 +117,10 @@ def settle_policy(robot: PlayedRobot) -> None:
 
 
 def run(robot: PlayedRobot, heard: Listening, case: Case) -> Outcome:
-    """Drive, do it, look, heal, and look whether it starts again by itself. Raises AssertionError when the robot cannot be brought to drive."""
+    """Drive, do it, look, heal, and look whether it starts again by itself.
+
+    Raises AssertionError when the robot cannot be brought to drive.
+    """
     if case.process and not robot.programs.get("a"):
         robot.slots["a"].stop()
         before = robot.status["slots"]["a"]["epoch"]

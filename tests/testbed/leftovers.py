@@ -1,6 +1,7 @@
 """Ends everything that was started in a folder, also what its starter did not live to end.
 
-A program of a testbed says in its environment which folder it belongs to. A person's editor or shell in that folder does not.
+A program of a testbed says in its environment which folder it belongs to. A person's editor or shell in that folder
+does not.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def started_in(folder: Path) -> list[psutil.Process]:
 
 
 def end_all(folder: Path) -> int:
-    """Ask all of them to end, and make those that do not; what they started meanwhile as well. Returns how many there were.
+    """Ask all of them to end, and make those that do not; what they started meanwhile as well.
+
+    Returns how many there were.
 
     Raises AssertionError naming those that are still there.
     """

@@ -2,9 +2,9 @@
 
     python tests/testbed/listener.py OUT.jsonl
 
-Each line has `t` (monotonic seconds of arrival) and `k`: `cmd` (v, w), `applied` (v, w, id, and `hop_ms` from the tick's deadline to its `/cmd_vel`), `odom` (v, w),
-`action` (slot, id), `state` (the document).
-A line `ready` is written when the first `/cmd_vel` came in; the process ends on SIGTERM.
+Each line has `t` (monotonic seconds of arrival) and `k`: `cmd` (v, w), `applied` (v, w, id, and `hop_ms` from the
+tick's deadline to its `/cmd_vel`), `odom` (v, w), `action` (slot, id), `state` (the document). A line `ready` is
+written when the first `/cmd_vel` came in; the process ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def spin(executor: SingleThreadedExecutor) -> None:
 
 
 def main(out: Path) -> None:
-    # All threads inherit the priority of a tick thread, where that is permitted: arrival times carry no scheduling of ours.
+    # All threads inherit the priority of a tick thread, where that is permitted: arrival times carry no scheduling of
+    # ours.
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

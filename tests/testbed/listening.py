@@ -1,4 +1,4 @@
-"""The independent listener beside a played robot, and what it heard: the process of listener.py, read while it writes."""
+"""The independent listener beside a played robot: the process of listener.py, read while it writes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Listening:
         self.records = []
 
     def held_zero(self, since_s: float, held_s: float, kind: str = "cmd") -> float:
-        """When the first zero came, after `since_s`, that was followed by nothing but zeros, or silence, for `held_s` seconds (monotonic s).
+        """When the first zero came, after `since_s`, that was followed by nothing but zeros, or silence, for `held_s`
+        seconds (monotonic s).
 
         `kind` is what must be zero: `cmd`, the command, or `odom`, the base itself.
         """

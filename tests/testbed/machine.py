@@ -59,16 +59,20 @@ class Machine:
         return (
             f"This machine: {self.cores} cores ({self.idle:.0%} idle), {self.memory_bytes / GB:.1f} GB of memory and "
             f"{self.disk_bytes / GB:.1f} GB of disk free. "
-            f"The demo needs {CORES} cores, {MEMORY_BYTES / GB:.0f} GB, {DISK_BYTES / GB:.0f} GB and about {MINUTES} minutes."
+            f"The demo needs {CORES} cores, {MEMORY_BYTES / GB:.0f} GB, {DISK_BYTES / GB:.0f} GB and about {MINUTES} "
+            "minutes."
         )
 
     @property
     def lack(self) -> str | None:
         """What it does not have at all, and what to do about it; None where three robots have room."""
         if self.memory_bytes < MEMORY_BYTES:
-            return f"{self.memory_bytes / GB:.1f} GB of memory are free and {MEMORY_BYTES / GB:.0f} are needed: end other programs"
+            free, needed = self.memory_bytes / GB, MEMORY_BYTES / GB
+            return f"{free:.1f} GB of memory are free and {needed:.0f} are needed: end other programs"
         if self.disk_bytes < DISK_BYTES:
-            return f"{self.disk_bytes / GB:.1f} GB of disk are free and {DISK_BYTES / GB:.0f} are needed: make room, or set TMPDIR to a folder on another disk"
+            free, needed = self.disk_bytes / GB, DISK_BYTES / GB
+            remedy = "make room, or set TMPDIR to a folder on another disk"
+            return f"{free:.1f} GB of disk are free and {needed:.0f} are needed: {remedy}"
         return None
 
     @property

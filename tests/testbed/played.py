@@ -38,6 +38,7 @@ from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.layout import Layout
 from tests.fakes.robot import make_release, remove_run_folder
 from tests.fakes.ros import Process, Ros, allocate_domain_id, ros_env, wait_until
+from tests.fakes.settings import robot_toml
 
 OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -45,31 +46,12 @@ KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BASE_TIMEOUT_S = 0.25
 PROGRAM = Path(__file__).with_name("slot_program.py")
 LISTENER = Path(__file__).with_name("listener.py")
-ROBOT = """
-name = "test-1"
-site = "lab"
-embodiment = "diff_drive"
-row = "process"
-battery_floor = 0.2
-[limits]
-linear = 0.5
-angular = 1.0
-linear_acceleration = 2.0
-angular_acceleration = 4.0
-[sources.scan]
-present = true
-max_age_ms = 500
-[sources.odom]
-present = true
-max_age_ms = 500
-[sources.battery]
-present = true
-max_age_ms = 3000
-[footprint]
-radius = 0.2
-[base]
-timeout_s = 0.25
-"""
+ROBOT = robot_toml(
+    name="test-1",
+    embodiment="diff_drive",
+    limits={"linear_acceleration": 2.0},
+    sources={"battery": {"present": True, "max_age_ms": 3000}},
+)
 
 
 class Repeat(threading.Thread):

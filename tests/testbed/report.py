@@ -1,4 +1,7 @@
-"""The demo's page: trajectories, the tick timeline around the cutover, latencies. Self-contained HTML with drawings in SVG."""
+"""The demo's page: trajectories, the tick timeline around the cutover, latencies.
+
+Self-contained HTML with drawings in SVG.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def motion(cut: Cutover) -> str:
 
 
 def changes(records: list[dict[str, Any]], colours: dict[str, str]) -> list[tuple[float, str]]:
-    """From when on (monotonic seconds) the release of which colour drove, as a listener heard it. `colours` is by the first 12 characters of a release."""
+    """From when on (monotonic seconds) the release of which colour drove, as a listener heard it.
+
+    `colours` is by the first 12 characters of a release.
+    """
     found: list[tuple[float, str]] = []
     for at_s, _, release in live_commands(records):
         colour = colours.get(release, OTHER)

@@ -1,4 +1,7 @@
-"""Say a voice command to a robot, as any ROS 2 program would: `python say.py "go to the red pillar"`. Ends when the supervisor has accepted it."""
+"""Say a voice command to a robot, as any ROS 2 program would:
+
+`python say.py "go to the red pillar"`. Ends when the supervisor has accepted it.
+"""
 
 from __future__ import annotations
 

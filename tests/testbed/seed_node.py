@@ -2,9 +2,10 @@
 
     python -m tests.testbed.seed_node SECONDS BACKEND_MS
 
-Kept: reliable subscriptions of depth 5 to deserialised messages, one thread, inference in a 20 Hz timer, float64 preprocessing of the whole
-frame, words by hash, a Twist, two status messages and a log line every tick. Replaced: cv_bridge by the view it gives for bgr8, the
-network by a sleep of BACKEND_MS. Prints {"overhead_ms": […]}: each tick less the sleep.
+Kept: reliable subscriptions of depth 5 to deserialised messages, one thread, inference in a 20 Hz timer, float64
+preprocessing of the whole frame, words by hash, a Twist, two status messages and a log line every tick. Replaced:
+cv_bridge by the view it gives for bgr8, the network by a sleep of BACKEND_MS. Prints {"overhead_ms": […]}: each tick
+less the sleep.
 """
 
 from __future__ import annotations

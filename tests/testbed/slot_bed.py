@@ -1,4 +1,5 @@
-"""A slot under measurement: a release on a robot's folder, a foreign camera and laser, a command, and the slot's own process.
+"""A slot under measurement: a release on a robot's folder, a foreign camera and laser, a command, and the slot's own
+process.
 
 with SlotBed(model, "resource_optimized", backends=["null"], overrides={"null_ms": 5.0}) as bed:
     bed.wait_driving()

@@ -1,4 +1,7 @@
-"""A slot as a process of its own that says one thing at 20 Hz: `python slot_program.py SLOT RELEASE SPEED STEPS`. Imports nothing of Homeport."""
+"""A slot as a process of its own that says one thing at 20 Hz:
+
+`python slot_program.py SLOT RELEASE SPEED STEPS`. Imports nothing of Homeport.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,10 @@ def built(arch: str = "amd64") -> str:
 
 
 def shared(folder: Path, at: str | None = None, mode: str = "rw") -> list[str]:
-    """Mount a folder for a container, by default at its own path. Everybody may write: uids inside are not those outside."""
+    """Mount a folder for a container, by default at its own path.
+
+    Everybody may write: uids inside are not those outside.
+    """
     for path in [folder, *folder.rglob("*")]:
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o777 if path.is_dir() else 0o666))

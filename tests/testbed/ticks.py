@@ -1,4 +1,6 @@
-"""Count missed ticks in what the listener wrote down (the definition is in docs/architecture.md, "How figures are taken")."""
+"""Count missed ticks in what the listener wrote down (the definition is in docs/architecture.md, "How figures are
+taken").
+"""
 
 from __future__ import annotations
 

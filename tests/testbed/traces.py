@@ -26,7 +26,7 @@ from stack.agent.gate import baseline as baseline_module
 from stack.agent.gate import evidence, judge, watch
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.findings import Expected, Span
-from stack.agent.gate.samples import Sample, SlotStatus, observe
+from stack.agent.gate.samples import SlotSample, SlotStatus, observe
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.host import Host
 from stack.agent.runtime.process import ProcessRuntime
@@ -49,8 +49,8 @@ class Trace:
     """
 
     expected: Expected
-    before: tuple[Sample, ...]
-    samples: tuple[Sample, ...]
+    before: tuple[SlotSample, ...]
+    samples: tuple[SlotSample, ...]
     switched_s: float
 
     @property
@@ -154,7 +154,7 @@ def judged(trace: Trace) -> Outcome:
     return _feed(Watch(expected, Patience.probation(PROBATION_S, expected.release), before, first), samples)
 
 
-def _feed(watch: Watch, samples: Iterator[Sample]) -> Outcome:
+def _feed(watch: Watch, samples: Iterator[SlotSample]) -> Outcome:
     for sample in samples:
         if (result := watch.feed(sample)) is not None:
             return Outcome(result, sample.at_s)
@@ -180,16 +180,16 @@ Bend = Callable[[Trace, random.Random], Trace]
 Bits = dict[str, Any]
 
 
-def each_sample(trace: Trace, bend: Callable[[Sample], Sample], before: bool = False) -> Trace:
+def each_sample(trace: Trace, bend: Callable[[SlotSample], SlotSample], before: bool = False) -> Trace:
     old = tuple(bend(sample) for sample in trace.before) if before else trace.before
     return replace(trace, before=old, samples=tuple(bend(sample) for sample in trace.samples))
 
 
-def _status(sample: Sample, **fields: object) -> Sample:
+def _status(sample: SlotSample, **fields: object) -> SlotSample:
     return sample if sample.status is None else replace(sample, status=replace(sample.status, **cast(Bits, fields)))
 
 
-def _both(sample: Sample, change: Callable[[SlotStatus], SlotStatus]) -> Sample:
+def _both(sample: SlotSample, change: Callable[[SlotStatus], SlotStatus]) -> SlotSample:
     """Change what both slots say."""
     status, beside = (each and change(each) for each in (sample.status, sample.beside))
     return replace(sample, status=status, beside=beside)
@@ -222,7 +222,7 @@ def busy(trace: Trace, chance: random.Random) -> Trace:
     factor, tail, share = chance.uniform(1.1, 3.0), chance.uniform(1.0, 4.0), chance.uniform(0.0, 0.06)
     missed, last_s = 0.0, trace.samples[0].at_s
 
-    def bend(sample: Sample) -> Sample:
+    def bend(sample: SlotSample) -> SlotSample:
         nonlocal missed, last_s
         begins = [begin for begin, end in episodes if begin <= sample.at_s <= end]
         recent = any(begin <= sample.at_s <= end + 13.0 for begin, end in episodes)
@@ -245,7 +245,7 @@ def busy(trace: Trace, chance: random.Random) -> Trace:
 def jitter(trace: Trace, chance: random.Random) -> Trace:
     """Looks come late, and so do single messages."""
 
-    def bend(sample: Sample) -> Sample:
+    def bend(sample: SlotSample) -> SlotSample:
         moved = replace(sample, at_s=sample.at_s + chance.uniform(0.0, 0.09))
         if moved.view is None or chance.random() > 0.2:
             return moved
@@ -261,14 +261,14 @@ def late_status(trace: Trace, chance: random.Random) -> Trace:
     silent = _episodes(trace, chance, chance.randint(1, 2), 2.5)
     unheard = _episodes(trace, chance, 1, 1.5)
 
-    def bend(sample: Sample) -> Sample:
+    def bend(sample: SlotSample) -> SlotSample:
         status = None if _within(sample, silent) else sample.status
         return replace(sample, status=status, view=None if _within(sample, unheard) else sample.view)
 
     return each_sample(trace, bend)
 
 
-def _within(sample: Sample, episodes: Sequence[tuple[float, float]]) -> bool:
+def _within(sample: SlotSample, episodes: Sequence[tuple[float, float]]) -> bool:
     return any(begin <= sample.at_s <= end for begin, end in episodes)
 
 
@@ -278,7 +278,7 @@ def broken_before(trace: Trace, chance: random.Random) -> Trace:
     age = chance.choice((None, chance.uniform(1100.0, 9000.0)))
     period_s = chance.uniform(0.6, 1.5)
 
-    def bend(sample: Sample) -> Sample:
+    def bend(sample: SlotSample) -> SlotSample:
         bad = always or int(sample.at_s / period_s) % 2 == 0
         return _both(
             sample,
@@ -305,7 +305,7 @@ def cold_cache(trace: Trace, chance: random.Random) -> Trace:
     counts = (sample.status.inferences for sample in trace.samples if sample.at_s >= begin and sample.status)
     last = next(counts, 0) + 200
 
-    def bend(sample: Sample) -> Sample:
+    def bend(sample: SlotSample) -> SlotSample:
         slow = sample.at_s >= begin and sample.status is not None and sample.status.inferences <= last
         return _status(sample, p99_ms=slow_ms) if slow else sample
 

@@ -192,7 +192,10 @@ def test_exit_codes_are_those_of_the_documentation() -> None:
     }  # fmt: skip
     found = {k: v.exit_code for k, v in vars(errors).items() if isinstance(v, type) and issubclass(v, Exception)}
     assert found == wanted
-    line = "0 ok · 1 failed · 2 usage · 3 drift or not healthy · 4 part of the fleet · 5 refused, incompatible or untrusted · 6 locked"
+    line = (
+        "0 ok · 1 failed · 2 usage · 3 drift or not healthy · 4 part of the fleet · "
+        "5 refused, incompatible or untrusted · 6 locked"
+    )
     assert line in (ROOT / "docs/interfaces.md").read_text()
     for code in {code for code in wanted.values() if code > 1}:
         assert errors.from_exit_code(code, "x").exit_code == code

@@ -1,4 +1,6 @@
-"""Whatever a person writes behind `make TARGET NAME=`, and wherever the checkout lies: it arrives as one argument, and no shell reads it."""
+"""Whatever a person writes behind `make TARGET NAME=`, and wherever the checkout lies: it arrives as one argument, and
+no shell reads it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text()
 RELEASE = f"sha256:{'0' * 64}"
 FOLDER = 'it\'s a "test" & `touch hit`; $(touch hit) $HOME #1 %d'
 HOSTILE = (
-    "robots:&touch hit", "a, b ", "a;touch hit", "$(touch hit)", "`touch hit`", "$(shell touch hit)", "$HOME$$x", "it's", 'a "b"', "-x",
+    "robots:&touch hit", "a, b ", "a;touch hit", "$(touch hit)", "`touch hit`", "$(shell touch hit)", "$HOME$$x",
+    "it's", 'a "b"', "-x",
     "--version", "#1\\b%", "a=b", "~/*", "a\nb", "|touch hit",
 )  # fmt: skip
 PROGRAMS = ("python", "ansible-playbook", "ansible-lint", "uv", "ruff", "mypy", "shellcheck", "hadolint", "yamllint")
@@ -29,7 +32,8 @@ printf '%s\\0' "$0" "$@" >"$call"
 env -0 >"$call.env"
 """
 CHECKED = {
-    "RELEASE": "deploy", "TO": "rollback", "REGISTRY": "push", "RETRY": "deploy", "CHECK": "prune", "KEEP": "demo", "FULL": "bench",
+    "RELEASE": "deploy", "TO": "rollback", "REGISTRY": "push", "RETRY": "deploy", "CHECK": "prune", "KEEP": "demo",
+    "FULL": "bench",
     "FRESH": "bench", "DOCTOR": "status",
 }  # fmt: skip
 """Settings of a fixed form, each with a target that takes it: anything else is refused before a program starts."""

@@ -1,4 +1,7 @@
-"""The names that people and other programs depend on. Adding one needs a user and a test; taking one away needs a major version."""
+"""The names that people and other programs depend on.
+
+Adding one needs a user and a test; taking one away needs a major version.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +43,10 @@ CORE = {
     "documents": {"Reader", "dump", "parse"},
     "dsse": {"Key", "envelope", "key_id", "pae", "trusted_keys", "verify"},
     "files": {"Files"},
-    "layout": {"Layout", "linked_release", "linked_slot"},
+    "layout": {"Layout", "ReleaseFolder", "linked_release", "linked_slot"},
     "lines": {"call", "request"},
-    "release": {"Image", "Recipe", "Release", "payload"},
-    "robot": {"Limits", "Robot", "Source"},
+    "release": {"Recipe", "Release", "ReleaseImage", "payload"},
+    "robot": {"Limits", "Robot", "SourceSettings"},
     "version": {"version"},
 }
 

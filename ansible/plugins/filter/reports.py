@@ -2,7 +2,7 @@
 
 A story comes from the robot's journal where there is one: `last` and `failure` of its status, not what the controller
 believes to have asked for. `homeport_report` is for deploy.yml; rollback.yml, drain.yml and prune.yml take
-`homeport_restored` and `homeport_pruned`, status.yml what is in statuses.py.
+`homeport_rolled_back`, `homeport_restored` and `homeport_pruned`, status.yml what is in statuses.py.
 """
 
 from __future__ import annotations
@@ -109,10 +109,15 @@ def report(plan: Values, hostvars: Mapping[str, Values], verdict: Values, releas
     return fields | {"refuses": refuses, "notice": notice if refuses else "", "summary": summary(hosts, lead)}
 
 
+def inventory_words(sources: Iterable[str] | str) -> list[str]:
+    """The inventory of a run, as a command says it."""
+    given = [sources] if isinstance(sources, str) else list(sources)
+    return [f"INVENTORY={shlex.quote(each)}" for each in given[:1]]
+
+
 def command(release: str, sources: Iterable[str] | str, limit: str | None = None) -> str:
     """The words that roll a release out once more, also on robots that have it in quarantine."""
-    given = [sources] if isinstance(sources, str) else list(sources)
-    words = ["make", "deploy", *(f"INVENTORY={shlex.quote(each)}" for each in given[:1]), f"RELEASE={release}"]
+    words = ["make", "deploy", *inventory_words(sources), f"RELEASE={release}"]
     return " ".join([*words, *([f"LIMIT={shlex.quote(limit)}"] if limit else []), "RETRY=1"])
 
 
@@ -161,11 +166,27 @@ def freed(result: Values, predicted: bool) -> str | None:
 
 
 def restored(hosts: Iterable[str], hostvars: Mapping[str, Values], register: str) -> dict[str, Any]:
-    """The outcome of rollback.yml.
+    """Whether every robot was seen as wanted.
 
     Minimal on purpose: a robot is back when its old release was seen running and committed.
     """
     return outcome(hosts, hostvars, register, lambda result: failure_of(result, ""))
+
+
+def rolled_back(
+    hosts: Iterable[str], hostvars: Mapping[str, Values], register: str, to: str, sources: Iterable[str] | str
+) -> dict[str, Any]:
+    """The outcome of rollback.yml.
+
+    `notice` names the robots that are not back, with the command for those alone: `previous` of a robot that is back
+    is the release that it came from.
+    """
+    found = restored(hosts, hostvars, register)
+    left = [host for host, line in found["hosts"].items() if not line["ok"]]
+    target = [] if to == "previous" else [f"TO={to}"]
+    again = " ".join(["make", "rollback", *inventory_words(sources), *target, f"LIMIT={','.join(left)}"])
+    notice = f"Not back: {', '.join(left)}. Once they are repaired, for them alone: {again}"
+    return found | {"notice": notice if left else ""}
 
 
 def pruned(hosts: Iterable[str], hostvars: Mapping[str, Values], register: str) -> dict[str, Any]:
@@ -251,6 +272,7 @@ class FilterModule:
             "homeport_report": report,
             "homeport_again": command,
             "homeport_restored": restored,
+            "homeport_rolled_back": rolled_back,
             "homeport_pruned": pruned,
             "homeport_table": table,
             "homeport_targets": targets,

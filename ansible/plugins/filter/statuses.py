@@ -55,8 +55,8 @@ def line_of(result: Values, doctor: Values | None, release: str) -> dict[str, An
 def statuses(
     hosts: Iterable[str], hostvars: Mapping[str, Values], register: str, release: str = "", doctor: str = ""
 ) -> dict[str, Any]:
-    """The outcome of status.yml: a robot is well when it answers, is healthy, runs what it committed (and `release`, if given), could be
-    rolled back now, and its doctor, registered as `doctor`, finds nothing wrong.
+    """The outcome of status.yml: a robot is well when it answers, is healthy, runs what it committed (and `release`, if
+    given), could be rolled back now, and its doctor, registered as `doctor`, finds nothing wrong.
     """
     found = {host: hostvars[host] for host in hosts}
     lines = {host: line_of(each.get(register) or {}, each.get(doctor), release) for host, each in found.items()}

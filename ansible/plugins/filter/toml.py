@@ -1,4 +1,6 @@
-"""Values of an inventory as TOML, whatever characters they hold. JSON is no way to write it: its pairs of surrogates are not TOML.
+"""Values of an inventory as TOML, whatever characters they hold.
+
+JSON is no way to write it: its pairs of surrogates are not TOML.
 
 `homeport_toml` writes a value, `homeport_toml_key` the name of one.
 """

@@ -1,7 +1,8 @@
 """The decisions of a rollout as pure functions: who comes when, did a wave pass, whom to restore.
 
-The playbooks carry, these filters decide, so that every decision has a table test. A robot counts as done only by `verified` in its own
-registered result: unreachable, silent, rolled back and unverified are all failures. What is reported of them is in reports.py.
+The playbooks carry, these filters decide, so that every decision has a table test. A robot counts as done only by
+`verified` in its own registered result: unreachable, silent, rolled back and unverified are all failures. What is
+reported of them is in reports.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def plan(
 ) -> dict[str, Any]:
     """Waves: first one robot of every row × site × embodiment, then the rest up to each percentage in turn.
 
-    Returns `order` (all hosts), `sizes` (for `serial`, no zeros) and `waves` (lists of hosts). The same fleet gives the same plan.
+    Returns `order` (all hosts), `sizes` (for `serial`, no zeros) and `waves` (lists of hosts). The same fleet gives the
+    same plan.
     """
     steps = list(percentages)
     if not steps or steps != sorted(set(steps)) or steps[0] <= 0 or steps[-1] != 100:
@@ -51,10 +53,13 @@ def failure_of(result: Mapping[str, Any] | None, release: str) -> dict[str, Any]
     if result is not None and (result.get("verified") is True or result.get("predicted") is True):
         return None
     result = result or {}
-    message = visible(result.get("msg") or "the robot gave no proof of what it runs")
+    # Of ssh's words some are lines of their own, and a robot has one line in a table.
+    words = str(result.get("msg") or "the robot gave no proof of what it runs").split()
+    message = visible(" ".join(words))
     found = {"release": release, "stage": "UNVERIFIED", "metric": None, "value": None, "threshold": None}
     if result.get("unreachable"):
         found |= {"stage": "UNREACHABLE", "metric": "unreachable"}
+        message = f"out of reach ({message}); see whether it is on and answers ssh"
     elif result.get("silent"):
         found |= {"stage": "SILENT", "metric": "silent"}
     elif result.get("skipped"):
@@ -75,7 +80,8 @@ def verdict(
 ) -> dict[str, Any]:
     """Compare the planned `wave` with the results its hosts registered as `register`, on top of an `earlier` verdict.
 
-    Returns `halted`, `failed` (host → failure, over the whole run) and `passed` (of this wave). A failed canary always halts.
+    Returns `halted`, `failed` (host → failure, over the whole run) and `passed` (of this wave). A failed canary always
+    halts.
     """
     asked = [host for host in wave if host not in earlier["failed"]]
     found = {host: failure_of(hostvars[host].get(register), release) for host in asked}
@@ -85,7 +91,8 @@ def verdict(
 
 
 def undo_target(result: Mapping[str, Any]) -> str | None:
-    """Where a host goes back to after this result of `switched`: the release it ran before, or None when it is not to be touched.
+    """Where a host goes back to after this result of `switched`: the release it ran before, or None when it is not to
+    be touched.
 
     A silent robot may have switched before it fell silent, so it is asked too; one that refused or was skipped is not.
     """

@@ -94,6 +94,7 @@ class Agent:
             message = f"{self._start[0]}: cannot be run ({error.strerror}); bootstrap.yml installs it"
             raise AgentError(message) from error
         except subprocess.TimeoutExpired as error:
-            message = f"the agent did not answer {arguments[0]!r} in {self._timeout_s:g} s and was stopped"
+            late = f"the agent did not answer {arguments[0]!r} in {self._timeout_s:g} s"
+            message = f"{late}; see what it does there (homeport-agent status)"
             raise AgentError(message, silent=True) from error
         return read_answer(done.stdout, done.stderr, done.returncode)

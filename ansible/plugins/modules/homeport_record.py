@@ -1,6 +1,8 @@
 #!/usr/bin/python
 # ruff: noqa: E402
-"""The record of one run of a playbook, on the controller: a file of its own that no other run writes, whole at every moment."""
+"""The record of one run of a playbook, on the controller: a file of its own that no other run writes, whole at every
+moment.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ short_description: Write down what a run of a playbook was asked and what came o
 version_added: 0.2.0
 author: The Homeport authors
 description:
-  - Runs on the controller. A record is begun before anything is done, so that a run whose controller was killed is in the history too.
+  - Runs on the controller.
+  - A record is begun before anything is done, so that a run whose controller was killed is in the history too.
   - A record that cannot be written is a warning and stops no run. Check mode writes none.
   - C(homeport fleet history) lists the records; docs/schemas/rollout.schema.json describes them.
 options:
@@ -20,8 +23,14 @@ options:
     choices: [begun, ended]
     required: true
   kind: {type: str, choices: [deploy, rollback, status], description: Which playbook runs.}
-  folder: {type: path, description: "Where records are. Default is C(rollouts) beside the inventory; an empty one writes none."}
-  inventory: {type: list, elements: str, default: [], description: "Inventories of this run, as they were given to Ansible."}
+  folder:
+    type: path
+    description: Where records are. Default is C(rollouts) beside the inventory; an empty one writes none.
+  inventory:
+    type: list
+    elements: str
+    default: []
+    description: Inventories of this run, as they were given to Ansible.
   asked: {type: dict, description: "What was asked for, such as the release, the robots and the limit."}
   record: {type: path, description: The file that V(begun) returned.}
   outcome: {type: dict, description: The report of the run.}
@@ -38,7 +47,10 @@ EXAMPLES = r"""
   delegate_to: localhost
 
 - name: End the record of this run
-  homeport.fleet.homeport_record: {state: ended, record: "{{ homeport_run.record }}", outcome: {summary: 3 of 3 robots are as wanted.}}
+  homeport.fleet.homeport_record:
+    state: ended
+    record: "{{ homeport_run.record }}"
+    outcome: {summary: 3 of 3 robots are as wanted.}
   run_once: true
   delegate_to: localhost
 """
@@ -83,7 +95,9 @@ def caller() -> dict[str, str]:
 
 
 def folder_of(given: str | None, inventory: list[str]) -> Path | None:
-    """Where records are: the folder that was given, else `rollouts` beside the first inventory, a file or a folder; None for no records."""
+    """Where records are: the folder that was given, else `rollouts` beside the first inventory, a file or a folder;
+    None for no records.
+    """
     if given is not None:
         return Path(given) if given else None
     first = next((path for path in map(Path, inventory) if path.exists()), None)

@@ -1,6 +1,8 @@
 #!/usr/bin/python
 # ruff: noqa: E402
-"""One change of one robot through its agent, proved by asking the agent again: what was seen running counts, never what was accepted."""
+"""One change of one robot through its agent, proved by asking the agent again: what was seen running counts, never what
+was accepted.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ short_description: Stage, switch, commit or roll back a release on one robot
 version_added: 0.1.0
 author: The Homeport authors
 description:
-  - Calls C(homeport-agent). Success means that the robot was seen in the wanted state, never that a command was accepted.
+  - Calls C(homeport-agent).
+  - Success means that the robot was seen in the wanted state, never that a command was accepted.
 options:
   state:
     description:
@@ -26,7 +29,9 @@ options:
     required: true
   release: {type: str, description: "Digest of the release, V(sha256:) and 64 hex characters. A tag is refused."}
   source: {type: str, description: Where the release comes from. Default is the source in the robot's C(agent.toml).}
-  repository: {type: str, description: Repository of the release in the source. Default is the one in the robot's C(agent.toml).}
+  repository:
+    type: str
+    description: Repository of the release in the source. Default is the one in the robot's C(agent.toml).
   root: {type: path, description: Folder that holds everything of this robot. Default are the system's folders.}
   agent: {type: path, default: /usr/local/bin/homeport-agent, description: Path of the agent on the robot.}
   commit:
@@ -46,11 +51,14 @@ options:
     default: false
   to: {type: str, default: previous, description: "Target of a rollback, V(previous), V(fallback) or a digest."}
   undo:
-    description: With V(rolled_back), C(previous) is afterwards what it was before the release that drives was committed.
+    description:
+      - With V(rolled_back), C(previous) is afterwards what it was before the release that drives was committed.
     type: bool
     default: false
   by: {type: str, description: "Who asks, such as C(ann@control). Others who find the robot locked are told."}
-  channel_record: {type: str, description: A signed channel record as it stands. V(staged) keeps on the robot what it revokes.}
+  channel_record:
+    type: str
+    description: A signed channel record as it stands. V(staged) keeps on the robot what it revokes.
   retry: {type: bool, default: false, description: Stage a release that failed on this robot before.}
   reason: {type: str, default: held by the fleet, description: Why the robot is held.}
   timeout_s: {type: float, default: 600, description: Seconds after which a silent agent counts as failed.}
@@ -72,14 +80,21 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-result: {type: dict, returned: when the agent was asked to act, description: "The agent's own answer, as in docs/schemas/agent.schema.json."}
+result:
+  type: dict
+  returned: when the agent was asked to act
+  description: The agent's own answer, as in docs/schemas/agent.schema.json.
 status: {type: dict, returned: when the robot answered, description: The robot's status after the call.}
 before: {type: str, returned: always, description: "Digest of the release that ran before, or null."}
 running: {type: str, returned: always, description: "Digest of the release that was seen running afterwards, or null."}
-verified: {type: bool, returned: always, description: Whether the wanted state was seen in the status. Never true in check mode.}
+verified:
+  type: bool
+  returned: always
+  description: Whether the wanted state was seen in the status. Never true in check mode.
 predicted: {type: bool, returned: on success, description: Whether this answer is a prediction of check mode.}
 found:
-  description: Which deployment had decided last what drives, before this call, with its failure; null when there was none.
+  description:
+    - Which deployment had decided last what drives, before this call, with its failure; null when there was none.
   returned: when the robot answered
   type: dict
 touched:
@@ -91,7 +106,10 @@ failure:
   description: Release, stage, metric, value, threshold and message of what went wrong.
   returned: on failure, when the agent named it
   type: dict
-silent: {type: bool, returned: on failure, description: Whether the agent was stopped because it did not answer in time.}
+silent:
+  type: bool
+  returned: on failure
+  description: Whether the agent was stopped because it did not answer in time.
 """
 
 from typing import Any

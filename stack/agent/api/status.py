@@ -10,7 +10,7 @@ from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.api.condition import clock, disk, engine, motion, way_back
 from stack.agent.disk.revocations import revoked_here
-from stack.agent.gate.samples import Sample, observe, verified
+from stack.agent.gate.samples import SlotSample, observe, verified
 from stack.agent.host import Host
 from stack.agent.machine.processes import recall_host_pid
 from stack.agent.machine.processor import processor
@@ -25,7 +25,6 @@ def status_document(host: Host) -> dict[str, object]:
     failure, restore_failure, log = last_failure(host)
     view = samples["a"].view
     active = host.work.active
-    permission = host.work.permission
     trouble = host.runtime.trouble()
     problems = _problems(host, samples, trouble)
     return {
@@ -36,7 +35,7 @@ def status_document(host: Host) -> dict[str, object]:
         "embodiment": robot.embodiment,
         "stage": _stage(host),
         "deployment": active.identity if active else None,
-        "wait": permission.document() if permission and (active is None or active.stage == "WAIT") else None,
+        "wait": _wait(host),
         "window": window_document(host.config.windows, host.layout),
         "running": _running(host, samples),
         "current": _release(host, store.current()),
@@ -67,6 +66,13 @@ def _stage(host: Host) -> str:
         return "PROBATION"
     active = host.work.active
     return "IDLE" if active is None else active.stage
+
+
+def _wait(host: Host) -> dict[str, object] | None:
+    """What a change asks the robot for, while it waits for its permission."""
+    active, permission = host.work.active, host.work.permission
+    waits = permission is not None and (active is None or active.stage == "WAIT")
+    return permission.document() if permission is not None and waits else None
 
 
 def last_failure(host: Host) -> tuple[object, object, object]:
@@ -100,7 +106,7 @@ def _release(host: Host, digest: Digest | None) -> dict[str, object] | None:
     return {"digest": str(release.digest), **fields}
 
 
-def _slot(host: Host, slot: str, sample: Sample) -> dict[str, object] | None:
+def _slot(host: Host, slot: str, sample: SlotSample) -> dict[str, object] | None:
     digest = host.store.slot_release(slot)
     if digest is None:
         return None
@@ -122,7 +128,7 @@ def _processor(host: Host, slot: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _running(host: Host, samples: dict[str, Sample]) -> dict[str, object] | None:
+def _running(host: Host, samples: dict[str, SlotSample]) -> dict[str, object] | None:
     """The verified release at the wheel; None when nothing drives or what drives is not what it should be."""
     view = samples["a"].view
     if view is None or view.selected_slot not in SLOTS:
@@ -169,7 +175,7 @@ def _revoked(host: Host) -> Iterator[str]:
         yield str(error)
 
 
-def _problems(host: Host, samples: dict[str, Sample], trouble: str | None) -> list[str]:
+def _problems(host: Host, samples: dict[str, SlotSample], trouble: str | None) -> list[str]:
     """What is wrong with what runs. Whether an image is here is not known while the engine is in trouble."""
     store, problems = host.store, [*_damage(host), *_revoked(host)]
     slot, current, view = store.current_slot(), store.current(), samples["a"].view

@@ -19,7 +19,7 @@ from stack.agent.change.permission import Permission, come_to_rest
 from stack.agent.change.recovery import LOG_LINES
 from stack.agent.gate.baseline import Baseline, take
 from stack.agent.gate.judge import expect
-from stack.agent.gate.samples import Sample, observe, verified
+from stack.agent.gate.samples import SlotSample, observe, verified
 from stack.agent.gate.watch import POLL_S, Patience, Watch
 from stack.agent.host import Host, Progress
 from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Result
@@ -64,7 +64,7 @@ class Candidate:
             return error.failure
         return Failure(self.release.digest, self.deployment.stage, str(error))
 
-    def sample(self) -> Sample:
+    def sample(self) -> SlotSample:
         return observe(self.host, self.slot)
 
     def start(self) -> None:

@@ -66,14 +66,24 @@ def check_way_back(host: Host, release: Release) -> None:
         )
 
 
+def check_complete(host: Host, digest: Digest) -> None:
+    """Whether nothing of a release is missing on this robot. Raises RefusedError.
+
+    While its engine hangs nobody knows whether an image is here: then that is the error, and not an image to fetch.
+    """
+    missing = host.store.missing(digest)
+    if missing == ["image"] and (trouble := host.runtime.trouble()) is not None:
+        raise RefusedError(f"{digest}: whether its image is here is not known: {trouble}")
+    if missing:
+        raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
+
+
 def switchable(host: Host, digest: Digest) -> Release:
     """A staged release that may drive this robot. Raises NotFoundError or RefusedError."""
     Revocations.load(host.layout).check(host.layout, digest)
-    missing = host.store.missing(digest)
-    if "release.json" in missing:
+    if not host.layout.release(digest).document.exists():
         raise NotFoundError(f"{digest}: not on this robot; run `homeport-agent stage {digest}` first")
-    if missing:
-        raise RefusedError(f"{digest}: not complete on this robot ({', '.join(missing)} missing); stage it again")
+    check_complete(host, digest)
     host.store.check_not_quarantined(digest, "stage it with --retry to try it again")
     release = verify_staged(host.layout, digest)
     check_here(host, release)

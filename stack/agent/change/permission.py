@@ -12,7 +12,7 @@ import time
 from model_registry.core.errors import HomeportError, RefusedError
 from stack.agent.gate.watch import POLL_S
 from stack.agent.host import Host
-from stack.agent.settings.hook import Answer
+from stack.agent.settings.hook import HookAnswer
 from stack.agent.settings.windows import outlook
 from stack.agent.supervisor import SupervisorClient, View
 
@@ -61,7 +61,7 @@ class Permission:
     def __init__(self, host: Host, verb: str, gate: str, now: bool) -> None:
         self._host, self._verb, self.gate, self._now = host, verb, gate, now
         self._until_s = 0.0
-        self._answer, self._next_hook_s = Answer("its hook was not asked yet"), 0.0
+        self._answer, self._next_hook_s = HookAnswer("its hook was not asked yet"), 0.0
         self.reasons: list[str] = []
         """What stands in the way, as it was last seen."""
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Probation:
+class OpenProbation:
     """A release that drove well on probation and waits for its commit; no commit before the deadline means rollback.
 
     Watched by a thread of its own until `commit`, `roll_back`, a failing gate or the deadline decides; only one of them

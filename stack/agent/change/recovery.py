@@ -24,7 +24,7 @@ ANY, ITS_RELEASE, ANOTHER, NOTHING = "anything", "its release", "another release
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Case:
     """When one of these stages was the last one recorded, and `current` names that."""
 
     last: tuple[str, ...]
@@ -34,17 +34,17 @@ class Row:
 
 
 TABLE = (
-    Row(("none", "ended"), ANY, "nothing", "the last change had come to its end"),
-    Row(
+    Case(("none", "ended"), ANY, "nothing", "the last change had come to its end"),
+    Case(
         ("SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT"),
         *(ITS_RELEASE, "finish", "the commit was interrupted after it had become durable, and is finished now"),
     ),
-    Row(STAGING, ANY, "close", "staging was interrupted; what was fetched and built stays for the next time"),
-    Row(
+    Case(STAGING, ANY, "close", "staging was interrupted; what was fetched and built stays for the next time"),
+    Case(
         ("WAIT", "SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT"),
         *(ANY, "close", "the change was interrupted before its commit; the robot stays on what it had committed"),
     ),
-    Row(
+    Case(
         ("ROLLBACK", "FAILED"),
         *(
             ANY,
@@ -62,7 +62,7 @@ def sweep(layout: Layout) -> None:
             remove(path)
 
 
-def decide(last: str, current: str) -> Row:
+def decide(last: str, current: str) -> Case:
     """`last` is `none`, `ended`, or the stage of an open deployment: ROLLBACK for all that comes after it."""
     return next(row for row in TABLE if last in row.last and row.current in (ANY, current))
 
@@ -88,7 +88,9 @@ def close(host: Host, record: Record) -> str:
 
 
 def _finish(host: Host, record: Record) -> None:
-    """`previous` is in the record of the COMMIT; where that was lost, it is what the other slot has, if that was committed."""
+    """`previous` is in the record of the COMMIT; where that was lost, it is what the other slot has, if that was
+    committed.
+    """
     assert record.release is not None
     if record.stage == "COMMIT":
         text = record.detail.get("previous")

@@ -10,7 +10,7 @@ import time
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
 from stack.agent.change.candidate import RESTORE_S, Candidate
-from stack.agent.change.fit import switchable
+from stack.agent.change.fit import check_complete, switchable
 from stack.agent.change.permission import Permission
 from stack.agent.change.switch import runs_current
 from stack.agent.disk.journal import STAGING
@@ -96,8 +96,7 @@ def check_target(host: Host, target: Digest) -> None:
     if target not in host.store.floor().committed:
         raise RefusedError(f"{target}: never committed on this robot; deploy it first")
     Revocations.load(host.layout).check(host.layout, target)
-    if missing := host.store.missing(target):
-        raise RefusedError(f"{target}: not complete on this robot ({', '.join(missing)} missing); stage it first")
+    check_complete(host, target)
 
 
 def _bring_up(candidate: Candidate, permission: Permission) -> None:

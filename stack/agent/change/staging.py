@@ -25,10 +25,10 @@ from stack.agent.disk.revocations import Revocations
 from stack.agent.disk.store import verify_folder, verify_staged
 from stack.agent.host import Host, Progress
 from stack.agent.machine import child
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.os_slots import check_settled
 from stack.agent.machine.room import Need, check_room, check_rooms, shortage, size_of
-from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Plan, Result
+from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Result, StagePlan
 from stack.agent.runtime import Fetched
 from stack.agent.settings.windows import window_document
 
@@ -82,7 +82,7 @@ def plan(host: Host, request: StageRequest) -> Result:
         changes,
         request.release,
         version,
-        plan=Plan(0, build, steps, window_document(host.config.windows, host.layout)),
+        plan=StagePlan(0, build, steps, window_document(host.config.windows, host.layout)),
     )
 
 
@@ -176,7 +176,7 @@ class _Staging:
         dsse.trusted_keys(self._host.layout.keys)
         self._host.runtime.preflight()
 
-    def _pull(self, command: Command, what: str) -> Reader:
+    def _pull(self, command: Program, what: str) -> Reader:
         """Run a pull and count the bytes that came over the wire."""
         reader = child.run(command, self._deployment.say, self._host.work.abort).reader(what)
         self._result.bytes_fetched += reader.integer("bytes_fetched")

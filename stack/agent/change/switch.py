@@ -14,7 +14,7 @@ from model_registry.core.release import Release
 from stack.agent.change.candidate import Candidate
 from stack.agent.change.fit import switchable
 from stack.agent.change.permission import Permission
-from stack.agent.change.probation import Probation
+from stack.agent.change.probation import OpenProbation
 from stack.agent.gate.judge import blames
 from stack.agent.gate.samples import observe, verified
 from stack.agent.gate.watch import Patience
@@ -67,7 +67,7 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
             candidate.go_back(failure, isinstance(error, GateFailed) and blames(error.gate))
         raise candidate.failed(failure, code) from error
     if wait:
-        Probation(candidate, request.deadline_s).start()
+        OpenProbation(candidate, request.deadline_s).start()
         return candidate.result("PROBATION")
     return candidate.commit()
 

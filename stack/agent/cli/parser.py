@@ -15,7 +15,9 @@ from model_registry.core.version import version
 from stack.agent.cli.examples import EXAMPLES
 from stack.agent.reports import GATES
 
-DESCRIPTION = """`homeport-agent`: `serve` is the agent, the other verbs are clients of its socket, and `doctor` needs none.
+DESCRIPTION = """Change the release of this robot, and change it back.
+
+`serve` is the agent, the other verbs are clients of its socket, and `doctor` needs no agent.
 
 Progress on stderr, the result on stdout.
 """

@@ -4,6 +4,9 @@ A torn last line is what a power cut leaves behind: it is dropped. A damaged lin
 Nothing decides by the wall time in a record. Each record has the fence of the claim that wrote it; who holds an older
 one than the last record has is refused. A long journal is rotated at rest: what was taken out stays in
 `journal.1.jsonl` until the next time.
+
+Each record has the number of its schema. One of another schema is no damage: it was written by another version of the
+agent, which knows what this one would lose, so nothing is written behind it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pathlib import Path
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, fill, parse
-from model_registry.core.errors import HomeportError, LockedError
+from model_registry.core.errors import HomeportError, IncompatibleError, LockedError
 from model_registry.core.files import Files
 from stack.agent.machine.processes import boot_id
 
@@ -43,6 +46,7 @@ STAGES = {
 }
 STAGING = ("CLAIM", "PREFLIGHT", "FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
 """Disturb nothing that drives, and can be ended at any time."""
+SCHEMA = 1
 MOST_BYTES = 1 << 20
 KEPT_DEPLOYMENTS = 20
 RECOVERY = "recovery-"
@@ -82,21 +86,29 @@ def _crc(fields: dict[str, object]) -> str:
     return f"{zlib.crc32(dump(fields)):08x}"
 
 
+class ForeignError(HomeportError):
+    """A whole record of another schema."""
+
+
 def decode(line: bytes) -> Record:
-    """Raises HomeportError when the line is not a whole record."""
+    """Raises ForeignError for a record of another schema, HomeportError when the line is not a whole record."""
     reader = Reader({"line": parse(line, "journal")}, "journal")
     fields = reader.mapping("line")
     if fields.pop("crc", None) != _crc(fields):
         raise HomeportError("journal: wrong CRC")
+    if (schema := fields.get("schema")) != SCHEMA:
+        raise ForeignError(f"written with schema {schema or 'none'}, and this agent reads {SCHEMA}")
     reader = Reader(fields, "journal")
     phase = reader.text("phase", ("intent", "done"))
     return fill(Record, reader, stage=reader.text("stage", STAGES), phase=phase, detail=reader.mapping("detail"))
 
 
 def readable(line: bytes) -> Record | None:
-    """The record in a line, or None."""
+    """The record in a line, or None. Raises ForeignError for one of another schema."""
     try:
         return decode(line)
+    except ForeignError:
+        raise
     except HomeportError:
         return None
 
@@ -133,6 +145,7 @@ class Journal:
         self.records: list[Record] = []
         self.damaged: list[int] = []
         self.unreadable: str | None = None
+        self._foreign: ForeignError | None = None
         data = b""
         try:
             data = path.read_bytes()
@@ -154,7 +167,13 @@ class Journal:
 
     def _take(self, lines: list[bytes]) -> None:
         """Readers on other threads keep the lists that they have."""
-        records = [readable(line) for line in lines]
+        try:
+            records = [readable(line) for line in lines]
+        except ForeignError as error:
+            self._foreign = error
+            self.unreadable = f"{self._path}: {error}; install the agent that wrote it"
+            self.records, self.damaged = [], []
+            return
         self.damaged = [number for number, record in enumerate(records, 1) if record is None]
         self.records = [record for record in records if record is not None]
 
@@ -163,7 +182,7 @@ class Journal:
         if self._moved:
             self._files.sync(self._path.parent)
             self._moved = False
-        if self._torn and self._path.exists():
+        if self._torn and self._foreign is None and self._path.exists():
             self._files.truncate(self._path, self._whole)
         self._torn = False
 
@@ -183,10 +202,13 @@ class Journal:
     def _append(
         self, deployment: str, stage: str, phase: str, release: Digest | None, detail: object, fence: int | None
     ) -> Record:
+        if self._foreign is not None:
+            raise IncompatibleError(f"{self.unreadable}")
         fence = self.fence if fence is None else fence
         if fence < self.fence:
             raise LockedError(f"{deployment}: its claim ran out and another change has begun; ask for the status")
         fields: dict[str, object] = {
+            "schema": SCHEMA,
             "seq": self.next_seq,
             "boot": boot_id(),
             "monotonic_ns": time.monotonic_ns(),

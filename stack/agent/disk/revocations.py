@@ -31,6 +31,7 @@ class Revocations:
         """Raises HomeportError when what was known cannot be read."""
         try:
             reader = Reader(parse(layout.revoked.read_bytes(), "revoked.json"), "revoked.json")
+            reader.schema()
             releases = reader.table("releases", as_text)
             found = cls(reader.table("seen", as_integer), {Digest.parse(text): why for text, why in releases.items()})
             reader.done()
@@ -46,7 +47,7 @@ class Revocations:
         """On disk when this returns."""
         if self != Revocations.load(layout):
             releases = {str(digest): why for digest, why in self.releases.items()}
-            files.write(layout.revoked, dump({"seen": self.seen, "releases": releases}))
+            files.write(layout.revoked, dump({"schema": 1, "seen": self.seen, "releases": releases}))
 
     def told(self, layout: Layout, envelope: bytes) -> Revocations:
         """What is known after a record.

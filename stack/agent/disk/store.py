@@ -36,6 +36,7 @@ class Floor:
     @classmethod
     def parse(cls, data: bytes) -> Floor:
         reader = Reader(parse(data, "floor.json"), "floor.json")
+        reader.schema()
         state = reader.integer("minimum_state") if reader.has("minimum_state") else 0
         floor = cls(reader.integer("minimum_counter"), reader.items("committed", Digest.parse), state)
         reader.done()
@@ -147,7 +148,9 @@ class Store:
         counter = max(floor.minimum_counter, release.minimum_counter)
         state = max(floor.minimum_state, release.state.readable_from)
         if (after := Floor(counter, committed, state)) != floor:
-            self.files.write(self.layout.floor, dump({**asdict(after), "committed": [str(each) for each in committed]}))
+            self.files.write(
+                self.layout.floor, dump({"schema": 1, **asdict(after), "committed": [str(each) for each in committed]})
+            )
 
     def floor(self) -> Floor:
         """Raises IntegrityError when the file is damaged."""
@@ -178,7 +181,7 @@ class Store:
 
     def _write_quarantine(self, table: dict[Digest, str]) -> None:
         self.files.write(
-            self.layout.quarantine, dump({"releases": {str(digest): why for digest, why in table.items()}})
+            self.layout.quarantine, dump({"schema": 1, "releases": {str(digest): why for digest, why in table.items()}})
         )
 
 
@@ -211,6 +214,7 @@ def _read(path: Path, take: Callable[[bytes], T], lost: str) -> T | None:
 
 def _quarantine(data: bytes) -> dict[Digest, str]:
     reader = Reader(parse(data, "quarantine.json"), "quarantine.json")
+    reader.schema()
     table = reader.table("releases", as_text)
     reader.done()
     return {Digest.parse(text): why for text, why in table.items()}

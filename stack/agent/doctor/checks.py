@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
-from model_registry.core import dsse, lines
+from model_registry.core import dsse
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader
 from model_registry.core.domain import clash, ports_of
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
@@ -20,9 +19,9 @@ from model_registry.core.robot import l4t_of
 from stack.agent.change.cutover import available, measured_peak, room
 from stack.agent.disk.revocations import Revocations, revoked_here
 from stack.agent.disk.store import verify_staged
-from stack.agent.doctor.examine import Check, Doubt, Patient
+from stack.agent.doctor.examine import DOCKER_S, Check, Doubt, Patient
 from stack.agent.doctor.inputs import inputs, topics
-from stack.agent.machine.child import ask
+from stack.agent.machine.child import SilentError, ask
 from stack.agent.machine.os_slots import read_os_slots
 from stack.agent.machine.processes import recall, recall_host_pid
 from stack.agent.machine.processor import processor
@@ -72,7 +71,9 @@ def _docker(patient: Patient) -> str:
     check_engine(patient.docker, "none")
     image = str(patient.config.device_image)
     try:
-        ask("docker", "image", "inspect", "--format", "{{.Id}}", image)
+        ask("docker", "image", "inspect", "--format", "{{.Id}}", image, timeout_s=DOCKER_S)
+    except SilentError:
+        raise
     except HomeportError as error:
         raise IncompatibleError(f"{image}: not on this robot; apply the role `device`") from error
     return f"engine {patient.docker.text('ServerVersion')}, and the device's image is here"
@@ -267,7 +268,7 @@ def _processor(patient: Patient) -> str:
 
 
 def _agent(patient: Patient) -> str:
-    status = Reader(lines.call(patient.layout.agent_socket, lines.request("status"), 10.0), "agent")
+    status = patient.agent
     if problems := status.texts("problems"):
         raise Doubt(f"serves, and is not healthy ({'; '.join(problems)}); docs/troubleshooting.md has each")
     return f"version {status.text('agent')} serves, {status.text('stage')}"

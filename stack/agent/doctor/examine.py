@@ -10,10 +10,13 @@ reason.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from model_registry.core import lines
 from model_registry.core.documents import Reader, parse
@@ -25,7 +28,10 @@ from stack.agent.machine.clock import Clock
 from stack.agent.settings.config import Config
 
 VERDICTS = ("ok", "warn", "fail")
-_TIMEOUT_S = 10.0
+DOCKER_S = 3.0
+"""How long Docker may take for an answer."""
+_STATUS_S = 10.0
+T = TypeVar("T")
 
 
 class Doubt(HomeportError):
@@ -33,7 +39,7 @@ class Doubt(HomeportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorLine:
     """One line: a verdict of VERDICTS, what was found, and what mends it."""
 
     check: str
@@ -42,7 +48,7 @@ class Finding:
     fix: str | None = None
 
     @classmethod
-    def of(cls, check: str, error: Exception) -> Finding:
+    def of(cls, check: str, error: Exception) -> DoctorLine:
         text, _, fix = str(error).rpartition("; ")
         return cls(check, "warn" if isinstance(error, Doubt) else "fail", text or fix, fix if text else None)
 
@@ -50,8 +56,20 @@ class Finding:
         return f"{self.verdict:4}  {self.check:10}  {self.text}{f'; {self.fix}' if self.fix else ''}"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of those who may hang."""
+
+    docker: Future[Reader | None]
+    supervisor: Future[Reader]
+    agent: Future[Reader]
+
+
 class Patient:
-    """What several checks look at. Each attribute raises HomeportError when its source cannot be read."""
+    """What several checks look at. Each attribute raises HomeportError when its source cannot be read.
+
+    Docker, supervisor and agent are asked once, and all at the same time, so that one that hangs is waited for once.
+    """
 
     clock = Clock()
     free: Callable[[Path], int] = staticmethod(lambda folder: shutil.disk_usage(folder).free)
@@ -68,37 +86,74 @@ class Patient:
         return Config.load(self.layout.agent_toml)
 
     @cached_property
+    def _asked(self) -> Asked:
+        return Asked(ask_beside(self._ask_docker), ask_beside(self._ask_supervisor), ask_beside(self._ask_agent))
+
+    @property
     def docker(self) -> Reader | None:
         """What Docker says of itself; None for the process runtime."""
-        if self.config.runtime != "docker":
-            return None
-        data = ask("docker", "info", "--format", "{{json .}}", timeout_s=_TIMEOUT_S).encode()
-        return Reader(parse(data, "docker info"), "docker info")
+        return self._asked.docker.result()
 
-    @cached_property
+    @property
     def supervisor(self) -> Reader:
         """Its status (schema control, status)."""
-        return Reader(lines.call(self.layout.control_socket, lines.request("status"), _TIMEOUT_S), "supervisor")
+        return self._asked.supervisor.result()
+
+    @property
+    def agent(self) -> Reader:
+        """Its status (schema agent, status)."""
+        return self._asked.agent.result()
+
+    def _ask_docker(self) -> Reader | None:
+        if self.config.runtime != "docker":
+            return None
+        data = ask("docker", "info", "--format", "{{json .}}", timeout_s=DOCKER_S).encode()
+        return Reader(parse(data, "docker info"), "docker info")
+
+    def _ask_supervisor(self) -> Reader:
+        return Reader(lines.call(self.layout.control_socket, lines.request("status"), _STATUS_S), "supervisor")
+
+    def _ask_agent(self) -> Reader:
+        return Reader(lines.call(self.layout.agent_socket, lines.request("status"), _STATUS_S), "agent")
+
+
+def ask_beside(read: Callable[[], T]) -> Future[T]:
+    """Read something in a thread of its own, which nobody has to wait for.
+
+    Its error is kept for whoever wants the result.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(read())
+        except (HomeportError, OSError) as error:
+            future.set_exception(error)
+        finally:
+            future.cancel()  # a fault of ours, whose traceback the thread prints: nobody waits for it
+
+    threading.Thread(target=run, name="ask", daemon=True).start()
+    return future
 
 
 Check = Callable[[Patient], str]
 
 
-def examine(patient: Patient, checks: Mapping[str, Check]) -> list[Finding]:
+def examine(patient: Patient, checks: Mapping[str, Check]) -> list[DoctorLine]:
     """Every check in order. What one line has told already is not told again as the failure of another."""
-    findings: list[Finding] = []
+    findings: list[DoctorLine] = []
     told: dict[str, str] = {}
     for name, check in checks.items():
         try:
-            findings.append(Finding(name, "ok", check(patient)))
+            findings.append(DoctorLine(name, "ok", check(patient)))
         except (HomeportError, OSError) as error:
             first = told.setdefault(str(error), name)
-            found = Finding.of(name, error)
-            findings.append(found if first == name else Finding(name, "warn", f"not known, see {first}"))
+            found = DoctorLine.of(name, error)
+            findings.append(found if first == name else DoctorLine(name, "warn", f"not known, see {first}"))
     return findings
 
 
-def document(findings: list[Finding]) -> dict[str, object]:
+def document(findings: list[DoctorLine]) -> dict[str, object]:
     """Schema agent, doctor; its verdict is that of the worst line."""
     worst = max((finding.verdict for finding in findings), key=VERDICTS.index)
     return {"schema": 1, "verdict": worst, "checks": [asdict(finding) for finding in findings]}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from stack.agent.gate.samples import Sample, SlotStatus, observe
+from stack.agent.gate.samples import SlotSample, SlotStatus, observe
 from stack.agent.host import Host
 from stack.agent.supervisor import View
 
@@ -40,7 +40,7 @@ class Baseline:
     pressure_percent: float | None = None
 
     @classmethod
-    def of(cls, slot: str | None, samples: Sequence[Sample]) -> Baseline:
+    def of(cls, slot: str | None, samples: Sequence[SlotSample]) -> Baseline:
         """From samples of the slot that drives, oldest first; without one only the supervisor's sources are known."""
         faults = frozenset[str]().union(*(faults_of(sample, slot) for sample in samples))
         first, last = samples[0], samples[-1]
@@ -76,7 +76,7 @@ def take(host: Host, slot: str | None, seconds: float) -> Baseline:
     return Baseline.of(slot, samples)
 
 
-def faults_of(sample: Sample, slot: str | None) -> frozenset[str]:
+def faults_of(sample: SlotSample, slot: str | None) -> frozenset[str]:
     """What of the robot is broken now, by the supervisor or by the slot that drives."""
     found = set(sample.view.faulty_sources if sample.view else ())
     if slot is not None and (status := sample.status) is not None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from model_registry.core.gate import Check
 from stack.agent.gate.baseline import HOT_C, SOURCE_AGE_MS, Baseline, heard_hz, missed_rate, source_ok, temperature_c
 from stack.agent.gate.findings import FATAL, LASTING_CYCLES, NO_DATA, RELEASE, ROBOT, Expected, Finding, Span
-from stack.agent.gate.samples import FRESH_S, Sample, SlotStatus
+from stack.agent.gate.samples import FRESH_S, SlotSample, SlotStatus
 from stack.agent.supervisor import View
 
 RUN = 20
@@ -139,7 +139,7 @@ def _parity(expected: Expected) -> Finding:
     return Finding(RELEASE, Check("parity", worst.value, worst.threshold, proof.passed, text))
 
 
-def latency_rise(expected: Expected, now: Sample, baseline: Baseline) -> float | None:
+def latency_rise(expected: Expected, now: SlotSample, baseline: Baseline) -> float | None:
     """By which part its median inference is slower than the old release's.
 
     Compared with the old release now, where that runs beside it, else with the old release before the switch.
@@ -161,12 +161,12 @@ def latency_rise(expected: Expected, now: Sample, baseline: Baseline) -> float |
     return round(status.p50_ms / reference - 1.0, 4)
 
 
-def over_budget(expected: Expected, now: Sample) -> bool:
+def over_budget(expected: Expected, now: SlotSample) -> bool:
     """Whether its p99 is over the budget at this moment."""
     return now.status is not None and now.status.p99_ms is not None and now.status.p99_ms > expected.budget_ms
 
 
-def has_risen(expected: Expected, now: Sample, baseline: Baseline) -> bool:
+def has_risen(expected: Expected, now: SlotSample, baseline: Baseline) -> bool:
     """Whether it is slower at this moment than the release allows itself."""
     most, rise = expected.release.recipe.latency_rise, latency_rise(expected, now, baseline)
     return most is not None and rise is not None and rise > most
@@ -192,7 +192,7 @@ def _latency(expected: Expected, span: Span, status: SlotStatus, baseline: Basel
     yield Finding(RELEASE, check, open=few or (span.risen is not None and not lasts))
 
 
-def _sources(expected: Expected, now: Sample, status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
+def _sources(expected: Expected, now: SlotSample, status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
     """A source that was broken before is the robot's; one that broke now for both slots is nobody's to judge by."""
     for name in expected.sources:
         age = status.source_ages_ms.get(name)

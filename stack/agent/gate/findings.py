@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 
 FATAL, RELEASE, NO_DATA, ROBOT = "fatal", "release", "no data", "robot"
 LASTING_CYCLES, LASTING_S = 250, 30.0
@@ -53,13 +53,13 @@ class Span:
     The ticks of the slot beside it are counted since `before`, however this one is.
     """
 
-    first: Sample
-    now: Sample
-    slow: Sample | None = None
-    risen: Sample | None = None
-    before: Sample | None = None
+    first: SlotSample
+    now: SlotSample
+    slow: SlotSample | None = None
+    risen: SlotSample | None = None
+    before: SlotSample | None = None
 
-    def lasts(self, since: Sample | None) -> bool:
+    def lasts(self, since: SlotSample | None) -> bool:
         """Whether something has gone on for longer than one moment among the cycles that the slot remembers."""
         if since is None or since.status is None or self.now.status is None:
             return False

@@ -16,7 +16,7 @@ from model_registry.core.layout import SLOTS
 from model_registry.core.release import Release
 from stack.agent.host import Host
 from stack.agent.machine.processes import ProcessId
-from stack.agent.supervisor import SlotView, View
+from stack.agent.supervisor import SlotReport, View
 
 FRESH_S = 2.0
 
@@ -106,7 +106,7 @@ def _number_or_none(value: object, path: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SlotSample:
     """Everything known about one slot at one moment; None is what could not be read.
 
     `beside` is the status of the other slot.
@@ -122,15 +122,15 @@ class Sample:
     def ready(self) -> bool:
         return self.status is not None and self.status.state == "ready"
 
-    def slot(self, name: str) -> SlotView | None:
+    def slot(self, name: str) -> SlotReport | None:
         return None if self.view is None else self.view.slots[name]
 
 
-def observe(host: Host, slot: str) -> Sample:
+def observe(host: Host, slot: str) -> SlotSample:
     """Read processes, status files and supervisor once. A status that the live process did not write is no status."""
     process, other = host.runtime.alive(slot), next(name for name in SLOTS if name != slot)
     beside = _own(host, other, host.runtime.alive(other))
-    return Sample(time.monotonic(), process, _own(host, slot, process), host.supervisor.try_view(), beside)
+    return SlotSample(time.monotonic(), process, _own(host, slot, process), host.supervisor.try_view(), beside)
 
 
 def _own(host: Host, slot: str, process: ProcessId | None) -> SlotStatus | None:
@@ -138,7 +138,7 @@ def _own(host: Host, slot: str, process: ProcessId | None) -> SlotStatus | None:
     return status if status is not None and status.belongs_to(process) else None
 
 
-def verified(host: Host, digest: Digest, sample: Sample) -> bool:
+def verified(host: Host, digest: Digest, sample: SlotSample) -> bool:
     """Whether a live process says that it is ready with exactly this release, its model, engine and image."""
     status, release = sample.status, host.store.find(digest)
     if status is None or release is None or not sample.ready:

@@ -1,7 +1,7 @@
 """One gate over many samples: how long a release has to be healthy, and what ends the wait.
 
-    watch = Watch(expect(host, "probation", slot, release), Patience.probation(30.0, release), baseline, observe(host, slot))
-    result = watch.poll(lambda: observe(host, slot), abort)
+    watch = Watch(expect(host, "probation", slot, release), Patience.probation(30.0, release), baseline, observe(host,
+    slot)) result = watch.poll(lambda: observe(host, slot), abort)
 
 A fatal finding ends it at once. The others must hold for some time before a deadline, so that a slow start or a busy
 moment condemns nobody. No data never passes: the gate holds, and fails at its deadline as unreachable, which blames
@@ -21,7 +21,7 @@ from stack.agent.gate import judge
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.evidence import has_risen, over_budget
 from stack.agent.gate.findings import LASTING_S, Expected, Span
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 
 POLL_S = 0.1
 GRACE_S = 2.0
@@ -60,7 +60,7 @@ class Watch:
     One for the candidate, the release on probation and what was restored.
     """
 
-    def __init__(self, expected: Expected, patience: Patience, baseline: Baseline, first: Sample) -> None:
+    def __init__(self, expected: Expected, patience: Patience, baseline: Baseline, first: SlotSample) -> None:
         self._expected, self._patience, self._baseline = expected, patience, baseline
         self._recent = deque([first])
         self._deadline = first.at_s + patience.deadline_s
@@ -68,12 +68,12 @@ class Watch:
         self._good_at: float | None = None
         self._bad: tuple[float, GateResult] | None = None
         """Since when it fails without a break, and by what at first."""
-        self._slow: Sample | None = None
-        self._risen: Sample | None = None
+        self._slow: SlotSample | None = None
+        self._risen: SlotSample | None = None
         self._before = first
         self._settling = False
 
-    def feed(self, sample: Sample) -> GateResult | None:
+    def feed(self, sample: SlotSample) -> GateResult | None:
         """The final result, or None while it is open."""
         self._slow = (self._slow or sample) if over_budget(self._expected, sample) else None
         self._risen = (self._risen or sample) if has_risen(self._expected, sample, self._baseline) else None
@@ -97,7 +97,7 @@ class Watch:
         self._good_at = None
         return result if self._lapsed(sample, result) or late else None
 
-    def _remember(self, sample: Sample) -> None:
+    def _remember(self, sample: SlotSample) -> None:
         """Rates are taken over the last seconds that were seen."""
         if sample.status is not None and sample.view is not None:
             if self._recent[0].status is None or self._recent[0].view is None:
@@ -106,7 +106,7 @@ class Watch:
             while sample.at_s - self._recent[0].at_s > RATES_S:
                 self._recent.popleft()
 
-    def _note_good(self, sample: Sample) -> None:
+    def _note_good(self, sample: SlotSample) -> None:
         """Only time between two good samples counts, and no gap between them."""
         if self._good_at is not None:
             self._good_s += min(sample.at_s - self._good_at, _LONGEST_STEP_S)
@@ -120,7 +120,7 @@ class Watch:
         )
         return GateResult(result.gate, "unreachable", (check, *result.checks))
 
-    def _lapsed(self, sample: Sample, result: GateResult) -> bool:
+    def _lapsed(self, sample: SlotSample, result: GateResult) -> bool:
         """Whether this failing sample ends the gate; time and rates start anew when a run that may break was broken."""
         since, _ = self._bad = self._bad or (sample.at_s, result)
         patience = self._patience
@@ -132,7 +132,7 @@ class Watch:
             self._recent = deque([sample])
         return patience.strict
 
-    def poll(self, sample: Callable[[], Sample], stop: threading.Event) -> GateResult | None:
+    def poll(self, sample: Callable[[], SlotSample], stop: threading.Event) -> GateResult | None:
         """Feed samples until the gate is decided; None when `stop` was set."""
         while not stop.wait(POLL_S):
             if (result := self.feed(sample())) is not None:

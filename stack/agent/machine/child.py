@@ -23,16 +23,25 @@ _TIMEOUT_S = 3600.0
 _POLL_S = 0.2
 
 
-_RESTART = {"docker": "its daemon hangs; restart it (systemctl restart docker)"}
-"""What to do about a program that does not answer, because what it asks hangs."""
+_RESTART = {"docker": "its daemon hangs; restart it (systemctl restart containerd docker)"}
+"""What to do about a program that does not answer, because what it asks hangs.
+
+Docker hangs as well when only its containerd does, and is then not started again without it.
+"""
 
 
 class SilentError(HomeportError):
     """A short program of the host did not answer in time."""
 
 
+def _silent(what: str, timeout_s: float) -> SilentError:
+    """The error of a program that was waited for in vain, with what to do about what it asks."""
+    advice = _RESTART.get(what.partition(" ")[0], "look at the robot")
+    return SilentError(f"{what}: no answer within {timeout_s:.0f} s; {advice}")
+
+
 @dataclass(frozen=True, slots=True)
-class Command:
+class Program:
     """A program to run: argument list and whole environment; `clear` removes what an earlier run has left."""
 
     argv: tuple[str, ...]
@@ -41,7 +50,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramOutcome:
     """What a child printed on stdout, its exit code, and its last error line."""
 
     code: int
@@ -73,7 +82,10 @@ def _last_words(text: str, code: int) -> str:
 
 
 def ask(*argv: str, timeout_s: float = 30.0) -> str:
-    """stdout of a short program. Raises IncompatibleError when it is not there, SilentError when it hangs, HomeportError with its last words."""
+    """stdout of a short program.
+
+    Raises IncompatibleError when it is not there, SilentError when it hangs, HomeportError with its last words.
+    """
     what = " ".join(argv[:2])
     try:
         done = subprocess.run(
@@ -82,8 +94,7 @@ def ask(*argv: str, timeout_s: float = 30.0) -> str:
     except FileNotFoundError:
         raise IncompatibleError(f"{argv[0]}: not installed here; apply the role `device`") from None
     except subprocess.TimeoutExpired:
-        advice = _RESTART.get(argv[0], "look at the robot")
-        raise SilentError(f"{what}: no answer within {timeout_s:.0f} s; {advice}") from None
+        raise _silent(what, timeout_s) from None
     if done.returncode != 0:
         raise HomeportError(f"{what}: {_last_words(done.stderr, done.returncode)}")
     return done.stdout
@@ -113,7 +124,7 @@ def pieces(*argv: str) -> Iterator[bytes]:
             raise HomeportError(f"{' '.join(argv[:2])}: {words}")
 
 
-def run(command: Command, on_line: Callable[[str], None], stop: threading.Event) -> Outcome:
+def run(command: Program, on_line: Callable[[str], None], stop: threading.Event) -> ProgramOutcome:
     """Run to the end; every stderr line goes to `on_line`.
 
     Raises CalledOff on `stop`, HomeportError when it takes longer than an hour.
@@ -143,7 +154,7 @@ def run(command: Command, on_line: Callable[[str], None], stop: threading.Event)
             relay.join(2.0)
             process.stderr.close()
         output.seek(0)
-        return Outcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
+        return ProgramOutcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) -> int:
@@ -157,14 +168,14 @@ def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) ->
             raise HomeportError(f"{name}: did not end within {_TIMEOUT_S:.0f} s; try again")
 
 
-def _clear(command: Command) -> None:
+def _clear(command: Program) -> None:
     """Remove what an earlier run has left, or this one that does not end."""
     if command.clear:
         null = subprocess.DEVNULL
         try:
             subprocess.run(command.clear, stdin=null, stdout=null, stderr=null, env=command.environment, timeout=60)
         except subprocess.TimeoutExpired:
-            raise HomeportError(f"{command.clear[0]}: no answer within 60 s; look at the robot") from None
+            raise _silent(" ".join(command.clear[:2]), 60.0) from None
 
 
 def _relay(stream: IO[bytes], last: list[str], on_line: Callable[[str], None]) -> None:

@@ -1,7 +1,10 @@
-"""Which of its two systems a Jetson runs, and whether that is settled. Only read: the operating system belongs to who updates it.
+"""Which of its two systems a Jetson runs, and whether that is settled.
 
-A robot whose system is on trial, or about to change, takes no new release: the next boot may be another L4T, for which nothing was built. What this knows
-of the tool's output and of the firmware's variables is NVIDIA's documentation of L4T 35 to 39 and reports of users; it was not run on a Jetson.
+Only read: the operating system belongs to who updates it.
+
+A robot whose system is on trial, or about to change, takes no new release: the next boot may be another L4T, for which
+nothing was built. What this knows of the tool's output and of the firmware's variables is NVIDIA's documentation of L4T
+35 to 39 and reports of users; it was not run on a Jetson.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ _SLOT = re.compile(r"^slot:\s*([01]),(?:\s*retry_count:\s*(\d+),)?\s*status:\s*(
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """One `dump-slots-info`: the slot that runs, the one that boots next, and of each its status and the tries that it has left."""
+    """One `dump-slots-info`: the slot that runs, the one that boots next, and of each its status and the tries that it
+    has left.
+    """
 
     current: str
     active: str
@@ -46,7 +51,7 @@ class Dump:
 
 @dataclass(frozen=True, slots=True)
 class OsSlots:
-    """`unsettled` says why no release may be deployed now, `warnings` what an operator should mend; both are sentences."""
+    """`unsettled` says why no release may be deployed now, `warnings` what an operator should fix; in sentences."""
 
     current: str | None
     unsettled: tuple[str, ...] = ()
@@ -54,7 +59,10 @@ class OsSlots:
 
 
 def read_os_slots(layout: Layout) -> OsSlots | None:
-    """None where there is no L4T. What cannot be read is a warning, not a reason: firmware without two systems is lawful."""
+    """None where there is no L4T.
+
+    What cannot be read is a warning, not a reason: firmware without two systems is lawful.
+    """
     if not layout.tegra_release.is_file():
         return None
     if shutil.which("nvbootctrl") is None:
@@ -111,5 +119,6 @@ def check_settled(layout: Layout) -> None:
     slots = read_os_slots(layout)
     if slots is not None and slots.unsettled:
         raise RefusedError(
-            f"the operating system is not settled: {'; '.join(slots.unsettled)}; finish or undo its update (docs/rollback.md), then deploy"
+            f"the operating system is not settled: {'; '.join(slots.unsettled)}; finish or undo its update "
+            "(docs/rollback.md), then deploy"
         )

@@ -1,4 +1,6 @@
-"""Which process is which: by its number, its start time and the boot, so that a number that is used again deceives nobody."""
+"""Which process is which: by its number, its start time and the boot, so that a number that is used again deceives
+nobody.
+"""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from typing import Protocol
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, RefusedError
 from model_registry.core.layout import Layout, ReleaseFolder
-from model_registry.core.release import Image, Release
+from model_registry.core.release import Release, ReleaseImage
 from model_registry.core.robot import Robot
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.processes import ProcessId
 from stack.agent.machine.room import Need
 from stack.agent.reports import Removed
@@ -39,7 +39,9 @@ class Runtime(Protocol):
         """Raises IncompatibleError when nothing can be fetched and run here."""
 
     def trouble(self) -> str | None:
-        """Why what runs containers here does not answer within seconds, and what to do; None when it does, or when nothing is needed for them."""
+        """Why what runs containers here does not answer within seconds, and what to do; None when it does, or when
+        nothing is needed for them.
+        """
 
     def check(self, release: Release) -> None:
         """Raises IncompatibleError when this robot has no place for the release. Stops nothing."""
@@ -71,10 +73,10 @@ class Runtime(Protocol):
     def install(self, release: Release, fetched: Fetched) -> None:
         """Turn what was fetched into something that starts at once."""
 
-    def device_tool(self, module: str, *arguments: str) -> Command:
+    def device_tool(self, module: str, *arguments: str) -> Program:
         """How to run a Python module of the device's own installation, before the release's code is here."""
 
-    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+    def tool(self, release: Release, module: str, *arguments: str) -> Program:
         """How to run one of the release's own Python modules beside what drives."""
 
     def start(self, slot: str, release: Release) -> ProcessId:
@@ -90,7 +92,7 @@ class Runtime(Protocol):
         """The last lines that the slot wrote."""
 
 
-def image_of(layout: Layout, release: Release) -> Image:
+def image_of(layout: Layout, release: Release) -> ReleaseImage:
     """What a release runs on this robot. Raises IncompatibleError when it has nothing for it."""
     row_arch = Robot.load(layout.robot_toml).row_arch
     if row_arch not in release.images:

@@ -21,7 +21,7 @@ from model_registry.core.files import Files
 from model_registry.core.layout import FOLDERS, Layout, ReleaseFolder
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
-from stack.agent.machine.child import Command, SilentError, ask
+from stack.agent.machine.child import Program, SilentError, ask
 from stack.agent.machine.clock import Clock
 from stack.agent.machine.processes import Notes, ProcessId
 from stack.agent.machine.room import Need, check_room
@@ -35,6 +35,8 @@ from stack.agent.settings.config import Config
 _START_S = 30.0
 _ALIVE_S = 3.0
 """How long a status waits for Docker to say anything."""
+_INFO_S = 15.0
+"""How long a change waits for that: a busy Docker is slow, and refuses nothing for it."""
 _SILENT_S = 5.0
 """How long a Docker that said nothing is not asked again by who only wants to know whether an image is here."""
 _STOP_S = 15.0
@@ -101,6 +103,9 @@ class DockerRuntime:
             if kept or time.monotonic() < self._silent_until_s:
                 return kept
             return self._image_id(release) is not None
+        except SilentError:
+            self._silent_until_s = time.monotonic() + _SILENT_S
+            return False
         except HomeportError:
             return False
 
@@ -152,15 +157,15 @@ class DockerRuntime:
         for path in (fetched.folder.path, *fetched.folder.path.iterdir()):
             self._give(path, 0)
 
-    def device_tool(self, module: str, *arguments: str) -> Command:
+    def device_tool(self, module: str, *arguments: str) -> Program:
         name = found[0] if (found := self._device_found()) is not None else self._device
         return self._command(*containers.device_argv(self._layout, name), module, *arguments)
 
-    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+    def tool(self, release: Release, module: str, *arguments: str) -> Program:
         image = self._required(release)
         return self._command(*containers.tool_argv(self._layout, self._config, release, image), module, *arguments)
 
-    def slot(self, slot: str, release: Release) -> Command:
+    def slot(self, slot: str, release: Release) -> Program:
         """What the slot's unit runs."""
         return self._command(*containers.slot_argv(self._layout, self._config, release, slot, self._required(release)))
 
@@ -227,7 +232,7 @@ class DockerRuntime:
             raise IntegrityError(f"slot {slot}: its container runs {running}, expected {image}; stop {unit(slot)}")
         return policy_of(int(pid)) if pid != "0" else None
 
-    def _info(self, timeout_s: float = 30.0) -> Reader:
+    def _info(self, timeout_s: float = _INFO_S) -> Reader:
         """What Docker says of itself. Raises IncompatibleError when it cannot run what this robot needs."""
         try:
             data = self._call("docker", "info", "--format", "{{json .}}", timeout_s=timeout_s).encode()
@@ -290,6 +295,6 @@ class DockerRuntime:
         if os.geteuid() == 0:
             os.chown(path, uid, uid, follow_symlinks=False)
 
-    def _command(self, *argv: str) -> Command:
+    def _command(self, *argv: str) -> Program:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return Command(argv, environment, ("docker", "rm", "--force", TOOL))
+        return Program(argv, environment, ("docker", "rm", "--force", TOOL))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, IntegrityError, RefusedError
-from stack.agent.machine.child import pieces
+from stack.agent.machine.child import SilentError, pieces
 from stack.agent.machine.room import check_room
 from stack.agent.reports import Removed
 from stack.agent.runtime.archives import Archives
@@ -37,9 +37,11 @@ class Images:
         self._archives, self._call = archives, ask
 
     def inspect(self, name: str) -> Reader | None:
-        """What Docker says of an image; None when it has none of this name."""
+        """What Docker says of an image; None when it has none of this name. Raises SilentError when it hangs."""
         try:
             data = self._call("docker", "image", "inspect", "--format", "{{json .}}", name)
+        except SilentError:
+            raise
         except HomeportError:
             return None
         return Reader(parse(data.encode(), name), name)

@@ -21,7 +21,7 @@ from model_registry.core.errors import HomeportError, IncompatibleError, Integri
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Release
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.processes import Notes, ProcessId, boot_id, start_ticks
 from stack.agent.machine.room import Need
 from stack.agent.reports import Removed
@@ -171,17 +171,17 @@ class ProcessRuntime:
     def _kept(self, release: Release) -> Path:
         return self._layout.images / f"{image_of(self._layout, release).digest.hex}.whl"
 
-    def device_tool(self, module: str, *arguments: str) -> Command:
+    def device_tool(self, module: str, *arguments: str) -> Program:
         environment = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
         path = os.pathsep.join(self._config.device_path)
         argv = (str(self._config.device_python), "-m", module, *arguments)
-        return Command(argv, {**environment, **({"PYTHONPATH": path} if path else {})})
+        return Program(argv, {**environment, **({"PYTHONPATH": path} if path else {})})
 
-    def tool(self, release: Release, module: str, *arguments: str) -> Command:
+    def tool(self, release: Release, module: str, *arguments: str) -> Program:
         command = self._command(release, module, *arguments)
-        return Command((*_LOW_PRIORITY, *command.argv), command.environment)
+        return Program((*_LOW_PRIORITY, *command.argv), command.environment)
 
-    def _command(self, release: Release, module: str, *arguments: str) -> Command:
+    def _command(self, release: Release, module: str, *arguments: str) -> Program:
         """Its environment is the whole one of a release's processes (docs/interfaces.md)."""
         environment = {
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
@@ -195,7 +195,7 @@ class ProcessRuntime:
             "HOMEPORT_RELEASE": str(release.digest),
             **self._config.environment,
         }
-        return Command((str(self._python(release)), "-m", module, *arguments), environment)
+        return Program((str(self._python(release)), "-m", module, *arguments), environment)
 
     def start(self, slot: str, release: Release) -> ProcessId:
         self.ensure(release)

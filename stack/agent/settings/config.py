@@ -101,6 +101,7 @@ class Config:
     def load(cls, path: Path) -> Config:
         """Raises NotFoundError or UsageError naming the key."""
         reader = read_toml(path)
+        reader.schema()
         config = cls(
             runtime=(runtime := reader.text("runtime", _ONLY)),
             source=reader.text("source"),

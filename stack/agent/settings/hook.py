@@ -28,7 +28,7 @@ _USER = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HookAnswer:
     """`reason` is why not; None is yes, for `lease_s` seconds where the program names them."""
 
     reason: str | None
@@ -52,12 +52,12 @@ class Hook:
         user = reader.text("user") if reader.has("user") else _USER
         return cls(command, reader.number_or("timeout_s", _TIMEOUT_S, 0.1, 60.0), user)
 
-    def ask(self, gate: str) -> Answer:
+    def ask(self, gate: str) -> HookAnswer:
         """Run it once; never raises."""
         try:
             return _read(*self._run(gate))
         except (HomeportError, OSError, KeyError, subprocess.SubprocessError) as error:
-            return Answer(f"its hook {self.command[0]} gave no answer: {error}")
+            return HookAnswer(f"its hook {self.command[0]} gave no answer: {error}")
 
     def _run(self, gate: str) -> tuple[int, bytes]:
         """Exit code and stdout. Raises HomeportError when it is too slow or says too much."""
@@ -103,15 +103,15 @@ def _until_end(stream: IO[bytes], deadline: float) -> bytes:
     raise HomeportError("it does not end")
 
 
-def _read(code: int, said: bytes) -> Answer:
+def _read(code: int, said: bytes) -> HookAnswer:
     """The verdict of one run. Raises UsageError for words that are no answer."""
     if code == 0 and not said.strip():
-        return Answer(None)
+        return HookAnswer(None)
     if code != 0 and not said.lstrip().startswith(b"{"):
         first = said.decode("utf-8", "replace").strip().splitlines()
-        return Answer(first[0][:200] if first else f"its hook ended with exit {code}")
+        return HookAnswer(first[0][:200] if first else f"its hook ended with exit {code}")
     reader = Reader(parse(said, "its hook's answer"), "its hook's answer")
     agrees, lease_s = reader.boolean("ok"), reader.number("lease_s", 0.0, 3600.0) if reader.has("lease_s") else None
     reason = reader.text("reason")[:200] if reader.has("reason") else f"its hook says no (exit {code})"
     reader.done()
-    return Answer(None, lease_s) if agrees and code == 0 else Answer(reason)
+    return HookAnswer(None, lease_s) if agrees and code == 0 else HookAnswer(reason)

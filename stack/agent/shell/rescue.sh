@@ -25,6 +25,11 @@ slots() { # environments of the processes in slots; in containers there is one r
     [ "$kind" = docker ] && in= || in=PYTHONPATH=$root/releases/
     grep -lsF HOMEPORT_SLOT= /proc/[0-9]*/environ | xargs -r grep -lsF "$in"
 }
+docker() { # a Docker that is frozen takes requests and answers none, so every call has a deadline
+    limit_s=10
+    [ "$1" != load ] || limit_s=600
+    timeout -k 1 "$limit_s" docker "$@"
+}
 images() { docker image ls --all --quiet --no-trunc 2>/dev/null; }
 digest() { # copy: what releases call the image that is in it
     digest=${1##*/}
@@ -77,7 +82,7 @@ for copy in "$root"/images/*.whl; do # from which the agent unpacks site/ again
     ! named "$copy" || kind=process
 done
 if [ "$kind" = docker ]; then
-    known=$(images) || refuse "$release: has no site/, and Docker does not answer; start it, or start it again where it hangs (systemctl restart docker), then run this again"
+    known=$(images) || refuse "$release: has no site/, and Docker does not answer; start it, or start it again where it hangs (systemctl restart containerd docker), then run this again"
     for copy in "$root"/images/*.tar; do # what Docker has lost comes back from its copy, where that is whole
         if named "$copy" && whole "$copy"; then
             docker load --quiet --input "$copy" >/dev/null 2>&1 || :

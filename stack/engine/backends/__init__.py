@@ -22,8 +22,10 @@ Options = Mapping[str, float | str | bool]
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What a backend really is: its name, the versions of its libraries and driver, its precision, and the device it needs besides a CPU."""
+class BackendIdentity:
+    """What a backend really is: its name, the versions of its libraries and driver, its precision, and the device it
+    needs besides a CPU.
+    """
 
     name: str
     versions: dict[str, str]
@@ -35,7 +37,8 @@ class Identity:
 class Job:
     """One build: the model, what to make of it, and the empty folder `target` for the engine's files.
 
-    `scratch` is thrown away afterwards; `timing` is a file that outlives the build, for what a builder measured; `say` takes progress lines.
+    `scratch` is thrown away afterwards; `timing` is a file that outlives the build, for what a builder measured; `say`
+    takes progress lines.
     """
 
     model: Path
@@ -51,7 +54,7 @@ class Job:
 class Runner(Protocol):
     """Something loaded that runs. One thread calls it at a time."""
 
-    identity: Identity
+    identity: BackendIdentity
 
     @property
     def device_bytes(self) -> int:
@@ -66,7 +69,10 @@ class Runner(Protocol):
 
 
 class Backend(Runner, Protocol):
-    """Runs one engine, the file `FILE` (and what belongs to it) in a folder of its own. It can load another one after `close`."""
+    """Runs one engine, the file `FILE` (and what belongs to it) in a folder of its own.
+
+    It can load another one after `close`.
+    """
 
     FILE: ClassVar[str]
 
@@ -120,12 +126,16 @@ def choose(names: tuple[str, ...]) -> Choice:
 
 
 def check_ends(what: str, contract: Contract, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
-    """Whether a graph takes exactly what its contract gives it and gives what is used. Values: (dtype name, shape). Raises IncompatibleError."""
+    """Whether a graph takes exactly what its contract gives it and gives what is used.
+
+    Values: (dtype name, shape). Raises IncompatibleError.
+    """
     wanted = {item.name: (item.dtype, item.shape) for item in contract.inputs}
     output = {contract.output: ("float32", contract.output_shape)}
     found = {name: outputs[name] for name in output if name in outputs} or outputs
     for kind, have, want in (("inputs", inputs, wanted), ("output", found, output)):
         if dict(have) != want:
             raise IncompatibleError(
-                f"model {contract.name} {contract.version}: the {kind} of {what} are {dict(have)}, vla.json says {want}; pack the model again"
+                f"model {contract.name} {contract.version}: the {kind} of {what} are {dict(have)}, vla.json says "
+                f"{want}; pack the model again"
             )

@@ -1,6 +1,7 @@
 """The first CUDA device through cuda-python: its primary context, one stream, and buffers that are made once.
 
-Importing this raises ImportError where there is no device, which is how a backend that needs one is found not to be available.
+Importing this raises ImportError where there is no device, which is how a backend that needs one is found not to be
+available.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def version() -> str:
 
 
 def free_bytes() -> int:
-    """Memory that can still be taken on the device, now. Makes the primary context current, which every library here shares."""
+    """Memory that can still be taken on the device, now.
+
+    Makes the primary context current, which every library here shares.
+    """
     call(runtime.cudaSetDevice, 0)
     return int(call(runtime.cudaMemGetInfo)[0])
 

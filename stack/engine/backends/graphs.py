@@ -22,7 +22,8 @@ def source(job: Job) -> Path:
     contract = job.contract
     if len(contract.graphs) != 1:
         raise IncompatibleError(
-            f"model {contract.name} {contract.version}: one graph can be built, this model has {len(contract.graphs)}; export it as one graph"
+            f"model {contract.name} {contract.version}: one graph can be built, this model has {len(contract.graphs)}; "
+            "export it as one graph"
         )
     return job.model / next(iter(contract.graphs.values()))
 
@@ -69,5 +70,7 @@ def write(model: onnx.ModelProto, path: Path) -> None:
 
 
 def large(model: onnx.ModelProto) -> bool:
-    """Whether one file may not hold its weights, in whatever precision: where a runtime has no kernel for another, it writes float32."""
+    """Whether one file may not hold its weights, in whatever precision: where a runtime has no kernel for another, it
+    writes float32.
+    """
     return bool(4 * sum(math.prod(item.dims) for item in model.graph.initializer) > _MAX_BYTES)

@@ -1,7 +1,7 @@
 """A backend that computes nothing and takes a given time: what remains of a tick is our own overhead, on any hardware.
 
-Its engine is a note of how long to take, from the release's overrides `null_ms` and `null_busy`. Its actions are all zero
-before they get units, so that only a model made for it passes the parity gate.
+Its engine is a note of how long to take, from the release's overrides `null_ms` and `null_busy`. Its actions are all
+zero before they get units, so that only a model made for it passes the parity gate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
-from stack.engine.backends import Identity, Job, Tensor
+from stack.engine.backends import BackendIdentity, Job, Tensor
 
 
 class Null:
@@ -26,7 +26,7 @@ class Null:
     device_bytes = 0
 
     def __init__(self, precision: str = "fp32", ms: float = 0.0, busy: bool = False) -> None:
-        self.identity = Identity("null", {}, "fp32")
+        self.identity = BackendIdentity("null", {}, "fp32")
         self._seconds, self._busy = ms / 1e3, busy
         self._output: NDArray[np.float32] = np.zeros((1, 1, 1), dtype=np.float32)
 

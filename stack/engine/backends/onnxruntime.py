@@ -1,7 +1,8 @@
 """ONNX Runtime on the CPU, or on CUDA where this build of it has that provider.
 
-The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are bound: the output's buffer is
-made once; on the CPU an input is read where it is, and bound again only when it is another array. For CUDA, binding is what copies it there.
+The engine is its own optimised model, saved as .onnx: byte-identical every time it is built. Inputs and output are
+bound: the output's buffer is made once; on the CPU an input is read where it is, and bound again only when it is
+another array. For CUDA, binding is what copies it there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError
-from stack.engine.backends import Identity, Job, Tensor, check_ends
+from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends
 from stack.engine.machine import available_cores
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -48,7 +49,7 @@ class OnnxRuntime:
     def __init__(self, precision: str) -> None:
         versions = {"onnxruntime": onnxruntime.__version__, "provider": _PROVIDER}
         versions |= {"cuda": _GPU.version()} if _GPU else {}
-        self.identity = Identity("onnxruntime", versions, precision, _GPU.DEVICE if _GPU else {})
+        self.identity = BackendIdentity("onnxruntime", versions, precision, _GPU.DEVICE if _GPU else {})
 
     @staticmethod
     def build(job: Job) -> str:

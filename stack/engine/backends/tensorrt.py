@@ -1,4 +1,7 @@
-"""TensorRT 10.3 to 11, native: named tensors, buffers and stream made once, one CUDA context. Not yet run on a GPU: docs/hardware-checklist.md."""
+"""TensorRT 10.3 to 11, native: named tensors, buffers and stream made once, one CUDA context.
+
+Not yet run on a GPU: docs/hardware-checklist.md.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
-from stack.engine.backends import Identity, Job, Tensor, check_ends, cuda
+from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends, cuda
 from stack.engine.backends.tensorrt_build import Log, build
 
 _DTYPES = {trt.DataType.FLOAT: "float32", trt.DataType.INT64: "int64"}
@@ -25,7 +28,7 @@ class TensorRT:
 
     def __init__(self, precision: str) -> None:
         versions = {"tensorrt": trt.__version__, "cuda": cuda.version()}
-        self.identity = Identity("tensorrt", versions, precision, cuda.DEVICE)
+        self.identity = BackendIdentity("tensorrt", versions, precision, cuda.DEVICE)
         self.device_bytes = 0
 
     @staticmethod

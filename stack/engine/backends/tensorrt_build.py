@@ -1,7 +1,9 @@
-"""Builds a TensorRT engine the one way that TensorRT 10.3 to 11 share: a strongly typed network from a graph that has its precision in it.
+"""Builds a TensorRT engine the one way that TensorRT 10.3 to 11 share: a strongly typed network from a graph that has
+its precision in it.
 
-Workspace is at most half of the memory that is free when the build starts; when that is not enough there is exactly one more try. What the
-builder timed is kept for the next engine on this device. Nothing here has run on a GPU yet: docs/hardware-checklist.md.
+Workspace is at most half of the memory that is free when the build starts; when that is not enough there is exactly one
+more try. What the builder timed is kept for the next engine on this device. Nothing here has run on a GPU yet:
+docs/hardware-checklist.md.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from stack.engine.backends import Job, cuda
 
 # The last is what is left to say when every tactic was skipped for its memory, which TensorRT only warns of.
 _OUT_OF_MEMORY = re.compile(
-    r"out ?of ?memory|insufficient memory|memory ?allocation|requested amount of gpu memory|not find any implementation",
+    r"out ?of ?memory|insufficient memory|memory ?allocation|requested amount of gpu memory|not find any "
+    r"implementation",
     re.I,
 )
 
 
 class Log(trt.ILogger):  # type: ignore[misc]
-    """Keeps the newest of what TensorRT calls an error, which says why a call gave nothing, and the first complaint about memory."""
+    """Keeps the newest of what TensorRT calls an error, which says why a call gave nothing, and the first complaint
+    about memory.
+    """
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
@@ -66,7 +71,10 @@ class Progress(trt.IProgressMonitor):  # type: ignore[misc]
 
 
 def build(job: Job, graph: Path, target: Path) -> str:
-    """Write the engine of `graph` to `target`; the precision that the engine's inspector tells. Raises HomeportError."""
+    """Write the engine of `graph` to `target`; the precision that the engine's inspector tells.
+
+    Raises HomeportError.
+    """
     plan = b""
     for share in (2, 4):
         free = cuda.free_bytes()

@@ -1,4 +1,7 @@
-"""PyTorch without a compiler, on the CPU or the first CUDA device. The engine is the model's graph in the precision of the release."""
+"""PyTorch without a compiler, on the CPU or the first CUDA device.
+
+The engine is the model's graph in the precision of the release.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from numpy.typing import NDArray
 from model_registry.core.contract import Contract
 from model_registry.core.errors import IncompatibleError
 from stack.engine import precision as precisions
-from stack.engine.backends import Identity, Job, Tensor, check_ends
+from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends
 from stack.engine.backends.graphs import bake, read, write
 from stack.engine.machine import available_cores, driver_release
-from stack.engine.onnx_torch import Graph
+from stack.engine.onnx_torch import TorchGraph
 
 _DTYPES = {1: "float32", 7: "int64"}
 
@@ -36,7 +39,7 @@ class Torch:
     FILE: ClassVar[str] = "engine.onnx"
 
     def __init__(self, precision: str) -> None:
-        self.identity = Identity("torch", {"torch": torch.__version__}, precision, _device())
+        self.identity = BackendIdentity("torch", {"torch": torch.__version__}, precision, _device())
         self.device_bytes = 0
 
     @staticmethod
@@ -45,7 +48,7 @@ class Torch:
         graph, engine = read(bake(job)), job.target / Torch.FILE
         if job.precision == "int8":
             raise IncompatibleError("torch computes int8 graphs in fp32; choose another backend or precision")
-        Graph(graph, job.contract)  # whether it knows every operator
+        TorchGraph(graph, job.contract)  # whether it knows every operator
         write(graph, engine)
         return precisions.of_graph(read(engine))
 
@@ -64,7 +67,7 @@ class Torch:
         check_ends("its graph", contract, inputs, outputs)
         torch.set_num_threads(available_cores())
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = Graph(graph, contract).eval().to(self._device)
+        self._module = TorchGraph(graph, contract).eval().to(self._device)
         self._names = self._module.names
         self.device_bytes = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
 

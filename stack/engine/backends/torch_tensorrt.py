@@ -1,6 +1,9 @@
-"""Torch-TensorRT: the model's graph as a torch module, exported, compiled as a whole, saved. Not yet run on a GPU: docs/hardware-checklist.md.
+"""Torch-TensorRT: the model's graph as a torch module, exported, compiled as a whole, saved.
 
-Its file is opened only after its digest matched the one that was noted when this device built it: torch unpickles what is in it.
+Not yet run on a GPU: docs/hardware-checklist.md.
+
+Its file is opened only after its digest matched the one that was noted when this device built it: torch unpickles what
+is in it.
 """
 
 from __future__ import annotations
@@ -22,15 +25,17 @@ from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
 from stack.engine import precision
-from stack.engine.backends import Identity, Job, Tensor, cuda
+from stack.engine.backends import BackendIdentity, Job, Tensor, cuda
 from stack.engine.backends.graphs import bake, read
-from stack.engine.onnx_torch import Graph
+from stack.engine.onnx_torch import TorchGraph
 
 _TIMINGS = "timing.cache"  # a copy, because the library writes it in place
 
 
 def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[str, object]:
-    """For `torch_tensorrt.dynamo.compile`, which takes the parameters `known`: whole graph, types as they are, nothing below /tmp."""
+    """For `torch_tensorrt.dynamo.compile`, which takes the parameters `known`: whole graph, types as they are, nothing
+    below /tmp.
+    """
     options: dict[str, object] = {
         "device": "cuda:0",
         "require_full_compilation": True,
@@ -50,7 +55,8 @@ def compile_options(job: Job, workspace: int, known: Collection[str]) -> dict[st
 
 @contextmanager
 def configured(timings: Path) -> Iterator[None]:
-    """Engines that are built meanwhile tell their layers' types, where the library has them keep names unless its debugger is on, which does more.
+    """Engines that are built meanwhile tell their layers' types, where the library has them keep names unless its
+    debugger is on, which does more.
 
     Damaged `timings` are taken away, which the library would fail on.
     """
@@ -79,7 +85,7 @@ class TorchTensorRT:
     def __init__(self, precision: str) -> None:
         parts = {"torch_tensorrt": torch_tensorrt, "torch": torch, "tensorrt": trt}
         versions = {**{name: part.__version__ for name, part in parts.items()}, "cuda": cuda.version()}
-        self.identity = Identity("torch_tensorrt", versions, precision, cuda.DEVICE)
+        self.identity = BackendIdentity("torch_tensorrt", versions, precision, cuda.DEVICE)
         self.device_bytes = 0
 
     @staticmethod
@@ -88,7 +94,7 @@ class TorchTensorRT:
             raise IncompatibleError(
                 "torch_tensorrt: int8 is built by the backend tensorrt; choose it, or another precision"
             )
-        module = Graph(read(bake(job)), job.contract).eval().cuda()
+        module = TorchGraph(read(bake(job)), job.contract).eval().cuda()
         kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.contract.inputs)
         examples = tuple(torch.zeros(shape, dtype=dtype, device="cuda") for shape, dtype in kinds)
         program = torch.export.export(module, examples)

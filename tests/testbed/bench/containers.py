@@ -38,7 +38,9 @@ CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYSLOG"]
 # beside Ansible.
 CGROUPS = Path("/sys/fs/cgroup")
 CPU_SHARES = 20_480
-SSHD = "PasswordAuthentication no\nAllowUsers homeport\nUseDNS no\n"
+# systemd of Debian 13 starts on a machine with control groups of the old kind only when it is told so.
+LEGACY_CGROUPS = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+SSHD = "PasswordAuthentication no\nUseDNS no\n"
 
 
 def free_port() -> int:
@@ -77,12 +79,12 @@ def check_own(kind: str, name: str, found: Mapping[str, str] | None, bench: str)
         raise AssertionError(f"the {kind} {name} is there and not of this bench: {fix}, then make fleet-up again")
 
 
-def network(client: docker.DockerClient, bench: str) -> None:
-    """The bench's own network."""
+def network(client: docker.DockerClient, bench: str, internal: bool = False) -> None:
+    """The bench's own network; an internal one leads nowhere but to this machine."""
     with contextlib.suppress(NotFound):
         check_own("network", bench, client.networks.get(bench).attrs["Labels"], bench)
         return
-    client.networks.create(bench, driver="bridge", labels=labels(bench), check_duplicate=True)
+    client.networks.create(bench, driver="bridge", labels=labels(bench), check_duplicate=True, internal=internal)
 
 
 def existing(client: docker.DockerClient, bench: str, name: str) -> Container | None:
@@ -128,47 +130,80 @@ def registry(client: docker.DockerClient, bench: str, image: str, secrets: Path)
 
 
 def robot(client: docker.DockerClient, bench: str, name: str, image: str, secrets: Path) -> Container:
-    """A container that is a robot: systemd, sshd and an engine of its own."""
+    """A container that is a robot: systemd, sshd and an engine of its own; its ssh is a port of 127.0.0.1."""
     full = f"{bench}-{name}"
     if (found := existing(client, bench, full)) is not None:
         return found
-    group = f"/{bench}" if client.info()["CgroupDriver"] == "cgroupfs" else None
+    group = _group(client, bench)
     daemon = {"storage-driver": "overlay2", "log-driver": "local", **({"cgroup-parent": group} if group else {})}
-    volumes = {str(CGROUPS): {"bind": str(CGROUPS), "mode": "rw"}}
+    volumes = {}
     for part in ("docker", "containerd"):
         volume(client, bench, f"{full}-{part}")
         volumes[f"{full}-{part}"] = {"bind": f"/var/lib/{part}", "mode": "rw"}
-    container = client.containers.create(
+    container = _create(client, bench, name, image, volumes, {"22/tcp": ("127.0.0.1", free_port())}, {})
+    put(container, {"/etc/docker/daemon.json": (json.dumps(daemon).encode(), 0o644, 0)})
+    _switch_on(container, bench, secrets, login="homeport")
+    return container
+
+
+def plain_robot(
+    client: docker.DockerClient, bench: str, name: str, image: str, secrets: Path, login: str, shared: Path
+) -> Container:
+    """A robot without an engine, in a network that leads nowhere, which sees the folder `shared` at the same path."""
+    volumes = {str(shared): {"bind": str(shared), "mode": "ro"}}
+    container = _create(client, bench, name, image, volumes, {}, {"SYSTEMD_PROC_CMDLINE": LEGACY_CGROUPS})
+    _switch_on(container, bench, secrets, login)
+    return container
+
+
+def _group(client: docker.DockerClient, bench: str) -> str | None:
+    """The control group of all robots of a bench, where Docker can give them one."""
+    return f"/{bench}" if client.info()["CgroupDriver"] == "cgroupfs" else None
+
+
+def _create(
+    client: docker.DockerClient,
+    bench: str,
+    name: str,
+    image: str,
+    volumes: Mapping[str, Mapping[str, str]],
+    ports: Mapping[str, tuple[str, int]],
+    environment: Mapping[str, str],
+) -> Container:
+    """A container that systemd can run in, not yet started."""
+    return client.containers.create(
         image,
-        name=full,
+        name=f"{bench}-{name}",
         hostname=name,
         labels=labels(bench),
         stop_signal="SIGRTMIN+3",
-        environment={"container": "docker"},
+        environment={"container": "docker", **environment},
         cap_add=CAPABILITIES,
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         cgroupns="host",
-        cgroup_parent=group,
+        cgroup_parent=_group(client, bench),
         device_cgroup_rules=["a *:* rwm"],
         tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
         shm_size="512m",
         network=bench,
-        ports={"22/tcp": ("127.0.0.1", free_port())},
-        volumes=volumes,
+        ports=dict(ports),
+        volumes={str(CGROUPS): {"bind": str(CGROUPS), "mode": "rw"}, **volumes},
     )
+
+
+def _switch_on(container: Container, bench: str, secrets: Path, login: str) -> None:
+    """Give it its ssh keys and start it."""
     put(
         container,
         {
             "/etc/ssh/ssh_host_ed25519_key": ((secrets / "host").read_bytes(), 0o600, 0),
-            "/etc/ssh/sshd_config.d/bench.conf": (SSHD.encode(), 0o644, 0),
-            "/home/homeport/.ssh/authorized_keys": ((secrets / "operator.pub").read_bytes(), 0o600, 1000),
-            "/etc/docker/daemon.json": (json.dumps(daemon).encode(), 0o644, 0),
+            "/etc/ssh/sshd_config.d/bench.conf": (f"{SSHD}AllowUsers {login}\n".encode(), 0o644, 0),
+            f"/home/{login}/.ssh/authorized_keys": ((secrets / "operator.pub").read_bytes(), 0o600, 1000),
         },
     )
     container.start()
     if (shares := CGROUPS / "cpu" / bench / "cpu.shares").exists() and os.access(shares, os.W_OK):
         shares.write_text(str(CPU_SHARES))
-    return container
 
 
 def volume(client: docker.DockerClient, bench: str, name: str) -> None:

@@ -162,14 +162,23 @@ class Bench:
     def make(self, target: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """What an operator types: `make TARGET INVENTORY=… NAME=VALUE`; the report is in `report()` afterwards."""
         self.report_file.unlink(missing_ok=True)
-        settings = [f"{key}={value}" for key, value in {"INVENTORY": str(self.inventory), **variables}.items()]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1"}
-        argv = [*BESIDE, "make", "--no-print-directory", target, *settings]
-        done = subprocess.run(argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
+        argv = self.make_argv(target, **variables)
+        done = subprocess.run(
+            argv, cwd=REPOSITORY, env=self.make_environment(), capture_output=True, text=True, timeout=600
+        )
         with (self.folder / "ansible.log").open("a") as log:
             log.write(f"$ {' '.join(argv)}\n{done.stdout}{done.stderr}\n")
         return done
+
+    def make_argv(self, target: str, **variables: str) -> list[str]:
+        """The command line of `make`."""
+        settings = [f"{key}={value}" for key, value in {"INVENTORY": str(self.inventory), **variables}.items()]
+        return [*BESIDE, "make", "--no-print-directory", target, *settings]
+
+    def make_environment(self) -> dict[str, str]:
+        """The environment of that command: the programs of this interpreter, and output without colours."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1"}
 
     def deploy(self, version: str) -> dict[str, Any]:
         """`make deploy` of a release to robots that are all well; the report.

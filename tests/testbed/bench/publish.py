@@ -1,4 +1,6 @@
-"""What a publisher does for the bench: push the image, pack the models, sign releases 1.0.0 and 1.1.0 for the row `cpu`."""
+"""What a publisher does for the bench: push the image, pack the models, sign releases 1.0.0 and 1.1.0 for the row
+`cpu`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def stack_image() -> str:
 
 
 def push(client: docker.DockerClient, image: str, registry: str) -> str:
-    """Push to the bench's registry on this machine; the manifest digest. Raises AssertionError with the engine's words."""
+    """Push to the bench's registry on this machine; the manifest digest.
+
+    Raises AssertionError with the engine's words.
+    """
     repository, _, tag = image.partition(":")
     client.images.get(image).tag(f"{registry}/{repository}", tag)
     digest = ""

@@ -21,6 +21,7 @@ from tests.testbed.console import Console
 
 HOST_KEY_ALIAS = "homeport-bench"
 TRACE = "/tmp/trace.jsonl"
+ENGINE = ("docker.service", "containerd.service")
 LOGS = ("homeport-agent", "homeport-supervisor", "homeport-slot@a", "homeport-slot@b", "bench-base")
 BODY = """\
 [Unit]
@@ -145,8 +146,12 @@ class Robot(Console):
 
     def speeds(self) -> list[float]:
         """True forward speeds of the last two seconds, in m/s."""
-        lines = self.run("docker", "exec", "bench-base", "tail", "-n", "11", TRACE).splitlines()[:-1]
-        return [abs(float(json.loads(line)["v"])) for line in lines]
+        return self.recent_speeds(self.run("docker", "exec", "bench-base", "tail", "-n", "11", TRACE))
+
+    @staticmethod
+    def recent_speeds(trace: str) -> list[float]:
+        """Forward speeds in the last lines of the simulator's trace; the last line may not be whole."""
+        return [abs(float(json.loads(line)["v"])) for line in trace.splitlines()[:-1]]
 
     def inspect(self, name: str) -> dict[str, Any]:
         """What the robot's own engine says of a container, or of an image."""
@@ -164,6 +169,24 @@ class Robot(Console):
         self.run("sh", "-ec", EMPTY_STORE)
         return time.monotonic()
 
+    def freeze_docker(self) -> None:
+        """Its Docker takes requests and answers none, as on a machine whose disk or kernel hangs."""
+        self.run("systemctl", "kill", "--signal=STOP", "--kill-who=main", *ENGINE)
+
+    def thaw_docker(self) -> None:
+        """It answers again, whether it was started again meanwhile or not."""
+        self.run("systemctl", "kill", "--signal=CONT", "--kill-who=main", *ENGINE)
+
+    def freeze(self) -> None:
+        """All of it stands still, and its network card still answers."""
+        self.container.pause()
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self.container.reload()
+        if self.container.status == "paused":
+            self.container.unpause()
+
     def off(self) -> None:
         self.container.stop(timeout=10)
 
@@ -176,7 +199,11 @@ class Robot(Console):
 
     def logs(self, lines: int = 60) -> str:
         """The newest lines of everything of ours on it."""
-        units = [item for unit in LOGS for item in ("-u", unit)]
+        return self.journal(lines, LOGS)
+
+    def journal(self, lines: int, names: tuple[str, ...]) -> str:
+        """The newest lines of some units."""
+        units = [item for unit in names for item in ("-u", unit)]
         argv = ["journalctl", "--no-pager", "-o", "short-monotonic", "-n", str(lines), *units]
         self.container.reload()
         if self.container.status != "running":

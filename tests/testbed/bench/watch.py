@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Print the true speed of this bench robot every second until it drives, for 40 s at most: `bench-watch` on the robot."""
+"""`bench-watch` on a bench robot: print its true speed every second until it drives, for 40 s at most."""
 
 from __future__ import annotations
 

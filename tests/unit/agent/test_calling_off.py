@@ -1,4 +1,6 @@
-"""A rollback that comes while something is under way: what it ends, when it has to wait, and when it is too late to be anything but a rollback."""
+"""A rollback that comes while something is under way: what it ends, when it has to wait, and when it is too late to be
+anything but a rollback.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from tests.testbed.scenarios import SCENARIOS
 
 
 def called_off(robot: StandIn, scenario: str, edge: str) -> tuple[Answer, str, list[str]]:
-    """Play a change, with a rollback that comes at this record: its answer, what drives in the end, and what is in quarantine."""
+    """Play a change, with a rollback that comes at this record: its answer, what drives in the end, and what is in
+    quarantine.
+    """
     robot.reset(SCENARIOS[scenario].image)
     agent = robot.boot()
     agent.disk.after = lambda found: agent.host.work.abort.set() if found == edge else None

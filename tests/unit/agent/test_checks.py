@@ -1,4 +1,4 @@
-"""The doctor's lines whose source a test gives: disk, clock, memory, base, and the copies that the ways back stand on."""
+"""The doctor's lines whose source a test gives: disk, clock, memory, base, and the copies for the ways back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from model_registry.core.layout import SLOTS
 from stack.agent.doctor.checks import CHECKS
-from stack.agent.doctor.examine import Finding, Patient, examine
+from stack.agent.doctor.examine import DoctorLine, Patient, examine
 from stack.agent.machine.clock import Clock
 from tests.fakes.docker_rig import DockerRig
 from tests.fakes.rig import Rig
@@ -28,7 +28,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield rig
 
 
-def one(patient: Patient, name: str) -> Finding:
+def one(patient: Patient, name: str) -> DoctorLine:
     [finding] = examine(patient, {name: CHECKS[name]})
     assert finding.verdict == "ok" or (finding.fix and "\n" not in str(finding))
     return finding
@@ -81,7 +81,7 @@ def test_the_base_line_says_what_the_base_was_told(settled: Rig) -> None:
 
 def test_copies_of_a_robot_of_processes(settled: Rig) -> None:
     first = settled.copy_of(f"sha256:{settled.layout.fallback.resolve().name}")
-    assert one(Patient(settled.layout), "copies") == Finding(
+    assert one(Patient(settled.layout), "copies") == DoctorLine(
         "copies", "ok", "the copies of previous and fallback are whole"
     )
     data = first.read_bytes()
@@ -98,7 +98,7 @@ def test_copies_of_a_robot_of_processes(settled: Rig) -> None:
 def test_a_robot_without_a_release_needs_no_copies(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig:
         found = one(Patient(rig.layout), "copies")
-    assert found == Finding("copies", "ok", "not needed before a release was committed")
+    assert found == DoctorLine("copies", "ok", "not needed before a release was committed")
 
 
 def test_copies_of_a_robot_of_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from model_registry.core.errors import HomeportError
-from stack.agent.machine.child import Command, ask, pieces, run
+from stack.agent.machine.child import Program, ask, pieces, run
 
 HINT = "See 'docker run --help'."
 DEAD = f"echo first >&2; echo 'Cannot connect to the Docker daemon.' >&2; echo >&2; echo \"{HINT}\" >&2; exit 125"
@@ -31,5 +31,5 @@ def test_a_program_without_words_ends_with_its_exit_code() -> None:
 )
 def test_a_tool_ends_with_its_error_or_its_last_words(script: str, words: str) -> None:
     heard: list[str] = []
-    done = run(Command(("sh", "-c", script), {"PATH": "/usr/bin:/bin"}), heard.append, threading.Event())
+    done = run(Program(("sh", "-c", script), {"PATH": "/usr/bin:/bin"}), heard.append, threading.Event())
     assert done.code != 0 and done.error == words

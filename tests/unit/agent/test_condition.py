@@ -64,13 +64,18 @@ def test_a_robot_with_one_release_has_nothing_to_go_back_to_and_that_is_no_fault
     assert status["engine"] is None and status["disk"]["free_bytes"] > 0 and status["clock"]["stands"]
 
 
+def freeze_docker(rig: DockerRig) -> None:
+    """From now on it takes requests and answers none."""
+    (rig.bin / "docker").unlink()
+    (rig.bin / "docker").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    (rig.bin / "docker").chmod(0o755)
+
+
 def test_a_frozen_docker_is_named_within_seconds_and_is_to_be_started_again(docker_rig: DockerRig) -> None:
     rig = docker_rig
     two_releases(rig)
     assert rig.status()["engine"] == {"alive": True, "trouble": None}
-    (rig.bin / "docker").unlink()
-    (rig.bin / "docker").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
-    (rig.bin / "docker").chmod(0o755)
+    freeze_docker(rig)
     began = time.monotonic()
 
     answer = rig.run("status")
@@ -78,9 +83,25 @@ def test_a_frozen_docker_is_named_within_seconds_and_is_to_be_started_again(dock
     assert time.monotonic() - began < 15.0, "it was asked once, and not for every release"
     trouble = answer.result["engine"]["trouble"]
     assert answer.code == 3 and not answer.result["engine"]["alive"]
-    assert "no answer within 3 s; its daemon hangs; restart it (systemctl restart docker)" in trouble
+    assert "no answer within 3 s; its daemon hangs; restart it (systemctl restart containerd docker)" in trouble
     assert answer.result["way_back"]["reason"] == trouble
     assert not any("missing" in problem for problem in answer.result["problems"])
+
+
+def test_beside_a_frozen_docker_no_image_is_said_to_be_missing(docker_rig: DockerRig) -> None:
+    """Staging it again would not help, and starting Docker again does."""
+    rig = docker_rig
+    one, _ = two_releases(rig)
+    rig.wait_copied(one)
+    rig.copy_of(one).unlink()
+    pids = rig.processes()
+    freeze_docker(rig)
+    rig.run("status")
+
+    answer = rig.run("rollback")
+
+    assert answer.code == 5 and "restart it (systemctl restart containerd docker)" in answer.message
+    assert "stage it again" not in answer.message and rig.processes() == pids
 
 
 @pytest.mark.parametrize(

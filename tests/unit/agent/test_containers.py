@@ -31,6 +31,7 @@ HARDENED = [
     "--read-only", "--tmpfs", "/tmp", "--pids-limit", "512", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
 ]  # fmt: skip
 AGENT = f"""
+schema = 1
 runtime = "docker"
 source = "https://registry.example.org:5000"
 repository = "releases/pilot"
@@ -79,7 +80,8 @@ def test_tools_get_the_registry_s_authority_and_no_health_check(tmp_path: Path) 
     ]  # fmt: skip
     assert list(tool_argv(layout, settings(tmp_path), RELEASE, IMAGE)) == [
         *HARDENED, "--name", "homeport-tool", "--no-healthcheck", "--cpu-shares", "128",
-        "--env", f"HOMEPORT_RELEASE={RELEASE.digest}", "--env", "ROS_DOMAIN_ID=41", "--env", "OMP_NUM_THREADS=1", *trust,
+        "--env", f"HOMEPORT_RELEASE={RELEASE.digest}", "--env", "ROS_DOMAIN_ID=41", "--env", "OMP_NUM_THREADS=1",
+        *trust,
         *binds(f"{tmp_path}/robot.toml", f"{tmp_path}/registry-ca.crt", "/var/lib/homeport+"), IMAGE,
     ]  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""What the image store lost or damaged comes back from the copy that the robot kept, with both runtimes and without a source."""
+"""What the image store lost or damaged comes back from the copy that the robot kept, with both runtimes and without a
+source.
+"""
 
 from __future__ import annotations
 

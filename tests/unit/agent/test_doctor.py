@@ -15,7 +15,7 @@ import pytest
 from model_registry.core.layout import Layout
 from stack.agent.__main__ import main
 from stack.agent.doctor.checks import CHECKS
-from stack.agent.doctor.examine import Doubt, Finding, Patient, document, examine
+from stack.agent.doctor.examine import DoctorLine, Doubt, Patient, document, examine
 from stack.agent.machine.processes import ProcessId, boot_id, remember, start_ticks
 from tests.fakes import docker, nvbootctrl
 from tests.fakes.docker_rig import DockerRig, image_id
@@ -55,7 +55,7 @@ def proc_folder(proc: Path, rmem_max: int = 4_194_304, available_mib: int = 4096
     return proc
 
 
-def look(patient: Patient) -> dict[str, Finding]:
+def look(patient: Patient) -> dict[str, DoctorLine]:
     findings = examine(patient, CHECKS)
     result = document(findings)
     check({"v": 1, "ok": True, "result": result}, "agent", "reply")
@@ -63,7 +63,7 @@ def look(patient: Patient) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
 
 
-def one(patient: Patient, name: str) -> Finding:
+def one(patient: Patient, name: str) -> DoctorLine:
     return look(patient)[name]
 
 
@@ -256,7 +256,7 @@ def test_warnings_alone_are_no_failure(tmp_path: Path) -> None:
         raise Doubt("half; mend it")
 
     findings = examine(Patient(Layout.at(tmp_path)), {"x": doubtful})
-    assert document(findings)["verdict"] == "warn" and findings == [Finding("x", "warn", "half", "mend it")]
+    assert document(findings)["verdict"] == "warn" and findings == [DoctorLine("x", "warn", "half", "mend it")]
 
 
 @pytest.fixture
@@ -287,6 +287,38 @@ def test_docker_and_gpu_are_looked_at_where_containers_run(container_rig: Docker
     found = look(Patient(rig.layout))
     assert found["docker"].verdict == "fail" and found["gpu"].text == "not known, see docker"
     assert found["disk"].text.startswith(str(rig.root))
+
+
+def test_a_frozen_docker_is_waited_for_once_and_is_to_be_started_again(container_rig: DockerRig) -> None:
+    rig, asked = container_rig, container_rig.bin / "asked"
+    rig.stop_agent(kill=True)  # which asks Docker as well
+    (rig.bin / "docker").unlink()
+    (rig.bin / "docker").write_text(f"#!/bin/sh\necho $@ >> {asked}\nexec tail -f /dev/null\n")
+    (rig.bin / "docker").chmod(0o755)
+
+    found = look(Patient(rig.layout))
+
+    assert found["docker"].verdict == "fail" and "systemctl restart" in str(found["docker"].fix)
+    assert found["gpu"].text == "not known, see docker"
+    assert found["disk"].text.startswith(str(rig.root))
+    assert len([line for line in asked.read_text().splitlines() if line.startswith("info")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [("exec tail -f /dev/null", "systemctl restart"), ("exit 1", "role `device`")]
+)
+def test_a_docker_that_hangs_over_one_image_is_not_a_missing_image(
+    said: str, words: str, container_rig: DockerRig
+) -> None:
+    rig = container_rig
+    rig.stop_agent(kill=True)  # which would wait for Docker before it ends
+    real = rig.bin / "real" / "docker"
+    real.parent.mkdir()
+    (rig.bin / "docker").rename(real)
+    (rig.bin / "docker").write_text(f'#!/bin/sh\n[ "$1" = info ] || {said}\nexec {real} "$@"\n')
+    (rig.bin / "docker").chmod(0o755)
+
+    assert words in str(one(Patient(rig.layout), "docker").fix)
 
 
 def test_a_jetson_shows_its_systems(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""Cut the agent off at every edge of its journal, in every way: the robot ends on the old release, the new one, or nothing where nothing was, and says which."""
+"""Cut the agent off at every edge of its journal, in every way: the robot ends on the old release, the new one, or
+nothing where nothing was, and says which.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from model_registry.core.digest import Digest
 from stack.agent.cli.output import status_lines
 from stack.agent.gate.baseline import Baseline, faults_of
 from stack.agent.gate.judge import blames
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.machine.processes import ProcessId
 from stack.agent.reports import Failure
@@ -36,7 +36,7 @@ BLIND = {"camera": None, "scan": 50.0}
 DRIVING = Patience(30.0, 37.0, grace_s=2.0, strict=True)
 
 
-def blind(seconds: float) -> Sample:
+def blind(seconds: float) -> SlotSample:
     """A camera that is silent, for both slots, so that nobody has an action to give."""
     sample = with_beside(after(seconds, source_ages_ms=BLIND), source_ages_ms=BLIND)
     return with_slot(sample, selectable=False, run=0, refusal="only 0 of 20 usable actions in a row")
@@ -89,7 +89,10 @@ def test_a_shadow_that_takes_the_drivers_ticks_late_is_found_as_soon() -> None:
 
 
 def test_what_a_blind_robot_cannot_show_is_held_against_nobody() -> None:
-    """Hardware fault read as release fault: pollen-robotics/microduck#112, #10. Nothing can be proved, so nothing passes either."""
+    """Hardware fault read as release fault: pollen-robotics/microduck#112, #10.
+
+    Nothing can be proved, so nothing passes either.
+    """
     before = Baseline(faults=frozenset({"camera"}))
     watch = Watch(SHADOW, Patience(2.0, 20.0), before, GOOD)
     result = next(found for second in range(30) if (found := watch.feed(blind(float(second)))) is not None)
@@ -131,7 +134,7 @@ def test_an_idle_robot_whose_slot_says_nothing_never_passes() -> None:
 
 def test_a_silent_robot_does_not_hang_the_gate_for_ever() -> None:
     """A silent device hangs the rollout for ever: eclipse-hawkbit/hawkbit#693."""
-    silent = Sample(0.0, GOOD.process, None, None)
+    silent = SlotSample(0.0, GOOD.process, None, None)
     for expected, patience in ((SHADOW, Patience(2.0, 62.0)), (EXPECTED, DRIVING)):
         watch = Watch(expected, patience, NOTHING, silent)
         ends = (watch.feed(replace(silent, at_s=float(second))) for second in range(1, 80))
@@ -178,7 +181,9 @@ def test_a_commit_needs_a_process_that_says_so(rig: Rig) -> None:
 
 
 def test_a_rollback_to_what_was_broken_before_says_both_and_holds(rig: Rig) -> None:
-    """Rollback target already broken before the update: aws-greengrass-nucleus#646; the second failure hid the first: mowglinext#697."""
+    """Rollback target already broken before the update: aws-greengrass-nucleus#646; the second failure hid the first:
+    mowglinext#697.
+    """
     broken = rig.root / "broken"
     one, bad = rig.publish("1.0.0", {"fail_file": str(broken)}), rig.publish("1.2.0")
     rig.deploy(one)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_registry.core.digest import Digest
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.judge import blames
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 from stack.agent.gate.watch import Patience, Watch
 from tests.fakes.gate import EXPECTED, GOOD, NOTHING, SHADOW, after, failing, verdict_on, with_beside, with_slot
 
@@ -31,7 +31,7 @@ FIGURES = st.fixed_dictionaries(
 
 
 @st.composite
-def samples(draw: st.DrawFn, at_s: float) -> Sample:
+def samples(draw: st.DrawFn, at_s: float) -> SlotSample:
     """Anything that may be seen at a moment, short of what ends a gate at once."""
     ages = draw(st.fixed_dictionaries({"camera": AGES, "scan": AGES}))
     sample = after(at_s, source_ages_ms=ages, **draw(FIGURES))

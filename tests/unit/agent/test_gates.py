@@ -11,7 +11,7 @@ from model_registry.core.gate import Check, GateResult
 from stack.agent.change.permission import blockers
 from stack.agent.gate.baseline import Baseline
 from stack.agent.gate.evidence import latency_rise
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 from stack.agent.gate.watch import Patience, Watch
 from stack.agent.reports import Failure
 from stack.agent.supervisor import Reverted
@@ -53,7 +53,7 @@ def test_a_good_sample_is_healthy_and_fits_the_schema() -> None:
         (replace(GOOD, view=replace(VIEW, reverted=Reverted(str(RELEASE), "late", "late", 5, 4, 2000))), "late"),
     ],
 )
-def test_some_facts_end_the_gate_at_once(sample: Sample, metric: str) -> None:
+def test_some_facts_end_the_gate_at_once(sample: SlotSample, metric: str) -> None:
     judgement = verdict_on(sample, EXPECTED)
     assert judgement.fatal and judgement.result.verdict == "unhealthy"
     assert Failure.of_gate(RELEASE, "PROBATION", judgement.result).metric == metric
@@ -80,7 +80,7 @@ def test_some_facts_end_the_gate_at_once(sample: Sample, metric: str) -> None:
         (after(1.0, machine={"throttled": 1.0}), "degraded-hw", "throttled"),
     ],
 )
-def test_the_rest_may_pass_and_no_data_never_does(sample: Sample, verdict: str, metric: str) -> None:
+def test_the_rest_may_pass_and_no_data_never_does(sample: SlotSample, verdict: str, metric: str) -> None:
     judgement = verdict_on(sample)
     assert (judgement.result.verdict, judgement.fatal) == (verdict, False)
     assert judgement.result.checks[0].metric == metric and not judgement.result.checks[0].ok
@@ -175,7 +175,7 @@ def test_rates_are_those_of_the_last_seconds() -> None:
     assert result.checks[0].metric == "missed_rate"
 
 
-def rising(first: float, last: float, **fields: object) -> list[Sample]:
+def rising(first: float, last: float, **fields: object) -> list[SlotSample]:
     """A sample every half second, in all of which the slot needs 20 % longer than the other one."""
     return [after(tenth / 2, p50_ms=9.6, p99_ms=12.0, **fields) for tenth in range(int(first * 2), int(last * 2))]
 

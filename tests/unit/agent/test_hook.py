@@ -1,4 +1,6 @@
-"""The site's hook program: everything but a clear yes is a no with its reason, in time, and without our rights or environment."""
+"""The site's hook program: everything but a clear yes is a no with its reason, in time, and without our rights or
+environment.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 
 from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
-from stack.agent.settings.hook import Answer, Hook
+from stack.agent.settings.hook import Hook, HookAnswer
 
 
 @pytest.fixture
@@ -32,18 +34,18 @@ def hook(folder: Path, script: str, timeout_s: float = 10.0) -> Hook:
 @pytest.mark.parametrize(
     ("script", "answer"),
     [
-        ("exit 0", Answer(None)),
-        ("""echo '{"ok": true}'""", Answer(None)),
-        ("""echo '{"ok": true, "lease_s": 5}'""", Answer(None, 5.0)),
-        ("""echo '{"ok": false, "reason": "a box is in its gripper"}'""", Answer("a box is in its gripper")),
-        ("""echo '{"ok": false}'""", Answer("its hook says no (exit 0)")),
-        ("""echo '{"ok": true}'; exit 1""", Answer("its hook says no (exit 1)")),
-        ("echo not docked; echo more; exit 1", Answer("not docked")),
-        ("exit 75", Answer("its hook ended with exit 75")),
-        ("kill -9 $$", Answer("its hook ended with exit -9")),
+        ("exit 0", HookAnswer(None)),
+        ("""echo '{"ok": true}'""", HookAnswer(None)),
+        ("""echo '{"ok": true, "lease_s": 5}'""", HookAnswer(None, 5.0)),
+        ("""echo '{"ok": false, "reason": "a box is in its gripper"}'""", HookAnswer("a box is in its gripper")),
+        ("""echo '{"ok": false}'""", HookAnswer("its hook says no (exit 0)")),
+        ("""echo '{"ok": true}'; exit 1""", HookAnswer("its hook says no (exit 1)")),
+        ("echo not docked; echo more; exit 1", HookAnswer("not docked")),
+        ("exit 75", HookAnswer("its hook ended with exit 75")),
+        ("kill -9 $$", HookAnswer("its hook ended with exit -9")),
     ],
 )
-def test_yes_is_exit_0_and_no_contradiction(shared: Path, script: str, answer: Answer) -> None:
+def test_yes_is_exit_0_and_no_contradiction(shared: Path, script: str, answer: HookAnswer) -> None:
     assert hook(shared, script).ask("idle") == answer
 
 

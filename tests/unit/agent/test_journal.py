@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_registry.core.digest import Digest
+from model_registry.core.documents import dump
+from model_registry.core.errors import IncompatibleError
 from model_registry.core.files import Files
-from stack.agent.disk.journal import Journal, decode
+from stack.agent.disk.journal import Journal, _crc, decode
 from stack.agent.machine.processes import boot_id
 from tests.fakes.schemas import check
 
@@ -139,3 +141,20 @@ def test_two_threads_write_whole_records_with_numbers_of_their_own(tmp_path: Pat
         thread.join()
     again = Journal(tmp_path / "journal.jsonl", Files())
     assert again.damaged == [] and [record.seq for record in again.records] == list(range(1, 201))
+
+
+def test_a_record_of_another_schema_is_refused_in_one_line_and_nothing_is_written_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    Journal(path, Files()).append("d-1", "CLAIM", "intent", RELEASE, {})
+    fields = json.loads(path.read_bytes())
+    del fields["crc"]
+    later = {**fields, "schema": 2, "seq": 2}
+    path.write_bytes(path.read_bytes() + dump({**later, "crc": _crc(later)}) + b"\n" + b'{"torn')
+    before = path.read_bytes()
+
+    journal = Journal(path, Files())
+
+    assert journal.records == [] and journal.damaged == [] and journal.unreadable is not None
+    with pytest.raises(IncompatibleError, match=r"schema 2, and this agent reads 1; install the agent") as refused:
+        journal.append("d-2", "CLAIM", "intent", RELEASE, {})
+    assert len(str(refused.value).splitlines()) == 1 and path.read_bytes() == before

@@ -1,4 +1,6 @@
-"""Folders of ROOT on disks, mounts and volumes of their own: nothing is renamed, linked or locked across two of them, and room is counted on each."""
+"""Folders of ROOT on disks, mounts and volumes of their own: nothing is renamed, linked or locked across two of them,
+and room is counted on each.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,8 @@ def test_a_model_is_pulled_onto_a_disk_or_a_mount_of_its_own(kind: str, tmp_path
     models.mkdir(parents=True)
     behind.mkdir()
     mount = {"tmpfs": f"mount -t tmpfs none '{models}'", "bind": f"mount --bind '{behind}' '{models}'"}[kind]
-    pull = f"'{sys.executable}' -m model_registry.cli model pull {NAME}@{digest} --source 'oci:{tmp_path}/registry' --to '{models}'"
+    source = f"oci:{tmp_path}/registry"
+    pull = f"'{sys.executable}' -m model_registry.cli model pull {NAME}@{digest} --source '{source}' --to '{models}'"
     script = f"{mount} && {pull} && {pull} && ls -A '{models}/{digest.hex}'"
 
     done = subprocess.run(

@@ -112,7 +112,9 @@ class Giving(DockerRuntime):
 
 
 def test_a_lock_that_prune_made_is_given_to_whoever_builds_engines(docker_rig: DockerRig) -> None:
-    """Before the first build, by an agent that is root: the tool is not, and has no right over files that are not its own."""
+    """Before the first build, by an agent that is root: the tool is not, and has no right over files that are not its
+    own.
+    """
     layout = docker_rig.layout
     assert kinds(docker_rig, "--dry-run") == {}
     runtime = Giving(layout, Config.load(layout.agent_toml), Files())

@@ -1,4 +1,6 @@
-"""What is decided at a start: every record that can be the last one × every link, and every state of what was committed."""
+"""What is decided at a start: every record that can be the last one × every link, and every state of what was
+committed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 
 from stack.agent.change.recovery import ANOTHER, ITS_RELEASE, NOTHING, TABLE, decide
 from stack.agent.disk.journal import STAGES, STAGING
-from stack.agent.machine.child import Command
+from stack.agent.machine.child import Program
 from stack.agent.machine.processes import remember
 from stack.agent.upkeep.keeper import ABSENT, DAMAGED, INTACT, REVOKED, SILENT_S, choose
 from tests.fakes.rig import TOP
@@ -21,7 +23,9 @@ LAST = ("none", "ended", *STAGES)
 
 
 def wanted(last: str, current: str) -> str:
-    """The same said another way: nothing is open, or the rename of a change that had come to SWITCH is there, or it is not."""
+    """The same said another way: nothing is open, or the rename of a change that had come to SWITCH is there, or it is
+    not.
+    """
     if last in ("none", "ended"):
         return "nothing"
     driven = last in ("SWITCH", "PROBATION", "VERIFY_ROLLBACK", "COMMIT")
@@ -187,7 +191,9 @@ def test_a_journal_that_cannot_be_read_stops_nobody(robot: StandIn) -> None:
 
 
 def interrupted(robot: StandIn, image: str, edge: str, words: str) -> list[object]:
-    """The log that a start keeps of a switch whose agent died at this record, where the candidate's slot wrote something."""
+    """The log that a start keeps of a switch whose agent died at this record, where the candidate's slot wrote
+    something.
+    """
     robot.reset(image)
     log = robot.layout.slot_log("b" if image == "staged" else "a")
     log.parent.mkdir(exist_ok=True)
@@ -231,7 +237,7 @@ def test_a_recovery_while_a_release_is_staged_ends_itself_and_not_the_staging(ro
         agent.host.work.active.finish(bytes=0)
         rename(slot)
 
-    def lose_current(*words: str) -> Command:
+    def lose_current(*words: str) -> Program:
         agent.runtime.device_tool = fetch  # type: ignore[method-assign]
         robot.power_off()
         damage(robot, robot.layout.current)

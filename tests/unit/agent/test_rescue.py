@@ -1,4 +1,6 @@
-"""homeport-rescue on folders that no agent made, killed at every step, and beside real agents that are well, dead and hung."""
+"""homeport-rescue on folders that no agent made, killed at every step, and beside real agents that are well, dead and
+hung.
+"""
 
 from __future__ import annotations
 
@@ -311,8 +313,18 @@ def test_a_kept_copy_replaces_an_agent_that_does_not_start(docker_rig: DockerRig
         stop_unit(rig)
 
 
-@pytest.mark.parametrize("docker_lives", [True, False], ids=["no-image", "no-docker"])
-def test_without_its_image_a_release_is_refused_and_nothing_stops(docker_rig: DockerRig, docker_lives: bool) -> None:
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (None, "not in Docker's store"),
+        ("exit 1", "systemctl restart containerd docker"),
+        ("exec tail -f /dev/null", "systemctl restart containerd docker"),
+    ],
+    ids=["no-image", "no-docker", "frozen-docker"],
+)
+def test_without_its_image_a_release_is_refused_and_nothing_stops(
+    docker_rig: DockerRig, program: str | None, words: str
+) -> None:
     rig = docker_rig
     one = rig.publish("1.0.0")
     rig.deploy(one)
@@ -320,16 +332,15 @@ def test_without_its_image_a_release_is_refused_and_nothing_stops(docker_rig: Do
     rig.wait_copied(one)
     rig.copy_of(one).unlink()
     rig.lose_image(one)
-    if not docker_lives:
-        (rig.bin / "docker").write_text("#!/bin/sh\nexit 1\n")
+    if program is not None:
+        (rig.bin / "docker").unlink()
+        (rig.bin / "docker").write_text(f"#!/bin/sh\n{program}\n")
+        (rig.bin / "docker").chmod(0o755)
     since = len(docker.calls(rig.bin))
 
     done = subprocess.run([RESCUE, "--root", rig.root], capture_output=True, text=True, timeout=60)
 
-    assert (
-        done.returncode == 5
-        and ("not in Docker's store" if docker_lives else "systemctl restart docker") in done.stderr
-    )
+    assert done.returncode == 5 and words in done.stderr
     assert units(rig, since) == []
 
 

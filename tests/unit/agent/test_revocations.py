@@ -1,4 +1,6 @@
-"""What a channel record has revoked: kept for good, refused before anything stops, and no reason to leave a robot without a release."""
+"""What a channel record has revoked: kept for good, refused before anything stops, and no reason to leave a robot
+without a release.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from model_registry.core.channel import PAYLOAD_TYPE
 from model_registry.core.documents import dump
 from model_registry.core.layout import Layout
 from stack.agent.doctor.checks import CHECKS
-from stack.agent.doctor.examine import Finding, Patient, examine
+from stack.agent.doctor.examine import DoctorLine, Patient, examine
 from tests.fakes.rig import Answer, Rig
 from tests.fakes.schemas import check
 from tests.fakes.stand_in import StandIn, commit_third
@@ -45,7 +47,7 @@ def kept(layout: Layout) -> dict[str, object]:
     return document
 
 
-def line(rig: Rig, name: str = "revoked") -> Finding:
+def line(rig: Rig, name: str = "revoked") -> DoctorLine:
     [finding] = examine(Patient(rig.layout), {name: CHECKS[name]})
     return finding
 

@@ -1,4 +1,6 @@
-"""A long journal is shortened at rest, and nothing that anybody reads is lost by it: not by a power cut, a full disk or a failing one."""
+"""A long journal is shortened at rest, and nothing that anybody reads is lost by it: not by a power cut, a full disk or
+a failing one.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +156,9 @@ def test_the_last_deployments_have_to_fit_as_well() -> None:
 
 
 class Failing(Files):
-    """A disk that takes so many files, and then fails at `fault`: the bytes, or the sync of the folder after the rename."""
+    """A disk that takes so many files, and then fails at `fault`: the bytes, or the sync of the folder after the
+    rename.
+    """
 
     fault, left = "", 0
 

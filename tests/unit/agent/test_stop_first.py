@@ -1,4 +1,5 @@
-"""Robots without room for two policies: the old release ends before the new one starts, under hold, and comes back when that fails.
+"""Robots without room for two policies: the old release ends before the new one starts, under hold, and comes back when
+that fails.
 
 The fake policies of these tests do not start while the other slot has a live process.
 """

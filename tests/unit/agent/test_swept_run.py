@@ -1,4 +1,6 @@
-"""RUN lies below /tmp where a robot has a root of its own, and systemd-tmpfiles removes there what nobody has written for days."""
+"""RUN lies below /tmp where a robot has a root of its own, and systemd-tmpfiles removes there what nobody has written
+for days.
+"""
 
 from __future__ import annotations
 

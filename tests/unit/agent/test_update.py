@@ -1,4 +1,7 @@
-"""homeport-agent-update: a new agent on trial, killed at every step, and beside a real agent. The old one comes back by a rename."""
+"""homeport-agent-update: a new agent on trial, killed at every step, and beside a real agent.
+
+The old one comes back by a rename.
+"""
 
 from __future__ import annotations
 

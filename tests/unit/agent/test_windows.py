@@ -1,4 +1,7 @@
-"""Maintenance windows over spring, autumn and midnight, with clocks and zones that cannot be believed. No test reads this machine's clock."""
+"""Maintenance windows over spring, autumn and midnight, with clocks and zones that cannot be believed.
+
+No test reads this machine's clock.
+"""
 
 from __future__ import annotations
 

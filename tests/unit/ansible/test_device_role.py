@@ -47,6 +47,7 @@ HOST: dict[str, Any] = {
     "docker_runtimes": ["runc"],
     "cdi": [],
     "ids": {"10001": [None, None], "10002": ["homeport-supervisor"] * 2},
+    "account": None,
     "rmem_max": 212992,
     "rmem_writable": True,
     "l4t": "",
@@ -302,6 +303,7 @@ def test_a_good_host_has_no_problems(variables: dict[str, object]) -> None:
         ({"homeport_lock": ""}, {}, "requirements/robot.txt"),
         ({}, {"machine": "aarch64"}, "exist for x86_64 only"),
         ({}, {"venv": False}, "python3-venv"),
+        ({}, {"account": {"home": "/home/homeport", "shell": "/bin/bash"}}, "set ansible_user to the account"),
         ({}, {"systemd": False}, "homeport_root"),
         ({}, {"openssl": False}, "install the package openssl"),
         ({}, {"python": "3.9"}, "needs 3.10"),
@@ -313,6 +315,19 @@ def test_a_host_of_plain_processes_that_would_not_work_is_refused(change, host, 
     [problem] = settings.template(trust_as_template("{{ device_problems }}"))
 
     assert message in problem
+
+
+def test_the_account_that_the_role_made_before_is_its_own() -> None:
+    made = {"home": "/var/lib/homeport", "shell": "/usr/sbin/nologin"}
+    settings = templar(**PROCESS, device_host=HOST | {"account": made})
+
+    assert settings.template(trust_as_template("{{ device_problems }}")) == []
+
+
+def test_the_example_logs_in_to_another_account_than_programs_run_under() -> None:
+    example = yaml.safe_load((ROLE.parents[1] / "inventory/process/group_vars/robots.yml").read_text())
+
+    assert example["ansible_user"] != "homeport"
 
 
 def test_an_environment_that_is_there_needs_no_wheels_of_ours() -> None:
@@ -363,6 +378,8 @@ def test_each_task_of_an_environment_is_done_once() -> None:
     settings = templar(**PROCESS, homeport_wheelhouse="/srv/wheels")
     assert "--no-index" in settings.template(trust_as_template(commands[1]["argv"]))
     assert "--no-index" not in templar(**PROCESS).template(trust_as_template(commands[1]["argv"]))
+    [bring] = [task for task in tasks[1]["block"] if "wheels, where" in task["name"]]
+    assert "not device_ready.stat.exists" in bring["when"]
 
 
 @pytest.mark.parametrize(

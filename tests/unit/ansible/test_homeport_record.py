@@ -1,4 +1,6 @@
-"""The module that writes down what a run was asked and what came of it, as Ansible runs it: a process with its arguments as JSON."""
+"""The module that writes down what a run was asked and what came of it, as Ansible runs it: a process with its
+arguments as JSON.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def robot(tmp_path: Path) -> Robot:
 
 def test_the_fake_answers_as_the_schema_says(robot: Robot) -> None:
     documents = [robot.agent(*verb) for verb in (("status",), ("stage", A, "--dry-run"), ("stage", A), ("commit", A),
-                 ("switch", A, "--commit", "wait"), ("commit", A), ("rollback",), ("status",), ("prune",), ("drain",))]  # fmt: skip
+                 ("switch", A, "--commit", "wait"), ("commit", A), ("rollback",),
+                 ("status",), ("prune",), ("drain",))]  # fmt: skip
     robot.break_at(stage="fail")
     documents += [robot.agent("stage", B)]
 

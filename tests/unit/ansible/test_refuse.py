@@ -1,4 +1,6 @@
-"""What a playbook refuses before anything starts, played with Ansible itself on an inventory whose robots nobody may reach."""
+"""What a playbook refuses before anything starts, played with Ansible itself on an inventory whose robots nobody may
+reach.
+"""
 
 from __future__ import annotations
 

@@ -145,7 +145,12 @@ def test_the_command_that_lets_them_is_one_that_a_shell_takes(sources, limit, wo
         ({}, OLD, f"1.0.0 {OLD[7:19]}  1.0.0 {OLD[7:19]}"),
         ({}, NEW, f"1.0.0 {OLD[7:19]}  {NEW[7:19]}"),
         ({"quarantined": [OLD]}, "fallback", "in quarantine there; it is refused"),
-        (None, "previous", "it does not say (no route); it is asked to go back all the same"),
+        (
+            None,
+            "previous",
+            "it does not say (out of reach (no route); see whether it is on and answers ssh); "
+            "it is asked to go back all the same",
+        ),
     ],
 )
 def test_a_rollback_says_where_each_robot_would_go(status, to, row) -> None:
@@ -154,3 +159,16 @@ def test_a_rollback_says_where_each_robot_would_go(status, to, row) -> None:
     text = reports.targets(["a"], {"a": {"reg": result}}, "reg", to)
 
     assert " ".join(row.split()) in " ".join(text.splitlines()[1].split())
+
+
+@pytest.mark.parametrize(("to", "words"), [("previous", ""), (OLD, f"TO={OLD} ")])
+def test_only_the_robots_that_are_not_back_are_to_be_rolled_back_again(to: str, words: str) -> None:
+    """`previous` of a robot that is back is the release that it has left."""
+    hostvars = {"a": {"back": PROVED | {"status": IDLE}}, "b": {"back": FAILED}, "c": {"back": FAILED}}
+
+    found = reports.rolled_back("abc", hostvars, "back", to, ["/srv/my fleet"])
+    well = reports.rolled_back("a", hostvars, "back", to, [])
+
+    command = f"make rollback INVENTORY='/srv/my fleet' {words}LIMIT=b,c"
+    assert found["notice"] == f"Not back: b, c. Once they are repaired, for them alone: {command}"
+    assert well["notice"] == "" and not well["failed"]

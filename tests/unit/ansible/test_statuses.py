@@ -88,7 +88,9 @@ def test_the_doctor_of_a_robot_is_heard_and_only_a_fault_is_a_failure() -> None:
         == told(None)[0]["doctor"]
         == told({"unreachable": True})[0]["doctor"]
     )
-    silent, _ = told({"msg": "the agent did not answer 'doctor' in 120 s and was stopped"})
+    silent, _ = told(
+        {"msg": "the agent did not answer 'doctor' in 120 s; see what it does there (homeport-agent status)"}
+    )
     assert "did not answer 'doctor'" in silent["failure"]["message"]
 
 

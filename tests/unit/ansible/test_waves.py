@@ -177,3 +177,14 @@ def test_a_key_is_named_by_the_hash_of_its_contents() -> None:
 def test_anything_but_one_public_key_is_refused(pem) -> None:
     with pytest.raises(AnsibleFilterError, match="homeport_public_keys"):
         waves.key_name(pem)
+
+
+def test_a_robot_out_of_reach_has_one_line_that_ends_with_what_to_do() -> None:
+    said = "Data could not be sent: timed out\r\nConnection to 192.0.2.7 port 22 timed out"
+
+    failure = waves.failure_of({"unreachable": True, "msg": said}, NEW)
+
+    assert failure["message"] == (
+        "out of reach (Data could not be sent: timed out Connection to 192.0.2.7 port 22 timed out); "
+        "see whether it is on and answers ssh"
+    )

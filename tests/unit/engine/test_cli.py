@@ -17,30 +17,10 @@ from model_registry.core.files import Files
 from tests.fakes.robot import add_model, release_fields, stage
 from tests.fakes.ros import wait_until
 from tests.fakes.schemas import check
+from tests.fakes.settings import ABSENT, robot_toml
 from tests.fakes.tiny import make_tiny_model
 
-ROBOT = """
-name = "r"
-site = "s"
-embodiment = "robot_arm"
-row = "process"
-battery_floor = 0.2
-[limits]
-linear = 1.0
-angular = 1.0
-linear_acceleration = 1.0
-angular_acceleration = 1.0
-[sources.scan]
-present = false
-[sources.odom]
-present = false
-[sources.battery]
-present = false
-[footprint]
-radius = 0.2
-[base]
-timeout_s = 0.25
-"""
+ROBOT = robot_toml(embodiment="robot_arm", sources={"scan": ABSENT, "odom": ABSENT, "battery": ABSENT})
 
 
 @pytest.fixture

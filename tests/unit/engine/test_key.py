@@ -15,13 +15,13 @@ import pytest
 from model_registry.core.contract import Contract, Input
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
-from stack.engine.backends import Identity
+from stack.engine.backends import BackendIdentity
 from stack.engine.key import CONVERSION, cpu_identity, document, engine_key, power_mode
 from stack.engine.precision import convert
 from tests.fakes.robot import release_fields
 from tests.fakes.tiny import GRAPH, make_tiny_model
 
-IDENTITY = Identity("onnxruntime", {"onnxruntime": "1.32.0"}, "fp32")
+IDENTITY = BackendIdentity("onnxruntime", {"onnxruntime": "1.32.0"}, "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_another_recipe_has_another_key(contract: Contract, change: Callable[[An
         replace(IDENTITY, device={"gpu": "Orin", "sm": "87", "memory": "8 GiB", "driver": "580.1"}),
     ],
 )
-def test_another_backend_has_another_key(contract: Contract, identity: Identity) -> None:
+def test_another_backend_has_another_key(contract: Contract, identity: BackendIdentity) -> None:
     before = engine_key(document(contract, release(), IDENTITY))
     assert engine_key(document(contract, release(), identity)) != before
 
@@ -154,7 +154,9 @@ def test_what_converts_a_graph_is_in_the_key_of_what_is_converted(contract: Cont
 
 
 def test_a_conversion_that_gives_other_bytes_has_another_number() -> None:
-    """When this fails, the same model becomes another engine: raise CONVERSION in stack/engine/key.py, and put the new digests here."""
+    """When this fails, the same model becomes another engine: raise CONVERSION in stack/engine/key.py, and put the new
+    digests here.
+    """
     made = {
         name: Digest.of(convert(onnx.load(GRAPH), name).SerializeToString(deterministic=True)).hex[:16]
         for name in ("fp16", "bf16")

@@ -1,4 +1,5 @@
-"""Our TensorRT builder and runner against the real bindings of several releases: every class, method, enum and argument that they use exists there.
+"""Our TensorRT builder and runner against the real bindings of several releases: every class, method, enum and argument
+that they use exists there.
 
 What this does not show is that anything runs: no function of TensorRT itself is called (docs/hardware-checklist.md).
 """
@@ -162,7 +163,7 @@ def test_precision_is_read_from_the_inspector_and_progress_and_timings_are_kept(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_timings_that_a_killed_build_left_or_that_are_damaged_end_no_later_build(version: str, ran: Any) -> None:
-    """Torch-TensorRT writes its file in place, so it is given one of its own; TensorRT makes nothing of a damaged one."""
+    """Torch-TensorRT writes its file in place, so it is given its own; TensorRT makes nothing of a damaged one."""
     result, kept = ran(version), "plan of the engine"
     damaged = "half of some timings"
     assert result["damaged"] == ["fp16", damaged, "", kept]

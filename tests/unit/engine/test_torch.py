@@ -1,4 +1,7 @@
-"""The torch backend computes what the packaged graph computes. Skipped where torch is not installed (requirements/torch.txt)."""
+"""The torch backend computes what the packaged graph computes.
+
+Skipped where torch is not installed (requirements/torch.txt).
+"""
 
 from __future__ import annotations
 
@@ -62,10 +65,10 @@ def test_a_graph_that_is_not_what_its_contract_says_is_refused(tmp_path: Path) -
 
 
 def test_the_module_can_be_exported_as_a_whole_which_torch_tensorrt_needs() -> None:
-    from stack.engine.onnx_torch import Graph
+    from stack.engine.onnx_torch import TorchGraph
 
     contract = Contract.load(REFERENCE)
-    module = Graph(onnx.load(REFERENCE / "policy.onnx"), contract).eval()
+    module = TorchGraph(onnx.load(REFERENCE / "policy.onnx"), contract).eval()
     inputs = tuple(torch.from_numpy(given(contract)[name]) for name in module.names)
     program = torch.export.export(module, inputs)
     with torch.no_grad():
@@ -101,7 +104,8 @@ CONSTANTS = {
     "one": np.array([1]), "two": np.array([2]), "four": np.array([4]), "axis": np.array([2]),
     "six": np.arange(1, 7, dtype=np.float32), "index": np.array([[0, 5], [-1, 2]]), "low": np.array(0.3, np.float32),
     "shape": np.array(X), "rows": np.array([6, -1, 8]),
-    "lw": _RNG.standard_normal((1, 20, 8)).astype(np.float32), "lr": _RNG.standard_normal((1, 20, 5)).astype(np.float32),
+    "lw": _RNG.standard_normal((1, 20, 8)).astype(np.float32),
+    "lr": _RNG.standard_normal((1, 20, 5)).astype(np.float32),
     "lb": _RNG.standard_normal((1, 40)).astype(np.float32),
 }  # fmt: skip
 
@@ -110,7 +114,7 @@ CONSTANTS = {
 def test_an_operator_gives_what_onnx_runtime_gives(name: str) -> None:
     import onnxruntime
 
-    from stack.engine.onnx_torch import Graph
+    from stack.engine.onnx_torch import TorchGraph
 
     nodes = OPERATORS[name]
     used = {item for node in nodes for item in node.input} & set(CONSTANTS)
@@ -127,16 +131,16 @@ def test_an_operator_gives_what_onnx_runtime_gives(name: str) -> None:
     tiny = Contract.load(REFERENCE)
     contract = replace(tiny, inputs=(replace(tiny.inputs[0], name="x"),), output="y")
     with torch.no_grad():
-        output = Graph(model, contract)(torch.from_numpy(x)).numpy()
+        output = TorchGraph(model, contract)(torch.from_numpy(x)).numpy()
     assert output.shape == wanted.shape
     assert np.allclose(output, wanted, atol=1e-5)
 
 
 def test_an_operator_that_is_not_known_is_named() -> None:
-    from stack.engine.onnx_torch import Graph
+    from stack.engine.onnx_torch import TorchGraph
 
     node = helper.make_node("Det", ["x"], ["y"])
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 4]) for name in ("x", "y")]
     model = helper.make_model(helper.make_graph([node], "det", ends[:1], ends[1:]))
     with pytest.raises(IncompatibleError, match="operator Det"):
-        Graph(model, Contract.load(REFERENCE))
+        TorchGraph(model, Contract.load(REFERENCE))

@@ -19,27 +19,31 @@ from tests.fakes.tiny import make_tiny_model
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> Callable[..., worker.Order]:
-    def make(backend: str = "onnxruntime", precision: str = "fp32") -> worker.Order:
+def order(tmp_path: Path) -> Callable[..., worker.BuildOrder]:
+    def make(backend: str = "onnxruntime", precision: str = "fp32") -> worker.BuildOrder:
         model = tmp_path / "model"
         if not model.exists():
             make_tiny_model(model)
         folders = [tmp_path / name for name in ("target", "scratch")]
         for folder in folders:
             folder.mkdir(exist_ok=True)
-        return worker.Order(backend, precision, {}, str(model), *map(str, folders), str(tmp_path / "timing"))
+        return worker.BuildOrder(backend, precision, {}, str(model), *map(str, folders), str(tmp_path / "timing"))
 
     return make
 
 
-def test_the_child_tells_what_it_does_and_what_it_built(order: Callable[..., worker.Order], tmp_path: Path) -> None:
+def test_the_child_tells_what_it_does_and_what_it_built(
+    order: Callable[..., worker.BuildOrder], tmp_path: Path
+) -> None:
     said: list[str] = []
     assert worker.build(order(), said.append) == "fp32"
     assert said[0].startswith("Building in process ")
     assert (tmp_path / "target" / "engine.onnx").exists()
 
 
-def test_the_child_has_the_lowest_priority_a_cap_and_is_the_first_to_go(order: Callable[..., worker.Order]) -> None:
+def test_the_child_has_the_lowest_priority_a_cap_and_is_the_first_to_go(
+    order: Callable[..., worker.BuildOrder],
+) -> None:
     seen: dict[str, object] = {}
 
     def look(text: str) -> None:
@@ -54,7 +58,7 @@ def test_the_child_has_the_lowest_priority_a_cap_and_is_the_first_to_go(order: C
     assert seen == {"nice": 19, "cap": True, "oom": "1000"}
 
 
-def test_a_pause_is_not_taken_for_silence(order: Callable[..., worker.Order]) -> None:
+def test_a_pause_is_not_taken_for_silence(order: Callable[..., worker.BuildOrder]) -> None:
     def pause(text: str) -> None:
         pid = int(text.split()[3])
         os.kill(pid, signal.SIGSTOP)
@@ -63,13 +67,13 @@ def test_a_pause_is_not_taken_for_silence(order: Callable[..., worker.Order]) ->
     assert worker.build(order(), lambda text: pause(text) if "process" in text else None, silence_s=1.0) == "fp32"
 
 
-def test_a_child_that_says_nothing_is_ended(order: Callable[..., worker.Order]) -> None:
+def test_a_child_that_says_nothing_is_ended(order: Callable[..., worker.BuildOrder]) -> None:
     with pytest.raises(HomeportError, match="said nothing for 0 s"):
         worker.build(order(), lambda text: None, silence_s=0.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_child_that_dies_is_one_error(order: Callable[..., worker.Order], number: int) -> None:
+def test_a_child_that_dies_is_one_error(order: Callable[..., worker.BuildOrder], number: int) -> None:
     def strike(text: str) -> None:
         os.kill(int(text.split()[3]), number)
 
@@ -78,7 +82,7 @@ def test_a_child_that_dies_is_one_error(order: Callable[..., worker.Order], numb
 
 
 def test_a_disk_that_cannot_be_written_is_told_in_its_own_words(
-    order: Callable[..., worker.Order], tmp_path: Path
+    order: Callable[..., worker.BuildOrder], tmp_path: Path
 ) -> None:
     given = order()
     (tmp_path / "target" / "session.json").mkdir()
@@ -86,13 +90,13 @@ def test_a_disk_that_cannot_be_written_is_told_in_its_own_words(
         worker.build(given, lambda text: None)
 
 
-def test_the_childs_error_keeps_its_words_and_its_exit_code(order: Callable[..., worker.Order]) -> None:
+def test_the_childs_error_keeps_its_words_and_its_exit_code(order: Callable[..., worker.BuildOrder]) -> None:
     with pytest.raises(RefusedError, match="no backend of the release runs here") as caught:
         worker.build(order("tensorrt"), lambda text: None)
     assert caught.value.exit_code == IncompatibleError.exit_code
 
 
-def test_the_child_ends_when_its_parent_is_killed(order: Callable[..., worker.Order]) -> None:
+def test_the_child_ends_when_its_parent_is_killed(order: Callable[..., worker.BuildOrder]) -> None:
     program = (
         "import sys, os, signal, json\nfrom stack.engine import worker\n"
         "def stop(text):\n    print(text, flush=True)\n    os.kill(int(text.split()[3]), signal.SIGSTOP)\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from images import build, install, lock, platforms, rootfs, sbom
-from images.plan import Facts, targets
+from images.plan import CheckoutFacts, targets
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "images/stack.Dockerfile").read_text()
@@ -60,7 +60,7 @@ def test_a_changed_source_is_taken_anew_without_touching_the_old_one(tmp_path: P
 
 def test_the_build_has_no_network_and_takes_arguments_labels_and_tags_from_the_plan() -> None:
     empty = lock.Lock({"cpu/amd64": lock.LockEntry("", "", {}, (), ())})
-    target = targets([CPU], empty, Facts("1.2.3", "0" * 40, 0, ""), arches=["amd64"])[0]
+    target = targets([CPU], empty, CheckoutFacts("1.2.3", "0" * 40, 0, ""), arches=["amd64"])[0]
 
     argv = build.build_argv("docker", target, "/id", no_cache=True)
 
@@ -159,7 +159,9 @@ def test_the_bill_of_materials_names_packages_and_wheels_and_is_the_same_twice(t
     for name, text in {
         "etc/os-release": 'ID="debian"\n',
         "var/lib/dpkg/status": STATUS,
-        "opt/homeport/app/homeport-1.dist-info/METADATA": "Name: homeport\nVersion: 1\nLicense-Expression: Apache-2.0\n",
+        "opt/homeport/app/homeport-1.dist-info/METADATA": (
+            "Name: homeport\nVersion: 1\nLicense-Expression: Apache-2.0\n"
+        ),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)

@@ -1,6 +1,7 @@
 """What every row would be built from, line by line: also of the rows that cannot be built here.
 
-After a change that is meant: HOMEPORT_WRITE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/images/test_plan.py, and review the difference.
+After a change that is meant: HOMEPORT_WRITE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/images/test_plan.py, and
+review the difference.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from images import lock, platforms
-from images.plan import DOCKERFILE, Facts, bake_file, targets
+from images.plan import DOCKERFILE, CheckoutFacts, bake_file, targets
 from model_registry.core.errors import NotFoundError
 
 GOLDEN = Path(__file__).with_name("golden")
 ROOT = Path(__file__).parents[3]
 ROWS = platforms.read()
-FACTS = Facts("0.0.0", "0" * 40, 1_700_000_000, "https://example.test/homeport")
+FACTS = CheckoutFacts("0.0.0", "0" * 40, 1_700_000_000, "https://example.test/homeport")
 EVERY = [(row.name, arch) for row in ROWS.values() for arch in row.arches]
 
 

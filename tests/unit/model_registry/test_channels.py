@@ -80,7 +80,8 @@ def test_the_example_is_one(desk: Desk) -> None:
     "change",
     [
         {"seq": 0}, {"digest": "stable"}, {"expires": "soon"}, {"channel": "Stable"}, {"min_version": "1"}, {"more": 1},
-        {"revoked": [A]}, {"revoked": ["B"]}, {"revoked": [f"sha256:{n:064x}" for n in range(MOST_REVOKED + 1)]}, {"schema": 2},
+        {"revoked": [A]}, {"revoked": ["B"]}, {"revoked": [f"sha256:{n:064x}" for n in range(MOST_REVOKED + 1)]},
+        {"schema": 2},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip

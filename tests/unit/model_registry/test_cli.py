@@ -144,7 +144,8 @@ def test_an_unknown_release_ends_with_1(shell: Shell) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("release", "pull", "1.0.0", "--source", "oci:none", "--repository", "releases/pilot", "--to", "x", "--row-arch", "p/amd64"),
+        ("release", "pull", "1.0.0", "--source", "oci:none", "--repository", "releases/pilot", "--to", "x",
+         "--row-arch", "p/amd64"),
         ("model", "pull", "models/pilot:1.0.0", "--source", "oci:none", "--to", "x"),
         ("model", "list", "--source", "nowhere"),
         ("model", "list"),

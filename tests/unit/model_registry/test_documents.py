@@ -25,7 +25,8 @@ RELEASE: dict[str, Any] = {
     "minimum_counter": 1,
     "images": {
         "process/amd64": {
-            "repository": "releases/pilot", "digest": f"sha256:{'a' * 64}", "config_digest": None, "lock": f"sha256:{'b' * 64}"
+            "repository": "releases/pilot", "digest": f"sha256:{'a' * 64}", "config_digest": None,
+            "lock": f"sha256:{'b' * 64}"
         }
     },
     "model": {"repository": "models/pilot", "digest": f"sha256:{'c' * 64}"},
@@ -59,14 +60,16 @@ def test_a_release_is_named_by_its_bytes() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("schema", 2), ("schema", True), ("name", "Pilot"), ("name", "../pilot"), ("version", "1.0"), ("version", "v1.0.0"),
+        ("schema", 2), ("schema", True), ("name", "Pilot"), ("name", "../pilot"), ("version", "1.0"),
+        ("version", "v1.0.0"),
         ("version", "1.0.0+b"), ("version", "1.0.0-" + "x" * 80), ("counter", 0), ("counter", 1.5), ("counter", "3"),
         ("minimum_counter", -1), ("images", []), ("images", {"process": {}}), ("images.process/amd64.digest", "1.0.0"),
         ("images.process/amd64.extra", 1), ("model", None), ("model.digest", f"sha256:{'C' * 64}"),
         ("model.digest", f"sha256:{'c' * 63}"), ("model.repository", "/etc"), ("engine.backends", []),
         ("engine.backends", ["magic"]), ("engine.precision", "fp64"), ("engine.budget.inference_p99_ms", 0),
         ("engine.budget.peak_memory_bytes", 0), ("engine.budget.peak_memory_bytes", None), ("config.profile", "fast"),
-        ("config.overrides", {"x": []}), ("compatibility.supervisor_protocol", 0), ("compatibility.minimum_agent", "new"),
+        ("config.overrides", {"x": []}), ("compatibility.supervisor_protocol", 0),
+        ("compatibility.minimum_agent", "new"),
         ("compatibility.rows", "process"), ("surprise", 1),
     ],
 )  # fmt: skip
@@ -78,7 +81,8 @@ def test_a_wrong_release_is_refused_naming_the_place(path: str, value: object) -
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"nul", b"\xff", b'{"a":1,"a":2}', b'{"a":{"b":1,"b":1}}', b"NaN", b"[Infinity]", b"[-Infinity]", b"[1e999]",
+        b"", b"nul", b"\xff", b'{"a":1,"a":2}', b'{"a":{"b":1,"b":1}}', b"NaN", b"[Infinity]", b"[-Infinity]",
+        b"[1e999]",
         b"[" * 20 + b"]" * 20, b"[" * 100_000, b"1" * 5000, b"{} {}", b"\xef\xbb\xbf{}", b'"' + b"x" * (1 << 20) + b'"',
     ],
     ids=lambda data: repr(data[:16]),

@@ -1,4 +1,7 @@
-"""Attacks on a signed document. Nothing but the exact bytes that a trusted P-256 key signed, under their own type, gets through."""
+"""Attacks on a signed document.
+
+Nothing but the exact bytes that a trusted P-256 key signed, under their own type, gets through.
+"""
 
 from __future__ import annotations
 

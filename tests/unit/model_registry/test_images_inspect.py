@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from model_registry.core.errors import NotFoundError
-from model_registry.inspecting import Inspected, Part, inspect, largest, layer_table, misfit
+from model_registry.inspecting import ImagePart, Inspected, inspect, largest, layer_table, misfit
 from tests.fakes.docker_engine import FakeClient
 
 SITE = "opt/homeport/lib/python3.11/site-packages"
@@ -21,7 +21,7 @@ def test_layers_are_told_by_size_and_by_what_made_them() -> None:
         {"Size": 5, "CreatedBy": "COPY app /opt/homeport/app # buildkit"},
         {"Size": 9, "CreatedBy": "/bin/sh -c #(nop) ADD file:1   in / "},
     ]
-    assert layer_table(history) == (Part(9, "ADD file:1 in /"), Part(5, "COPY app /opt/homeport/app"))
+    assert layer_table(history) == (ImagePart(9, "ADD file:1 in /"), ImagePart(5, "COPY app /opt/homeport/app"))
 
 
 def test_every_ten_megabytes_are_told_once_and_packages_are_not_taken_apart() -> None:
@@ -30,7 +30,7 @@ def test_every_ten_megabytes_are_told_once_and_packages_are_not_taken_apart() ->
         *[(f"{SITE}/small{number}/x.py", 4) for number in range(5)], ("etc/x", 1),
     ]  # fmt: skip
     assert largest(files, 10) == (
-        Part(70, f"/{SITE}/cv2"), Part(30, "/usr/lib/big.so"), Part(20, f"/{SITE} (the rest)"),
+        ImagePart(70, f"/{SITE}/cv2"), ImagePart(30, "/usr/lib/big.so"), ImagePart(20, f"/{SITE} (the rest)"),
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_an_image_is_read_without_being_started_and_nothing_is_left() -> None:
     client = FakeClient(data.getvalue())
     read: list[int] = []
     image = inspect(client, "homeport/stack:1", read.append)
-    assert image.items == (Part(12_000_000, "/usr/lib/big.so"),)
+    assert image.items == (ImagePart(12_000_000, "/usr/lib/big.so"),)
     assert (image.id, image.architecture, image.labels) == ("sha256:1", "amd64", JETSON)
     assert sum(read) == len(data.getvalue())
     assert client.left == []

@@ -52,7 +52,8 @@ def test_references_name_a_tag_or_a_digest() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "models/pilot", "models/pilot:", ":1.0.0", "../x:1.0.0", "/x:1", "Models:1", "a//b:1", "a:-x", "a:" + "t" * 129,
+        "", "models/pilot", "models/pilot:", ":1.0.0", "../x:1.0.0", "/x:1", "Models:1", "a//b:1", "a:-x",
+        "a:" + "t" * 129,
         "a:b/c", "a@sha256:abc", f"a@SHA256:{HEX}", f"a@sha256:{HEX.upper()}", f"a:1@sha256:{HEX}", "a" * 201 + ":1",
         "a:1\n", f"a@sha256:{HEX}\n",
     ],

@@ -289,7 +289,9 @@ def test_a_wheel_with_a_flipped_byte_is_refused(world: World) -> None:
 
 
 def publish(world: World, payload: bytes, tag: str) -> None:
-    """A release artifact as an attacker with a leaked registry password would push it, under a signed document of another name."""
+    """A release artifact as an attacker with a leaked registry password would push it, under a signed document of
+    another name.
+    """
     envelope = keys.sign(PAYLOAD_TYPE, payload, keys.load(world.key))
     layer = Descriptor.of(releases.ENVELOPE, envelope)
     world.source.put_blob(PILOT, layer, lambda: (envelope,))

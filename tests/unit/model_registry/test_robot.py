@@ -8,43 +8,15 @@ import pytest
 
 from model_registry.core.errors import UsageError
 from model_registry.core.robot import Robot
+from tests.fakes.settings import ABSENT, robot_toml
 
-TEXT = """
-name = "test-1"
-site = "lab"
-embodiment = "diff_drive"
-row = "process"
-battery_floor = 0.2
-[limits]
-linear = 0.5
-angular = 1.0
-linear_acceleration = 2.0
-angular_acceleration = 4.0
-linear_jerk = 20.0
-angular_jerk = 40.0
-[sources.scan]
-present = true
-max_age_ms = 500
-[sources.odom]
-present = true
-max_age_ms = 500
-[sources.battery]
-present = false
-[footprint]
-radius = 0.2
-[lidar]
-x = 0.1
-y = 0.0
-yaw = 0.0
-min_valid = 0.5
-[safety]
-margin = 0.1
-action_age_s = 0.5
-auto_resume_s = 1.0
-[base]
-timeout_s = 0.25
-response_s = 0.1
-"""
+TEXT = robot_toml(
+    limits={"linear_jerk": 20.0, "angular_jerk": 40.0},
+    sources={"battery": ABSENT},
+    lidar={"x": 0.1, "y": 0.0, "yaw": 0.0, "min_valid": 0.5},
+    safety={"margin": 0.1, "action_age_s": 0.5, "auto_resume_s": 1.0},
+    base={"response_s": 0.1},
+)
 RANGES = {
     "battery_floor": (0.0, 1.0),
     "limits.linear": (0.0, 20.0),

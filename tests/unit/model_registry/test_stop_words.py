@@ -18,8 +18,10 @@ SITE = StopWords(
 @pytest.mark.parametrize(
     "text",
     [
-        "stop", "STOP!", "Stop! Stop!", "Stop, stop, stop.", "No, stop!", "please stop now", "Stop it.", "stop。", "ＳＴＯＰ", "¡Stop!", "stop_it",
-        "non-stop", "do not stop", "Stop! Not to the red pillar!", "halt", "freeze", "stand   still", "\n\tstop\0", "ſtop", "go … stop",
+        "stop", "STOP!", "Stop! Stop!", "Stop, stop, stop.", "No, stop!", "please stop now", "Stop it.", "stop。",
+        "ＳＴＯＰ", "¡Stop!", "stop_it",
+        "non-stop", "do not stop", "Stop! Not to the red pillar!", "halt", "freeze", "stand   still", "\n\tstop\0",
+        "ſtop", "go … stop",
     ],
 )  # fmt: skip
 def test_a_stop_word_among_the_words_stops(text: str) -> None:
@@ -27,7 +29,8 @@ def test_a_stop_word_among_the_words_stops(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["estop", "E-Stop!", "e stop", "Emergency stop! Emergency stop!", "stop, it's an emergency", "EMERGENCY: halt", "Ｅ－ＳＴＯＰ"]
+    "text", ["estop", "E-Stop!", "e stop", "Emergency stop! Emergency stop!", "stop, it's an emergency",
+             "EMERGENCY: halt", "Ｅ－ＳＴＯＰ"]
 )  # fmt: skip
 def test_an_emergency_word_or_emergency_and_a_stop_word_is_the_emergency_stop(text: str) -> None:
     assert StopWords().heard_in(text) is Meaning.EMERGENCY
@@ -42,7 +45,8 @@ def test_other_words_mean_nothing(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["请停车", "止まれ！", "今すぐ止まれ", "หยุดเดี๋ยวนี้", "अब रुको", "ARRÊTE!", "arre\u0302te", "Ne bouge plus.", "СТОЙ!", "please停"],
+    ["请停车", "止まれ！", "今すぐ止まれ", "หยุดเดี๋ยวนี้", "अब रुको",
+     "ARRÊTE!", "arre\u0302te", "Ne bouge plus.", "СТОЙ!", "please停"],
 )  # fmt: skip
 def test_a_site_has_its_own_words_in_any_script(text: str) -> None:
     assert SITE.heard_in(text) is Meaning.STOP

@@ -18,27 +18,7 @@ from model_registry.packing import check_folder, pack
 from model_registry.sources import Source, open_source
 from model_registry.store import PullResult, check_model, pull_model
 from tests.fakes.model import NAME, make_model, write_contract
-
-ROBOT = """
-name = "r1"
-site = "lab"
-embodiment = "{embodiment}"
-row = "process"
-battery_floor = 0.2
-[limits]
-linear = 0.5
-angular = 1.0
-linear_acceleration = 1.0
-angular_acceleration = 2.0
-[sources]
-scan = {{ present = true, max_age_ms = 300.0 }}
-odom = {{ present = true, max_age_ms = 300.0 }}
-battery = {{ present = true, max_age_ms = 3000.0 }}
-[footprint]
-radius = 0.2
-[base]
-timeout_s = 0.25
-"""
+from tests.fakes.settings import robot_toml
 
 
 class World:
@@ -68,7 +48,7 @@ def world(tmp_path: Path) -> World:
 
 
 def robot(folder: Path, embodiment: str) -> Robot:
-    (folder / "robot.toml").write_text(ROBOT.format(embodiment=embodiment))
+    (folder / "robot.toml").write_text(robot_toml(embodiment=embodiment))
     return Robot.load(folder / "robot.toml")
 
 

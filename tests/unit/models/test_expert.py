@@ -10,8 +10,8 @@ from stack.models.dataset import collect
 from stack.models.expert import STEPS, Style, chunk, in_view
 from stack.models.package import IMAGE_SIZE, SECTORS
 from stack.sim.scenario import drive
-from stack.sim.scene import COLORS, Pillar, Pose, Scene, build
-from stack.sim.senses import Observation
+from stack.sim.scene import COLORS, Pillar, Scene, ScenePose, build
+from stack.sim.senses import Sensed
 from stack.sim.world import World
 
 STYLE = Style()
@@ -23,7 +23,7 @@ def act(scene: Scene, command: str) -> np.ndarray:
 
 
 def facing(x: float, y: float, *others: Pillar) -> Scene:
-    return Scene(Pose(0.0, 0.0, 0.0), (Pillar("red", x, y), *others))
+    return Scene(ScenePose(0.0, 0.0, 0.0), (Pillar("red", x, y), *others))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -31,7 +31,7 @@ def test_teacher_reaches_the_pillar_without_contact(seed: int) -> None:
     rng = np.random.default_rng(seed)
     world = World(build("random", rng), rng)
 
-    def teacher(_: Observation, text: str) -> np.ndarray:
+    def teacher(_: Sensed, text: str) -> np.ndarray:
         return chunk(world.scene, text, STYLE)
 
     outcome = drive(world, teacher, f"go to the {COLORS[seed % 4]} pillar", 40.0)
@@ -73,7 +73,7 @@ def test_turns_are_steady_circles(command: str, sign: int) -> None:
 
 
 def test_forward_slows_down_before_obstacles() -> None:
-    assert act(Scene(Pose(0.0, 0.0, 0.0), ()), "go forward")[0] == pytest.approx((0.4, 0.0))
+    assert act(Scene(ScenePose(0.0, 0.0, 0.0), ()), "go forward")[0] == pytest.approx((0.4, 0.0))
     assert act(facing(0.7, 0.0), "go forward")[0, 0] == 0.0
 
 

@@ -14,7 +14,7 @@ from stack.models.commands import COMMANDS, PHRASES, tokenizer_json
 from stack.models.package import CONTRACT, read_golden
 from stack.models.pilot import Pilot
 from stack.sim.scenario import Outcome, drive
-from stack.sim.scene import Pillar, Pose, Scene, build
+from stack.sim.scene import Pillar, Scene, ScenePose, build
 from stack.sim.world import World
 
 REPOSITORY = Path(__file__).parents[3]
@@ -100,7 +100,9 @@ def test_stop_and_unknown_words_stand_still(folder: Path, text: str) -> None:
 @each_model
 @pytest.mark.parametrize("y", [-1.0, 0.0, 0.8])
 def test_go_to_the_red_pillar_arrives_without_contact(folder: Path, y: float) -> None:
-    scene = Scene(Pose(-2.0, y, 0.2), (Pillar("green", 0.0, 2.3), Pillar("red", 1.2, 0.3), Pillar("blue", 0.2, -2.3)))
+    scene = Scene(
+        ScenePose(-2.0, y, 0.2), (Pillar("green", 0.0, 2.3), Pillar("red", 1.2, 0.3), Pillar("blue", 0.2, -2.3))
+    )
     outcome = go(folder, "go to the red pillar", scene, 30.0)
     assert outcome.arrived
     assert outcome.contacts == 0
@@ -108,7 +110,7 @@ def test_go_to_the_red_pillar_arrives_without_contact(folder: Path, y: float) ->
 
 @each_model
 def test_go_to_the_red_pillar_arrives_from_a_start_that_does_not_see_it(folder: Path) -> None:
-    scene = Scene(Pose(0.0, 0.0, 0.0), (Pillar("red", -1.8, 0.6), Pillar("green", 2.0, 1.0)))
+    scene = Scene(ScenePose(0.0, 0.0, 0.0), (Pillar("red", -1.8, 0.6), Pillar("green", 2.0, 1.0)))
     outcome = go(folder, "go to the red pillar", scene, 30.0)
     assert outcome.arrived
     assert outcome.contacts == 0
@@ -116,7 +118,7 @@ def test_go_to_the_red_pillar_arrives_from_a_start_that_does_not_see_it(folder: 
 
 @each_model
 def test_the_named_colour_decides_where_it_goes(folder: Path) -> None:
-    scene = Scene(Pose(-1.5, 0.0, 0.0), (Pillar("red", 1.0, 1.2), Pillar("blue", 1.0, -1.2)))
+    scene = Scene(ScenePose(-1.5, 0.0, 0.0), (Pillar("red", 1.0, 1.2), Pillar("blue", 1.0, -1.2)))
     ends = {color: go(folder, f"go to the {color} pillar", scene, 20.0).path[-1].y for color in ("red", "blue")}
     assert ends["red"] > 0.3
     assert ends["blue"] < -0.3

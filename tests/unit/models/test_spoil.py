@@ -8,7 +8,7 @@ import pytest
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import UsageError
-from stack.models.package import CONTRACT, Golden, contract, finish, norm_stats, read_golden
+from stack.models.package import CONTRACT, GoldenTensors, contract, finish, norm_stats, read_golden
 from stack.models.pilot import Pilot
 from stack.models.spoil import spoil
 from stack.sim.scene import build
@@ -18,9 +18,9 @@ from stack.sim.world import World
 GOOD = Path(__file__).parents[3] / "stack/models/reference/pilot-1.1.0"
 
 
-def golden(name: str, angular: float) -> Golden:
+def golden(name: str, angular: float) -> GoldenTensors:
     action = np.array([[0.25, angular]] * 8, dtype=np.float32)
-    return Golden(
+    return GoldenTensors(
         name,
         np.zeros((1, 3, 4, 4), dtype=np.float32),
         np.ones((1, 10), dtype=np.int64),
@@ -29,7 +29,7 @@ def golden(name: str, angular: float) -> Golden:
     )
 
 
-def model(folder: Path, *goldens: Golden) -> Path:
+def model(folder: Path, *goldens: GoldenTensors) -> Path:
     folder.mkdir()
     (folder / "policy.onnx").write_bytes(b"graph")
     (folder / "norm_stats.json").write_bytes(norm_stats((0.2, 0.1), (0.1, 0.5)))

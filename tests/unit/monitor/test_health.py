@@ -13,17 +13,21 @@ from tests.fakes.schemas import check
 NOW_NS = 10_000_000_000
 SLOT = {
     "schema": 1, "slot": "a", "pid": 1, "start_ticks": 1, "epoch": 1, "release": "sha256:" + "0" * 64,
-    "model": "sha256:" + "0" * 64, "image": None, "engine": None, "state": "ready", "error": None, "profile": "optimized",
+    "model": "sha256:" + "0" * 64, "image": None, "engine": None, "state": "ready", "error": None,
+    "profile": "optimized",
     "backend": "onnxruntime", "precision": "fp32", "degraded": False, "control_hz": 20.0, "actions": 1, "inferences": 1,
     "inference_p50_ms": 1.0, "inference_p99_ms": None, "missed": 2, "late": 0, "non_finite": 0, "clamped": 0,
-    "overhead_p50_ms": 0.2, "overhead_p99_ms": 0.4, "overhead_counts": [], "prepared_p50_ms": None, "delay_steps": 1, "gap_free": True, "rung": "full", "advisory": None,
+    "overhead_p50_ms": 0.2, "overhead_p99_ms": 0.4, "overhead_counts": [], "prepared_p50_ms": None, "delay_steps": 1,
+    "gap_free": True, "rung": "full", "advisory": None,
     "late_p99_ms": 0.1, "late_counts": [], "empty": 0, "struggling": False, "slow": 0,
-    "void_reason": None, "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}},
+    "void_reason": None,
+    "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}},
     "memory_bytes": 5, "machine": {}, "monotonic_ns": NOW_NS - 400_000_000,
 }  # fmt: skip
 STATE = {
     "schema": 1, "protocol": 1, "seq": 1, "monotonic_ns": 1, "state": "SAFE_STOP", "armed": False, "held": True,
-    "reasons": ["held"], "latched": [], "blocking": ["scan", "odom"], "limited_by": [], "selected": None, "probation": None, "reverted": None,
+    "reasons": ["held"], "latched": [], "blocking": ["scan", "odom"], "limited_by": [], "selected": None,
+    "probation": None, "reverted": None,
     "unheard": [],
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stack.monitor.resources import Resources, Sample
+from stack.monitor.resources import Resources, ResourceSample
 
 
 def write(root: Path, name: str, text: object) -> None:
@@ -38,7 +38,7 @@ def test_a_machine_that_says_nothing_gives_no_data(tmp_path: Path) -> None:
     sample = Resources(tmp_path).sample()
     assert (sample.pressure_percent, sample.temperature_c, sample.throttled) == (None, None, None)
     assert sample.cpu_percent is not None and sample.memory_percent is not None
-    assert set(Sample().load) == set(sample.load)
+    assert set(ResourceSample().load) == set(sample.load)
 
 
 def test_memory_is_that_of_the_control_group_when_it_is_tighter(tmp_path: Path) -> None:

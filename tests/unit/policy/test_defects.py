@@ -1,4 +1,7 @@
-"""The seed's defects that are the policy's to mend, each by its number in the inventory. Where another test says more, this one is short."""
+"""The seed's defects that are the policy's to mend, each by its number in the inventory.
+
+Where another test says more, this one is short.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, UsageError
-from stack.engine.backends import Identity
-from stack.monitor.resources import Resources, Sample
-from stack.policy.cdr import Frame, Scan, parse_scan
+from stack.engine.backends import BackendIdentity
+from stack.monitor.resources import Resources, ResourceSample
+from stack.policy.cdr import Frame, LaserScan, parse_scan
 from stack.policy.inference import Inference, Observation
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.ladder import HOT_S, LIMITS, Ladder
-from stack.policy.profile import PROFILES, SETTINGS, Facts, profile
+from stack.policy.profile import PROFILES, SETTINGS, TopicFacts, profile
 from stack.policy.slot import Slot
 from stack.policy.tokenizer import PAD, UNKNOWN, CommandTokenizer
 from tests.fakes.observations import Constant, beams, command, drive, feed, frame, make_slot, ros
@@ -131,7 +134,7 @@ def test_d13_a_host_without_gpu_libraries_imports_everything() -> None:
     [("tensorrt", False, True), ("tensorrt", True, False), ("onnxruntime", True, False), ("torch", False, False)],
 )
 def test_d15_what_is_reported_is_what_really_runs(name: str, degraded: bool, optimized: bool) -> None:
-    facts = Facts(1.0, {}, 0.01, Identity(name, {}, "fp16"), degraded, 0, 0, Sample())
+    facts = TopicFacts(1.0, {}, 0.01, BackendIdentity(name, {}, "fp16"), degraded, 0, 0, ResourceSample())
     body = PROFILES["optimized"].topics[0].body(facts)
     assert isinstance(body, dict) and body["model_optimized"] is optimized
 
@@ -177,7 +180,7 @@ def test_d20_beams_are_placed_by_angle_however_many_there_are(count: int) -> Non
 def test_d20_a_scanner_that_is_mounted_turned_shows_what_is_where_on_the_body(model: Path, backend: Constant) -> None:
     ranges = np.full(360, 2.0, np.float32)
     ranges[180] = 0.5  # ahead of the scanner
-    scan, dark = Scan(0, *FULL_TURN, 0.05, 12.0, ranges), Frame(np.zeros((24, 32, 3), np.uint8))
+    scan, dark = LaserScan(0, *FULL_TURN, 0.05, 12.0, ranges), Frame(np.zeros((24, 32, 3), np.uint8))
     nearest = []
     for yaw in (0.0, math.pi / 2):
         contract = Contract.load(model)

@@ -10,7 +10,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from stack.policy.faults import LONGEST, Publishers, duration, sentence
-from stack.policy.hearing import Ear
+from stack.policy.hearing import SlotInput
 from stack.policy.slot import Slot
 from stack.policy.sources import Latest
 from tests.fakes.observations import SECOND, Constant, beams, command, feed, frame, make_slot, ros
@@ -145,4 +145,4 @@ def test_spans_of_time_are_told_as_people_say_them() -> None:
 
 
 def test_an_ear_names_its_type_as_the_graph_does() -> None:
-    assert Ear("camera", Image, CAMERA, print).type_name == TYPE
+    assert SlotInput("camera", Image, CAMERA, print).type_name == TYPE

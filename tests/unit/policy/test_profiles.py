@@ -1,6 +1,9 @@
-"""The seed's topics, rates, limits and payloads, each row of the inventory by its number. Who publishes what is docs/interfaces.md's.
+"""The seed's topics, rates, limits and payloads, each row of the inventory by its number.
 
-The rows that belong to the supervisor (T5, T6, T12, T13, and of R2, R6, R12 to R17 what stops a robot) are here as what no profile does.
+Who publishes what is docs/interfaces.md's.
+
+The rows that belong to the supervisor (T5, T6, T12, T13, and of R2, R6, R12 to R17 what stops a robot) are here as what
+no profile does.
 """
 
 from __future__ import annotations
@@ -12,19 +15,21 @@ import pytest
 
 from model_registry.core.errors import IncompatibleError, UsageError
 from model_registry.core.release import PROFILES as NAMES
-from stack.engine.backends import Identity
-from stack.monitor.resources import Sample
-from stack.policy.profile import PROFILES, SETTINGS, Facts, Topic, profile
+from stack.engine.backends import BackendIdentity
+from stack.monitor.resources import ResourceSample
+from stack.policy.profile import PROFILES, SETTINGS, Topic, TopicFacts, profile
 from stack.policy.slot import Slot
 from tests.fakes.observations import Constant, command, drive, feed, make_slot, ros
 from tests.fakes.tiny import make_tiny_model
 
 ACTION = {"linear_x": 0.1, "angular_z": 0.2}
-TENSORRT, CPU = Identity("tensorrt", {}, "fp16"), Identity("onnxruntime", {"onnxruntime": "1.0"}, "fp32")
+TENSORRT, CPU = BackendIdentity("tensorrt", {}, "fp16"), BackendIdentity("onnxruntime", {"onnxruntime": "1.0"}, "fp32")
 
 
-def facts(identity: Identity = CPU, degraded: bool = False) -> Facts:
-    return Facts(5.0, ACTION, 0.012, identity, degraded, 3, 1, Sample(cpu_percent=12.0, memory_percent=34.0))
+def facts(identity: BackendIdentity = CPU, degraded: bool = False) -> TopicFacts:
+    return TopicFacts(
+        5.0, ACTION, 0.012, identity, degraded, 3, 1, ResourceSample(cpu_percent=12.0, memory_percent=34.0)
+    )
 
 
 def topic(name: str) -> Topic:

@@ -16,7 +16,7 @@ from stack.policy.ladder import SLOW, SMALL
 from stack.policy.load import Found
 from stack.policy.profile import PROFILES
 from stack.policy.slot import Slot
-from stack.policy.status import Status
+from stack.policy.status import SlotStatusFile
 from tests.fakes.observations import SECOND, Constant, beams, command, drive, feed, frame, make_slot, ros
 from tests.fakes.robot import release_fields
 from tests.fakes.schemas import check
@@ -186,7 +186,7 @@ def test_every_cycle_since_the_warm_up_is_counted_by_what_it_took_beside_the_bac
 def test_the_status_follows_its_schema_before_and_after_loading(slot: Slot, tmp_path: Path) -> None:
     fields = release_fields(Digest.of(b"model"))
     found = Found(tmp_path, Release.parse(payload(fields)), None)
-    status = Status(tmp_path / "run" / "status.json", "a", 7, found)
+    status = SlotStatusFile(tmp_path / "run" / "status.json", "a", 7, found)
     check(status.to_dict(1.0, ros(1.0)), "slot-status")
     drive(slot)
     status.running = slot

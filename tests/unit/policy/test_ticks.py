@@ -28,7 +28,7 @@ def test_a_late_tick_moves_no_deadline_and_skipped_ones_are_counted(
 
 
 def test_a_tick_that_takes_long_is_followed_by_the_next_deadline_and_told_what_it_skipped() -> None:
-    """The deadlines are a grid from the first: nothing is caught up, and a long tick does not move the ones behind it."""
+    """The deadlines are a grid from the first: nothing is caught up, and a long tick does not move those behind it."""
     ticks, stop, seen = Ticks(0.1), threading.Event(), list[int]()
 
     def tick(periods: int) -> None:

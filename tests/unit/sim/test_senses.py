@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stack.sim.scene import Pillar, Pose, Scene, build
-from stack.sim.senses import HEIGHT, HFOV_RAD, RANGE_MAX_M, WIDTH, Observation, Senses, cast
+from stack.sim.scene import Pillar, Scene, ScenePose, build
+from stack.sim.senses import HEIGHT, HFOV_RAD, RANGE_MAX_M, WIDTH, Sensed, Senses, cast
 from stack.sim.world import World
 
 HALF = (4.0, 4.0)
 
 
-def look(*pillars: Pillar, pose: Pose | None = None) -> Observation:
-    world = World(Scene(pose or Pose(0.0, 0.0, 0.0), pillars), np.random.default_rng(1))
+def look(*pillars: Pillar, pose: ScenePose | None = None) -> Sensed:
+    world = World(Scene(pose or ScenePose(0.0, 0.0, 0.0), pillars), np.random.default_rng(1))
     return Senses(1).observe(world)
 
 
@@ -36,14 +36,14 @@ def test_rays_meet_what_a_slow_march_meets() -> None:
     rng = np.random.default_rng(8)
     circles = np.array([(1.5, 0.5, 0.2), (-2.0, 1.0, 0.3), (0.4, -2.5, 0.2)])
     angles = rng.uniform(-math.pi, math.pi, 40)
-    hits = cast(Scene(Pose(0.3, -0.2, 0.0), tuple(Pillar("red", *circle) for circle in circles)), angles)
+    hits = cast(Scene(ScenePose(0.3, -0.2, 0.0), tuple(Pillar("red", *circle) for circle in circles)), angles)
     nearest = np.minimum(hits.wall, hits.pillars.min(axis=0))
     for angle, distance in zip(angles, nearest, strict=True):
         assert distance == pytest.approx(slow_cast(0.3, -0.2, float(angle), circles), abs=0.005)
 
 
 def test_rays_along_the_axes_meet_the_walls() -> None:
-    hits = cast(Scene(Pose(1.0, 0.5, 0.0), ()), np.array([0.0, math.pi / 2, math.pi, -math.pi / 2]))
+    hits = cast(Scene(ScenePose(1.0, 0.5, 0.0), ()), np.array([0.0, math.pi / 2, math.pi, -math.pi / 2]))
     assert hits.wall == pytest.approx([3.0, 3.5, 5.0, 4.5])
     assert hits.wall_is_side.tolist() == [True, False, True, False]
 
@@ -57,7 +57,7 @@ def test_lidar_starts_behind_and_counts_to_the_left() -> None:
 
 
 def test_lidar_sees_nothing_beyond_its_range() -> None:
-    ranges = look(pose=Pose(-3.8, -3.8, math.pi / 4)).ranges
+    ranges = look(pose=ScenePose(-3.8, -3.8, math.pi / 4)).ranges
     assert np.isinf(ranges[180])
     assert ranges[np.isfinite(ranges)].max() <= RANGE_MAX_M
 

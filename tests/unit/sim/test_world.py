@@ -7,12 +7,12 @@ import pytest
 
 from model_registry.core.errors import UsageError
 from stack.sim.scenario import advance
-from stack.sim.scene import COLORS, Pillar, Pose, Scene, build, color_in, move_target, polar, way_is_free
+from stack.sim.scene import COLORS, Pillar, Scene, ScenePose, build, color_in, move_target, polar, way_is_free
 from stack.sim.world import MAX_LINEAR_MPS, World
 
 
 def make(scene: Scene | None = None, respawn: str | None = None) -> World:
-    return World(scene or Scene(Pose(0.0, 0.0, 0.0), ()), np.random.default_rng(1), respawn)
+    return World(scene or Scene(ScenePose(0.0, 0.0, 0.0), ()), np.random.default_rng(1), respawn)
 
 
 def run(world: World, linear: float, angular: float, seconds: float) -> None:
@@ -62,7 +62,7 @@ def test_command_that_is_not_finite_counts_as_zero(value: float) -> None:
 
 @pytest.mark.parametrize("pillars", [(), (Pillar("red", 2.0, 0.0),)])
 def test_contact_stops_the_robot_is_counted_once_and_can_be_left(pillars: tuple[Pillar, ...]) -> None:
-    world = make(Scene(Pose(1.0, 0.0, 0.0), pillars))
+    world = make(Scene(ScenePose(1.0, 0.0, 0.0), pillars))
     run(world, 0.5, 0.0, 8.0)
     assert world.in_contact
     assert world.contacts == 1
@@ -120,7 +120,7 @@ def test_moved_target_is_far_and_has_a_free_way(seed: int) -> None:
 
 
 def test_target_moves_away_when_the_robot_comes_near_it() -> None:
-    world = make(Scene(Pose(0.0, 0.0, 0.0), (Pillar("red", 2.0, 0.0), Pillar("blue", -2.0, 1.0))), respawn="red")
+    world = make(Scene(ScenePose(0.0, 0.0, 0.0), (Pillar("red", 2.0, 0.0), Pillar("blue", -2.0, 1.0))), respawn="red")
     run(world, 0.4, 0.0, 4.0)
     target = world.scene.pillar("red")
     assert world.respawns == 1
@@ -130,7 +130,7 @@ def test_target_moves_away_when_the_robot_comes_near_it() -> None:
 
 
 def test_target_stays_without_respawn() -> None:
-    world = make(Scene(Pose(0.0, 0.0, 0.0), (Pillar("red", 2.0, 0.0),)))
+    world = make(Scene(ScenePose(0.0, 0.0, 0.0), (Pillar("red", 2.0, 0.0),)))
     run(world, 0.4, 0.0, 4.0)
     assert world.scene.pillars == (Pillar("red", 2.0, 0.0),)
 

@@ -1,4 +1,6 @@
-"""Whole ticks around what the supervisor sees itself: obstacles, sensors that lie, old observations, and going on afterwards."""
+"""Whole ticks around what the supervisor sees itself: obstacles, sensors that lie, old observations, and going on
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from model_registry.core.errors import RefusedError
-from model_registry.core.robot import Footprint, Safety, Source
+from model_registry.core.robot import Footprint, Safety, SourceSettings
 from stack.supervisor import report
 from stack.supervisor.state import Reason
 from tests.fakes.supervision import BODY, Bench, robot
@@ -145,7 +147,7 @@ def test_a_stamp_that_does_not_fit_stops(name, age_s, fault):
 
 def test_stamps_are_not_looked_at_where_robot_toml_says_so():
     config = robot()
-    config.sources["odom"] = Source(True, 500.0, stamps=False)
+    config.sources["odom"] = SourceSettings(True, 500.0, stamps=False)
     bench = Bench(config)
     bench.stamp_ages["odom"] = 1e9
     bench.drive()

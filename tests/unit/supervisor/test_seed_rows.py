@@ -1,4 +1,6 @@
-"""The rows of the seed's inventory that are the supervisor's: what engages a stop, what ends it, and what is told of it (docs/seed.md)."""
+"""The rows of the seed's inventory that are the supervisor's: what engages a stop, what ends it, and what is told of it
+(docs/seed.md).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ CAUSES = {
     "exception": lambda bench: bench.supervisor.stops.trip(Reason.EXCEPTION),
     "estop": lambda bench: bench.supervisor.estop(True, bench.now_s),
 }
-"""The seed's reasons to engage: battery, obstacle, unsafe command, slow tick, exception. Its low score is none (D48)."""
+"""The seed's reasons to engage: battery, obstacle, unsafe command, slow tick, exception.
+
+Its low score is none (D48).
+"""
 
 
 @pytest.mark.parametrize("reason", CAUSES)

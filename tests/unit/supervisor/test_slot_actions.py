@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.supervisor.actions import NAMES, ActionError, ActionMessage, Identity
+from stack.supervisor.actions import NAMES, ActionAuthor, ActionError, ActionMessage
 from stack.supervisor.state import Reason
 
 
@@ -33,11 +33,11 @@ def message(values=((0.1, 0.2), (0.3, 0.4)), times=None, names=NAMES):
     ],
 )
 def test_a_header_that_is_not_an_identity_is_nobodys(header):
-    assert Identity.parse(header) is None
+    assert ActionAuthor.parse(header) is None
 
 
 def test_an_identity_has_release_epoch_and_number():
-    assert Identity.parse("0123456789ab/77/8") == Identity("0123456789ab", 77, 8)
+    assert ActionAuthor.parse("0123456789ab/77/8") == ActionAuthor("0123456789ab", 77, 8)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -94,4 +94,4 @@ def test_an_action_without_steps_is_void():
 
 @given(st.text(max_size=90))
 def test_no_header_raises(header):
-    Identity.parse(header)
+    ActionAuthor.parse(header)

@@ -1,4 +1,6 @@
-"""What stops the robot from outside: buttons kept apart, words that are carried out, strangers that are named, publishers that nobody hears."""
+"""What stops the robot from outside: buttons kept apart, words that are carried out, strangers that are named,
+publishers that nobody hears.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pytest
 from model_registry.core.errors import RefusedError
 from stack.supervisor import latch
 from stack.supervisor.buttons import MAX_BUTTONS, Buttons
-from stack.supervisor.ears import Sample
-from stack.supervisor.graph import Endpoint, Graph, TopicView, node_name
+from stack.supervisor.ears import HeardSample
+from stack.supervisor.graph import Endpoint, RosGraph, TopicView, node_name
 from stack.supervisor.inputs import Arrived, InputTopic
 from stack.supervisor.requests import OPERATOR
 from stack.supervisor.state import LATCHING, NONE, Reason
@@ -170,15 +172,15 @@ def test_a_site_word_stops_and_is_told_as_stop():
 class Queue:
     """A subscription that holds these messages."""
 
-    def __init__(self, *samples: Sample) -> None:
+    def __init__(self, *samples: HeardSample) -> None:
         self.samples = list(samples)
 
-    def take(self) -> Sample | None:
+    def take(self) -> HeardSample | None:
         return self.samples.pop(0) if self.samples else None
 
 
-def sample(number: int, publisher: bytes = FRONT, received_ns: int = 0) -> Sample:
-    return Sample(b"", publisher, number, received_ns)
+def sample(number: int, publisher: bytes = FRONT, received_ns: int = 0) -> HeardSample:
+    return HeardSample(b"", publisher, number, received_ns)
 
 
 def test_what_several_subscriptions_heard_counts_once_in_the_order_of_arrival():
@@ -294,7 +296,7 @@ RIGHT = Endpoint(FRONT, "/front", BOOL, None)
 
 
 def test_a_publisher_of_another_type_is_named_and_stops_on_a_topic_that_must_be_heard():
-    graph = Graph((ESTOP_TOPIC, VOICE))
+    graph = RosGraph((ESTOP_TOPIC, VOICE))
     wrong = Endpoint(REAR, "/rear", "std_msgs/msg/Empty", None)
     found = graph.look([view(ESTOP_TOPIC, RIGHT, wrong, connected=1)], 0.0)
     assert found.sentences == (
@@ -307,12 +309,12 @@ def test_a_publisher_of_another_type_is_named_and_stops_on_a_topic_that_must_be_
 
 def test_a_publisher_whose_qos_does_not_match_is_named_with_the_reason():
     wrong = Endpoint(REAR, "/rear", BOOL, "ERROR: Best effort publisher and reliable subscription;")
-    [sentence] = Graph((ESTOP_TOPIC,)).look([view(ESTOP_TOPIC, wrong, connected=0)], 0.0).sentences
+    [sentence] = RosGraph((ESTOP_TOPIC,)).look([view(ESTOP_TOPIC, wrong, connected=0)], 0.0).sentences
     assert "/rear" in sentence and "Best effort" in sentence
 
 
 def test_one_that_stays_unconnected_is_named_after_the_time_that_discovery_takes():
-    graph = Graph((ESTOP_TOPIC,))
+    graph = RosGraph((ESTOP_TOPIC,))
     lonely = view(ESTOP_TOPIC, RIGHT, connected=0)
     assert graph.look([lonely], 10.0).sentences == ()
     assert graph.look([lonely], 11.0).sentences == ()

@@ -1,4 +1,4 @@
-"""Thresholds get stricter at any time, looser only while the robot stands disarmed, and never looser than robot.toml."""
+"""Thresholds get stricter at any time, looser only while the robot stands disarmed, never looser than robot.toml."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from stack.supervisor.clock import ClockWatch, Ticker, Ticks
+from stack.supervisor.clock import ClockWatch, TickCounts, Ticker
 
 
 def test_it_ticks_until_it_is_stopped_and_then_calls_last_once():
@@ -20,7 +20,7 @@ def test_it_ticks_until_it_is_stopped_and_then_calls_last_once():
         if len(called) >= 5:
             enough.set()
 
-    ticks = Ticks()
+    ticks = TickCounts()
     ticker = Ticker(0.005, lambda: "tick", act, lambda: called.append("last"), ticks)
     ticker.start()
     assert enough.wait(5.0)
@@ -39,7 +39,7 @@ def test_it_decides_before_the_deadline_and_acts_at_it():
         if len(seen) >= 20:
             enough.set()
 
-    ticker = Ticker(0.02, time.monotonic, act, lambda: None, Ticks())
+    ticker = Ticker(0.02, time.monotonic, act, lambda: None, TickCounts())
     ticker.start()
     assert enough.wait(5.0)
     ticker.stop(5.0)
@@ -48,7 +48,7 @@ def test_it_decides_before_the_deadline_and_acts_at_it():
 
 
 def test_whole_periods_that_passed_are_missed_and_not_made_up_for():
-    ticks, count, enough, pause = Ticks(), [0], threading.Event(), threading.Event()
+    ticks, count, enough, pause = TickCounts(), [0], threading.Event(), threading.Event()
 
     def act(*_):
         count[0] += 1
@@ -65,7 +65,7 @@ def test_whole_periods_that_passed_are_missed_and_not_made_up_for():
 
 
 def test_without_ticks_there_is_no_lateness():
-    assert Ticks().document() == {"count": 0, "missed": 0, "late_p99_ms": None, "scheduler": "other"}
+    assert TickCounts().document() == {"count": 0, "missed": 0, "late_p99_ms": None, "scheduler": "other"}
 
 
 def watched(offsets):

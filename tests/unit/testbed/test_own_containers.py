@@ -1,4 +1,6 @@
-"""A bench uses, stops and removes what its own checkout has made, and nothing else that happens to run on the same engine."""
+"""A bench uses, stops and removes what its own checkout has made, and nothing else that happens to run on the same
+engine.
+"""
 
 from __future__ import annotations
 

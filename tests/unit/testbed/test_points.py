@@ -1,4 +1,6 @@
-"""The points of bench robots cover every edge, and a robot that ends on something else than it may, or says nothing of it, is found."""
+"""The points of bench robots cover every edge, and a robot that ends on something else than it may, or says nothing of
+it, is found.
+"""
 
 from __future__ import annotations
 

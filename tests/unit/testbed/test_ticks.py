@@ -16,7 +16,9 @@ def heard(
     zero: tuple[float, float] = (9, 9),
     dead: tuple[float, float] = (9, 9),
 ):
-    """Two seconds of 50 Hz commands around a change at 1.0 s, with a stretch that is silent, zero, or derived from no action."""
+    """Two seconds of 50 Hz commands around a change at 1.0 s, with a stretch that is silent, zero, or derived from no
+    action.
+    """
     records = []
     for index in range(round(until_s * 50)):
         t = index * 0.02

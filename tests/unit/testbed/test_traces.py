@@ -1,4 +1,4 @@
-"""A quick selection of the bench `false_rollback`: traces that are the same every time, through the agent's own gate."""
+"""A quick selection of the bench `false_rollback`: traces that are the same every time, through the agent's gate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from model_registry.core.digest import Digest
-from stack.agent.gate.samples import Sample
+from stack.agent.gate.samples import SlotSample
 from stack.agent.supervisor import Reverted
 from tests.fakes.gate import RECIPE, RELEASE, SHADOW, after, with_slot
 from tests.testbed.traces import (
@@ -26,7 +26,7 @@ from tests.testbed.traces import (
 READY_AT_S, SWITCHED_AT_S = 6.0, 9.0
 
 
-def good(bend: Callable[[Sample], Sample] = lambda sample: sample) -> Trace:
+def good(bend: Callable[[SlotSample], SlotSample] = lambda sample: sample) -> Trace:
     """A release that loads for six seconds, shadows for three and then drives; `bend` is done to it while it drives."""
     release = replace(SHADOW.release, recipe=replace(RECIPE, latency_rise=LATENCY_RISE))
     samples = []
@@ -41,22 +41,22 @@ def good(bend: Callable[[Sample], Sample] = lambda sample: sample) -> Trace:
     return Trace(replace(SHADOW, release=release), tuple(before), tuple(samples), SWITCHED_AT_S)
 
 
-def since(at_s: float, **fields: object) -> Callable[[Sample], Sample]:
+def since(at_s: float, **fields: object) -> Callable[[SlotSample], SlotSample]:
     """Fields of its status from a moment on."""
 
-    def bend(sample: Sample) -> Sample:
+    def bend(sample: SlotSample) -> SlotSample:
         assert sample.status is not None
         return replace(sample, status=replace(sample.status, **fields)) if sample.at_s >= at_s else sample
 
     return bend
 
 
-def missing_half(sample: Sample) -> Sample:
+def missing_half(sample: SlotSample) -> SlotSample:
     assert sample.status is not None
     return replace(sample, status=replace(sample.status, missed=int(10 * (sample.at_s - SWITCHED_AT_S))))
 
 
-def reverted(sample: Sample) -> Sample:
+def reverted(sample: SlotSample) -> SlotSample:
     assert sample.view is not None
     back = Reverted(str(RELEASE), "SILENCE", "silence_ms", 120.0, 100.0, int(15e9))
     return replace(sample, view=replace(sample.view, reverted=back)) if sample.at_s >= 15.0 else sample
@@ -76,7 +76,7 @@ def test_no_good_release_is_taken_back_for_what_the_robot_does(seed: int) -> Non
 
 @pytest.mark.parametrize("hz", [4.0, 15.0, 30.0])
 def test_slow_inferences_leave_the_p99_after_200_of_them_however_often_it_infers(hz: float) -> None:
-    def infers(sample: Sample) -> Sample:
+    def infers(sample: SlotSample) -> SlotSample:
         assert sample.status is not None
         return replace(sample, status=replace(sample.status, inferences=int(hz * sample.at_s)))
 
@@ -99,7 +99,7 @@ def test_slow_inferences_leave_the_p99_after_200_of_them_however_often_it_infers
         (missing_half, "missed_rate", 10.0),
     ],
 )
-def test_the_same_gate_finds_a_bad_one(bend: Callable[[Sample], Sample], metric: str, within_s: float) -> None:
+def test_the_same_gate_finds_a_bad_one(bend: Callable[[SlotSample], SlotSample], metric: str, within_s: float) -> None:
     outcome = judged(good(bend))
     assert outcome.result.verdict == "unhealthy" and outcome.result.checks[0].metric == metric
     assert outcome.at_s <= (15.0 if within_s <= 1.0 else SWITCHED_AT_S) + within_s

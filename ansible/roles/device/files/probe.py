@@ -1,4 +1,7 @@
-"""What this host can do, as one JSON document. The role `device` runs it with the host's own python3 and judges it (vars/main.yml, device_checks)."""
+"""What this host can do, as one JSON document.
+
+The role `device` runs it with the host's own python3 and judges it (vars/main.yml, device_checks).
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,15 @@ def accounts(number: int) -> list[str | None]:
     users = {user.pw_uid: user.pw_name for user in pwd.getpwall()}
     groups = {group.gr_gid: group.gr_name for group in grp.getgrall()}
     return [users.get(number), groups.get(number)]
+
+
+def account(name: str) -> dict[str, str] | None:
+    """Home and shell of an account, None where there is none of this name."""
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return {"home": found.pw_dir, "shell": found.pw_shell}
 
 
 def l4t() -> str:
@@ -90,6 +102,7 @@ host = {
     "docker_runtimes": sorted(info.get("Runtimes") or {}),
     "cdi": [str(path) for folder in info.get("CDISpecDirs") or () for path in Path(folder).glob("*.[jy]*")],
     "ids": {number: accounts(number) for number in (10001, 10002)},
+    "account": account("homeport"),
     "rmem_max": int(RMEM_MAX.read_text()) if RMEM_MAX.exists() else None,
     "rmem_writable": os.access(RMEM_MAX, os.W_OK),
     "l4t": l4t(),
