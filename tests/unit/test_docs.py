@@ -51,13 +51,12 @@ def test_every_message_in_troubleshooting_is_one_of_ours() -> None:
 def too_long(path: Path) -> Iterator[int]:
     """Numbers of the lines that a reader has to scroll for.
 
-    A link, a name or a command that begins its line is not split. A table stays wide where the line before it says
+    A link, a name or a command that begins its line is not split. A block stays wide where the line before it says
     why: `<!-- wide: … -->`.
     """
-    section, wide = "", False
+    wide = False
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        section = line.lstrip("# ") if line.startswith("#") else section
-        wide = line.startswith("<!-- wide: ") or (wide and line.startswith(("|", "<!--")))
+        wide = line.startswith("<!-- wide: ") or (wide and bool(line))
         whole = re.fullmatch(r"\s*(?:[-*] )?(?:!?\[[^]]*\]\(\S+\)|\S+)", line) or COMMAND.match(line)
         if len(line) > COLUMNS and not (wide or whole):
             yield number
