@@ -151,7 +151,7 @@ rollback: check-fleet check-switches check-rollback $(READY) ## bring every robo
 status: check-fleet check-switches $(READY) ## what runs on every robot of INVENTORY=… (LIMIT=… for some; DOCTOR=1 also runs the doctor on all at once)
 	@$(PLAY) ansible/playbooks/status.yml $(if $(DOCTOR),-e homeport_doctor=true)
 
-drain: check-fleet check-switches $(READY) ## command zero on every robot of INVENTORY=… (LIMIT=… for some) and wait until each stands; `homeport-agent unhold` gives one back
+drain: check-fleet check-switches $(READY) ## command zero on every robot of INVENTORY=… (LIMIT=… for some) and wait until each stands; `homeport-agent unhold` on a robot ends that
 	@$(PLAY) ansible/playbooks/drain.yml
 
 prune: check-fleet check-switches $(READY) ## remove from every robot of INVENTORY=… (LIMIT=… for some) what it needs no more (CHECK=1 only says what)
