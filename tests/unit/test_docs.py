@@ -89,3 +89,17 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
         )
         slugs = [re.sub(r"[^a-z0-9 _-]", "", each.lower()).replace(" ", "-") for each in headings]
         assert not heading or heading in slugs, target
+
+
+def test_the_glossary_is_in_order_and_says_a_word_once() -> None:
+    words = re.findall(r"^- \*\*([^*]+)\*\*: ", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+
+    assert len(words) > 60
+    assert words == sorted(set(words))
+
+
+def test_every_page_is_on_the_map() -> None:
+    text = (ROOT / "docs/README.md").read_text()
+    pages = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+
+    assert [name for name in sorted(pages) if f"]({name})" not in text] == []
