@@ -136,7 +136,9 @@ class _Stream(io.RawIOBase):
     """Pieces of a body as a file that tarfile can read."""
 
     def __init__(self, pieces: Iterable[bytes], progress: Progress) -> None:
-        self._pieces, self._progress, self._left = iter(pieces), progress, b""
+        self._pieces = iter(pieces)
+        self._progress = progress
+        self._left = b""
 
     def readable(self) -> bool:
         return True
@@ -145,7 +147,8 @@ class _Stream(io.RawIOBase):
         while not self._left and (piece := next(self._pieces, b"")):
             self._progress(len(piece))
             self._left = piece
-        data, self._left = self._left[:size], self._left[size:]
+        data = self._left[:size]
+        self._left = self._left[size:]
         return data
 
 
@@ -157,7 +160,8 @@ def _files(pieces: Iterable[bytes], progress: Progress) -> Iterator[tuple[str, i
 
 def misfit(image: Inspected, arch: str, row: str | None = None, l4t: str | None = None) -> str | None:
     """Why a robot cannot run this image, or None when it can: the same exact matches as on the robot."""
-    own_row, own_l4t = image.labels.get(f"{LABEL}row"), image.labels.get(f"{LABEL}l4t", "")
+    own_row = image.labels.get(f"{LABEL}row")
+    own_l4t = image.labels.get(f"{LABEL}l4t", "")
     if own_row is None:
         return f"it has no label {LABEL}row: it is no image of Homeport"
     if image.architecture != arch:

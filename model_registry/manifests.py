@@ -38,7 +38,9 @@ class Descriptor:
     @classmethod
     def read(cls, reader: Reader) -> Descriptor:
         artifact_type = reader.text("artifactType") if reader.has("artifactType") else ""
-        kind, digest, size = reader.text("mediaType"), reader.digest("digest"), reader.integer("size")
+        kind = reader.text("mediaType")
+        digest = reader.digest("digest")
+        size = reader.integer("size")
         return cls(kind, digest, size, _annotations(reader), artifact_type)
 
     def fields(self) -> dict[str, object]:

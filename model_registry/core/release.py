@@ -162,7 +162,8 @@ class Release:
         """Read the exact bytes that were signed. Raises UsageError naming the field."""
         reader = Reader(parse(payload, "release", 65_536), "release")
         reader.schema()
-        model, config = reader.child("model"), reader.child("config")
+        model = reader.child("model")
+        config = reader.child("config")
         release = cls(
             digest=Digest.of(payload),
             name=check_name(reader.text("name"), "release.name"),
@@ -198,7 +199,8 @@ def check_image(
 
     Raises IncompatibleError naming both.
     """
-    row, arch = labels.get("dev.homeport.row", "none"), labels.get("dev.homeport.arch", architecture)
+    row = labels.get("dev.homeport.row", "none")
+    arch = labels.get("dev.homeport.arch", architecture)
     if f"{row}/{arch}" != row_arch or architecture != arch:
         made = f"{row}/{arch}, and holds {architecture}" if arch != architecture else f"{row}/{arch}"
         raise IncompatibleError(f"{what}: made for {made}, needed here is {row_arch}; take the image of that row")

@@ -42,7 +42,9 @@ class Rung:
     small: bool = False
 
 
-FULL, SLOW, SMALL = Rung("full"), Rung("slow", 2), Rung("small", 1, True)
+FULL = Rung("full")
+SLOW = Rung("slow", 2)
+SMALL = Rung("small", 1, True)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def _load(self) -> None:
         plan, self._slot = load(self._found)
-        status, publish = self._status, self.create_lifecycle_publisher
+        status = self._status
+        publish = self.create_lifecycle_publisher
         status.engine, status.degraded, status.running = plan.key, plan.choice.degraded, self._slot
         self._dims = [dim.name for dim in plan.contract.dims]
         self._actions = publish(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)

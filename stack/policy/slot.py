@@ -72,8 +72,10 @@ class Slot:
         most = [profile.limits.get(dim.name, np.inf) for dim in contract.dims]
         low = np.maximum([dim.min for dim in contract.dims], np.negative(most)).astype(np.float32)
         high = np.minimum([dim.max for dim in contract.dims], most).astype(np.float32)
-        self.contract, self.profile = contract, profile
-        self._full, self._small = inference, small
+        self.contract = contract
+        self.profile = profile
+        self._full = inference
+        self._small = small
         self._slow = True
         self._convert = cv_bridge()
         self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames, stamps=camera_stamps)
@@ -84,7 +86,9 @@ class Slot:
         self.hearing = SlotInputs(self.camera, self.scan, self.command, detections, inference.needs_scan)
         self.ticks = Ticks(1.0 / contract.control_hz)
         self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
-        self.ladder, self.rung, self.gap_free = Ladder(), FULL, True
+        self.ladder = Ladder()
+        self.rung = FULL
+        self.gap_free = True
         self.inferences = 0
         self.advisory: float | None = None
         self.slow = 0
@@ -183,8 +187,10 @@ class Slot:
     def _lasts(self, rung: Rung) -> bool:
         """Whether chunks last as long as a rung, with the model that runs on it, needs them to."""
         model = self._small if self._small is not None and rung.small else self._full
-        contract, p99_ms = self.contract, model.percentiles()[1] or 0.0
-        step_s, frame_s = 1.0 / contract.control_hz, self.camera.interval_s
+        contract = self.contract
+        p99_ms = model.percentiles()[1] or 0.0
+        step_s = 1.0 / contract.control_hz
+        frame_s = self.camera.interval_s
         return covers(contract.execute_steps, step_s, p99_ms / 1e3, self._period_s(rung), frame_s)
 
     def wait_for_news(self, timeout_s: float) -> None:
@@ -209,7 +215,10 @@ class Slot:
 
     def _infer(self, now: float, ros_now_ns: int) -> bool:
         start = time.monotonic()
-        order, seen, scan, inference = self.command.get(), self.camera.get(), self.scan.get(), self.inference
+        order = self.command.get()
+        seen = self.camera.get()
+        scan = self.scan.get()
+        inference = self.inference
         if now < self._due or self._fault(now, ros_now_ns) or order is None or seen is None:
             return False
         if self._done == (seen.number, order.number):
@@ -219,9 +228,11 @@ class Slot:
         ahead = self.chunks.ahead(seen.mark, order.value.generation)
         text = order.value.command.text
         tensor = seen.value.tensor if seen.value.made_for is inference else None
-        laser, delay = scan.value if scan else None, self.chunks.delay_steps
+        laser = scan.value if scan else None
+        delay = self.chunks.delay_steps
         answer = inference(Observation(seen.value.frame, laser, text, ahead, delay, tensor))
-        self._done, self.advisory = (seen.number, order.number), answer.advisory
+        self._done = (seen.number, order.number)
+        self.advisory = answer.advisory
         stamp_ns = min(seen.stamp_ns, scan.stamp_ns) if scan else seen.stamp_ns
         late = time.monotonic() - start > self.profile.max_cycle_s
         self.slow += int(late)

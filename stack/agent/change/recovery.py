@@ -20,7 +20,10 @@ from stack.agent.host import Host
 from stack.agent.reports import Failure
 
 LOG_LINES = 40
-ANY, ITS_RELEASE, ANOTHER, NOTHING = "anything", "its release", "another release", "nothing"
+ANY = "anything"
+ITS_RELEASE = "its release"
+ANOTHER = "another release"
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,9 @@ class Watch:
     """
 
     def __init__(self, expected: Expected, patience: Patience, baseline: Baseline, first: SlotSample) -> None:
-        self._expected, self._patience, self._baseline = expected, patience, baseline
+        self._expected = expected
+        self._patience = patience
+        self._baseline = baseline
         self._recent = deque([first])
         self._deadline = first.at_s + patience.deadline_s
         self._good_s = 0.0
@@ -81,7 +83,8 @@ class Watch:
         if sample.at_s - self._before.at_s > RATES_S or self._before.beside is None:
             self._before = sample
         judgement = judge.judge(self._expected, span, self._baseline)
-        result, now = judgement.result, sample.at_s
+        result = judgement.result
+        now = sample.at_s
         if judgement.fatal:
             return result
         if sample.ready and not self._settling and not self._patience.strict:
@@ -110,11 +113,13 @@ class Watch:
         """Only time between two good samples counts, and no gap between them."""
         if self._good_at is not None:
             self._good_s += min(sample.at_s - self._good_at, _LONGEST_STEP_S)
-        self._good_at, self._bad = sample.at_s, None
+        self._good_at = sample.at_s
+        self._bad = None
 
     def _too_little(self, result: GateResult) -> GateResult:
         """At the deadline: good now, and not for long enough."""
-        good_s, wanted_s = round(self._good_s, 1), self._patience.sustain_s
+        good_s = round(self._good_s, 1)
+        wanted_s = self._patience.sustain_s
         check = Check(
             "healthy_s", good_s, wanted_s, False, f"healthy for {good_s} s of {wanted_s} s before the deadline"
         )

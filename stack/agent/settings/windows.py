@@ -31,7 +31,8 @@ def _days(item: object, path: str) -> tuple[int, ...]:
     first, _, last = str(item).partition("-")
     if first not in DAYS or (last or first) not in DAYS:
         raise UsageError(f"{path}: expected a day such as sat or days such as mon-fri, got {item!r}")
-    begin, count = DAYS.index(first), (DAYS.index(last or first) - DAYS.index(first)) % 7 + 1
+    begin = DAYS.index(first)
+    count = (DAYS.index(last or first) - DAYS.index(first)) % 7 + 1
     return tuple((begin + number) % 7 for number in range(count))
 
 
@@ -99,7 +100,8 @@ class Outlook:
 
 def outlook(windows: Iterable[Window], layout: Layout, clock: Clock | None = None) -> Outlook | None:
     """None when this robot has no windows, which is the same as one that is always open."""
-    windows, clock = tuple(windows), clock or Clock()
+    windows = tuple(windows)
+    clock = clock or Clock()
     if not windows:
         return None
     if (doubt := clock.doubt(layout)) is not None:
