@@ -56,9 +56,9 @@ def _annotations(reader: Reader) -> dict[str, str]:
 def media_type_of(data: bytes, what: str) -> str:
     """What a manifest or index says it is; the oldest writers of OCI documents leave it out. Raises UsageError."""
     reader = Reader(parse(data, what, MAX_MANIFEST_BYTES), what)
-    return (
-        reader.text("mediaType", KINDS) if reader.has("mediaType") else INDEX if reader.has("manifests") else MANIFEST
-    )
+    if reader.has("mediaType"):
+        return reader.text("mediaType", KINDS)
+    return INDEX if reader.has("manifests") else MANIFEST
 
 
 EMPTY_BYTES = b"{}"

@@ -70,7 +70,9 @@ class TorchGraph(torch.nn.Module):  # type: ignore[misc]
         return output
 
     def _value(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ANN401 - a tensor, or None where an optional input is not given
-        return values[name] if name in values else getattr(self, self._places[name]) if name else None
+        if name in values:
+            return values[name]
+        return getattr(self, self._places[name]) if name else None
 
 
 def _axes(a: Attributes, index: int = 1) -> list[int] | None:

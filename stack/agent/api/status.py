@@ -111,7 +111,9 @@ def _slot(host: Host, slot: str, sample: SlotSample) -> dict[str, object] | None
     digest = host.store.slot_release(slot)
     if digest is None:
         return None
-    state = "stopped" if sample.process is None else sample.status.state if sample.status else "starting"
+    state = "starting" if sample.status is None else sample.status.state
+    if sample.process is None:
+        state = "stopped"
     return {
         "release": str(digest),
         "pid": sample.process.pid if sample.process else None,

@@ -81,7 +81,9 @@ def close(host: Host, record: Record) -> str:
     current = host.store.current()
     own = [each for each in host.journal.records if each.deployment == record.deployment]
     back = next((each for each in own if each.stage == "ROLLBACK"), None)
-    named = NOTHING if current is None else ITS_RELEASE if current == record.release else ANOTHER
+    named = NOTHING
+    if current is not None:
+        named = ITS_RELEASE if current == record.release else ANOTHER
     row = decide(record.stage if back is None else "ROLLBACK", named)
     if row.decision == "finish":
         _finish(host, record)

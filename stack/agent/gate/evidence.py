@@ -214,7 +214,9 @@ def _sources(expected: Expected, now: SlotSample, status: SlotStatus, baseline: 
     for name in expected.sources:
         age = status.source_ages_ms.get(name)
         both = now.beside is not None and not source_ok(now.beside.source_ages_ms.get(name))
-        kind = ROBOT if name in baseline.faults else NO_DATA if both else RELEASE
+        kind = NO_DATA if both else RELEASE
+        if name in baseline.faults:
+            kind = ROBOT
         words = "never heard, so infinitely" if age is None else f"{age:.0f} ms"
         yield Finding(kind, Check(f"source_{name}", age, SOURCE_AGE_MS, source_ok(age), f"{name} is {words} old"))
 

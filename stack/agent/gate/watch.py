@@ -96,7 +96,9 @@ class Watch:
             self._note_good(sample)
             waits = judgement.open and self._patience.strict and not late
             done = self._good_s >= self._patience.sustain_s and not waits
-            return result if done else self._too_little(result) if late else None
+            if done:
+                return result
+            return self._too_little(result) if late else None
         self._good_at = None
         return result if self._lapsed(sample, result) or late else None
 

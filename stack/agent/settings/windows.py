@@ -49,12 +49,18 @@ class Window:
     def read(cls, reader: Reader) -> Window:
         """Raises UsageError naming the key."""
         days = [day for some in reader.items("days", _days) for day in some]
-        at, lasts = _AT.fullmatch(text := reader.text("at")), _FOR.fullmatch(length := reader.text("for"))
+        text = reader.text("at")
+        length = reader.text("for")
+        at = _AT.fullmatch(text)
+        lasts = _FOR.fullmatch(length)
         if not days:
             raise UsageError(f'{reader.path}.days: expected at least one day, such as ["mon-fri"]')
         if at is None:
             raise UsageError(f'{reader.path}.at: expected a time such as "02:00", got {text!r}')
-        duration = timedelta(minutes=int(lasts[1]) * (60 if lasts[2] == "h" else 1)) if lasts else timedelta()
+        duration = timedelta()
+        if lasts is not None:
+            count = int(lasts[1])
+            duration = timedelta(hours=count) if lasts[2] == "h" else timedelta(minutes=count)
         if not timedelta() < duration <= _LONGEST:
             raise UsageError(
                 f'{reader.path}.for: expected hours or minutes such as "3h" or "90m", at most 24h, got {length!r}'

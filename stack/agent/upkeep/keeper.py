@@ -198,7 +198,8 @@ class Keeper:
         revoked: Collection[str] = ()
         with suppress(HomeportError):  # the status tells it
             revoked = revoked_here(host.layout)
-        good = {name: REVOKED if name in revoked else INTACT if _there(links[name]) else ABSENT for name in links}
+        good = {name: INTACT if _there(path) else ABSENT for name, path in links.items()}
+        good.update(dict.fromkeys(revoked, REVOKED))
         while chosen := choose(*(DAMAGED if why else good[name] for name, why in whys.items())):
             if (lost := self._lost(links[chosen])) is None:
                 break
