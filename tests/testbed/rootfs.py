@@ -22,6 +22,11 @@ from docker.errors import ImageNotFound
 DROPPED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
+def cache_folder() -> Path:
+    """Where downloaded parts of test systems are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homeport"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What an image is made from."""
@@ -53,9 +58,8 @@ class Recipe:
     @property
     def kept(self) -> Path:
         """The file of the root filesystem, in a folder of its own kind."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         repository, _, version = self.tag.partition(":")
-        return cache / "homeport" / repository.removeprefix("homeport-") / f"{version}.tar"
+        return cache_folder() / repository.removeprefix("homeport-") / f"{version}.tar"
 
     def ensure(self, client: docker.DockerClient, say: Callable[[str], None]) -> str:
         """Build the image unless it is there; its name. Raises AssertionError with mmdebstrap's words."""
