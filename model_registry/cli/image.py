@@ -15,7 +15,7 @@ from model_registry.core.examples import click_epilog
 from model_registry.core.release import image_l4t, misfit
 from model_registry.core.visible import visible
 
-app = group_of("Look into container images.", "homeport image inspect homeport/stack:0.1.0-cpu")
+app = group_of("Look into container images.", "homeport image inspect homeport/stack:0.2.0-cpu")
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -26,8 +26,8 @@ def _group() -> None:
 
 @app.command(
     epilog=click_epilog(
-        "homeport image inspect homeport/stack:0.1.0-cpu",
-        "homeport image inspect homeport/stack:0.1.0-jp6 --arch arm64 --row jp6 --l4t 36.4.3",
+        "homeport image inspect homeport/stack:0.2.0-cpu",
+        "homeport image inspect homeport/stack:0.2.0-jp6 --arch arm64 --row jp6 --l4t 36.4.3",
     )
 )
 def inspect(
