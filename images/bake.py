@@ -71,7 +71,8 @@ def planned(row: str | None, arch: str | None, registry: str | None = None) -> l
     """Targets of what was chosen and is locked; what is not is named on stderr, or an error when it was asked for by
     name.
     """
-    known, result = lock.load(), []
+    known = lock.load()
+    result = []
     for each, name in chosen(row, arch):
         try:
             result += targets([each], known, facts(), registry, arches=[name])
@@ -206,7 +207,9 @@ def lock_check(row: PlatformOption = None, arch: ArchOption = None) -> None:
 
 
 def _refuse_drift(names: Iterable[tuple[str, str]]) -> None:
-    rows, known, lines = platforms.read(), lock.load(), []
+    rows = platforms.read()
+    known = lock.load()
+    lines = []
     for row, arch in sorted(names):
         lines += [f"{row}/{arch}: {line}" for line in _drift(rows[row], arch, known.entry(row, arch))]
     typer.echo("\n".join(lines) if lines else "The mirrors have what the lock names.")

@@ -8,7 +8,8 @@ from images.lock import Lock
 from images.platforms import Row
 from model_registry.core.errors import UsageError
 
-BEGIN, END = "<!-- rows -->", "<!-- /rows -->"
+BEGIN = "<!-- rows -->"
+END = "<!-- /rows -->"
 _HEAD = ("row", "for", "arch", "L4T (exact)", "CUDA", "TensorRT", "ROS 2", "locked", "built", "run", "status")
 
 

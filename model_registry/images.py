@@ -47,10 +47,12 @@ def find_image(source: Source, repository: str, reference: str, arch: str) -> Im
     Raises NotFoundError with the tags there are, IncompatibleError with the architectures there are.
     """
     text = f"{repository}{'@' if reference.startswith('sha256:') else ':'}{reference}"
-    digest, index = resolve(source, Reference.parse(text)), None
+    digest = resolve(source, Reference.parse(text))
+    index = None
     data = source.manifest(repository, digest)
     if media_type_of(data, text) in INDEXES:
-        index, digest = digest, _of_platform(data, text, arch)
+        index = digest
+        digest = _of_platform(data, text, arch)
         data = source.manifest(repository, digest)
     if (kind := media_type_of(data, text)) in INDEXES:
         raise UsageError(f"{text}: {digest} is an index in an index ({kind}); name an image")

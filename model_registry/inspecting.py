@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SOCKET = "unix:///var/run/docker.sock"
 LEAST_BYTES = 10_000_000
-LABEL = "dev.homeport."
 _PACKAGES = ("site-packages", "dist-packages")
 _NOISE = ("/bin/sh -c #(nop) ", "/bin/sh -c ", "# buildkit")
 
@@ -136,7 +135,9 @@ class _Stream(io.RawIOBase):
     """Pieces of a body as a file that tarfile can read."""
 
     def __init__(self, pieces: Iterable[bytes], progress: Progress) -> None:
-        self._pieces, self._progress, self._left = iter(pieces), progress, b""
+        self._pieces = iter(pieces)
+        self._progress = progress
+        self._left = b""
 
     def readable(self) -> bool:
         return True
@@ -145,7 +146,8 @@ class _Stream(io.RawIOBase):
         while not self._left and (piece := next(self._pieces, b"")):
             self._progress(len(piece))
             self._left = piece
-        data, self._left = self._left[:size], self._left[size:]
+        data = self._left[:size]
+        self._left = self._left[size:]
         return data
 
 
@@ -153,19 +155,3 @@ def _files(pieces: Iterable[bytes], progress: Progress) -> Iterator[tuple[str, i
     with tarfile.open(fileobj=_Stream(pieces, progress), mode="r|") as archive:
         for member in archive:
             yield member.name, member.size
-
-
-def misfit(image: Inspected, arch: str, row: str | None = None, l4t: str | None = None) -> str | None:
-    """Why a robot cannot run this image, or None when it can: the same exact matches as on the robot."""
-    own_row, own_l4t = image.labels.get(f"{LABEL}row"), image.labels.get(f"{LABEL}l4t", "")
-    if own_row is None:
-        return f"it has no label {LABEL}row: it is no image of Homeport"
-    if image.architecture != arch:
-        return f"it is for {image.architecture}, not for {arch}"
-    if row is not None and row != own_row:
-        return f"it is of row {own_row}, not of {row}"
-    if l4t is not None and l4t not in own_l4t.split(","):
-        return f"it is for L4T {own_l4t.replace(',', ', ') or 'none'}, not for {l4t}"
-    if l4t is None and own_l4t:
-        return f"it is for L4T {own_l4t.replace(',', ', ')}; give --l4t of the robot"
-    return None

@@ -37,7 +37,8 @@ def generate(folder: Path, name: str) -> tuple[Path, Path]:
     public_path = folder / f"{dsse.key_id(public, 'new key').hex}.pub"
     files = Files()
     files.make_folder(folder, 0o700)
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    pem = serialization.Encoding.PEM
+    pkcs8 = serialization.PrivateFormat.PKCS8
     files.write(private_path, private.private_bytes(pem, pkcs8, serialization.NoEncryption()), 0o600)
     files.write(public_path, public)
     return private_path, public_path
@@ -56,7 +57,8 @@ def refuse_repository(folder: Path) -> None:
 def load(path: Path) -> ec.EllipticCurvePrivateKey:
     """Read a private key. Raises RefusedError when others can read the file, UsageError when it is not P-256."""
     try:
-        data, mode = path.read_bytes(), path.stat().st_mode
+        data = path.read_bytes()
+        mode = path.stat().st_mode
     except OSError as error:
         raise NotFoundError(
             f"{path}: no readable key ({error.strerror}); make one with `homeport keys generate`"
@@ -76,7 +78,8 @@ def load(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """The public half as PEM."""
-    pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = serialization.Encoding.PEM
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(pem, spki)
 
 

@@ -38,7 +38,9 @@ class Descriptor:
     @classmethod
     def read(cls, reader: Reader) -> Descriptor:
         artifact_type = reader.text("artifactType") if reader.has("artifactType") else ""
-        kind, digest, size = reader.text("mediaType"), reader.digest("digest"), reader.integer("size")
+        kind = reader.text("mediaType")
+        digest = reader.digest("digest")
+        size = reader.integer("size")
         return cls(kind, digest, size, _annotations(reader), artifact_type)
 
     def fields(self) -> dict[str, object]:
@@ -54,9 +56,9 @@ def _annotations(reader: Reader) -> dict[str, str]:
 def media_type_of(data: bytes, what: str) -> str:
     """What a manifest or index says it is; the oldest writers of OCI documents leave it out. Raises UsageError."""
     reader = Reader(parse(data, what, MAX_MANIFEST_BYTES), what)
-    return (
-        reader.text("mediaType", KINDS) if reader.has("mediaType") else INDEX if reader.has("manifests") else MANIFEST
-    )
+    if reader.has("mediaType"):
+        return reader.text("mediaType", KINDS)
+    return INDEX if reader.has("manifests") else MANIFEST
 
 
 EMPTY_BYTES = b"{}"

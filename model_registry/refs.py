@@ -34,7 +34,8 @@ class Address:
             return cls(Path(text[4:]).expanduser(), None)
         try:
             parts = urlsplit(text)
-            host, port = parts.hostname or "", parts.port
+            host = parts.hostname or ""
+            port = parts.port
         except ValueError as error:
             raise UsageError(f"source {text!r}: {error}") from error
         if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):

@@ -119,7 +119,8 @@ def wheel_layer(published: Published, row_arch: str) -> Descriptor:
 
 def verify(source: Source, published: Published, progress: Progress = no_progress) -> int:
     """Re-hash every blob that a release leads to; returns the number of bytes read. Raises HomeportError."""
-    release, before = published.release, source.bytes_fetched
+    release = published.release
+    before = source.bytes_fetched
     for row_arch in release.images:
         if row_arch.startswith(PROCESS):
             wheel_layer(published, row_arch)
@@ -144,7 +145,8 @@ def pull(
     """
     before = source.bytes_fetched
     published = read(source, Reference(repository, None, digest), keys)
-    release, files = published.release, Files()
+    release = published.release
+    files = Files()
     if row_arch not in release.images:
         known = ", ".join(sorted(release.images))
         raise IncompatibleError(

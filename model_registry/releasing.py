@@ -167,7 +167,8 @@ def _image(row_arch: str, image: DraftImage, source: Source, l4t: set[str]) -> d
     """
     if image.reference is None or image.wheel is not None or image.lock is not None:
         raise UsageError(f"image {row_arch}: expected exactly ref, or repository and digest, and perhaps config_digest")
-    reference, what = image.reference, f"image {row_arch}: {image.reference}"
+    reference = image.reference
+    what = f"image {row_arch}: {image.reference}"
     named = reference.tag or str(reference.digest)
     facts = find_image(source, reference.repository, named, row_arch.rpartition("/")[2])
     if reference.digest not in (None, facts.digest):

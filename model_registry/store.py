@@ -80,7 +80,8 @@ def pull_model(
     """
     files = Files()
     files.make_folder(models)
-    target, before = models / digest.hex, source.bytes_fetched
+    target = models / digest.hex
+    before = source.bytes_fetched
     with held(models / f".{digest.hex}.lock", _LOCK_S, f"pull of {repository}"):
         if (found := stored(models, digest, robot)) is not None:
             return found
@@ -120,7 +121,8 @@ def _fetch(
 
 
 def _check_room(files: dict[str, Descriptor], folder: Path, what: str) -> None:
-    needed, free = sum(layer.size for layer in files.values()), shutil.disk_usage(folder).free
+    needed = sum(layer.size for layer in files.values())
+    free = shutil.disk_usage(folder).free
     if needed + _SPARE_BYTES > free:
         raise HomeportError(
             f"{what}: needs {needed >> 20} MiB and {folder} has {free >> 20} MiB free; remove old models there"

@@ -5,6 +5,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 5; }
 known() { [ -n "$(apt-cache show "$1" 2>/dev/null)" ]; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -25,10 +26,10 @@ has dockerd || { has docker && docker version >/dev/null 2>&1; } || missing="$mi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! has apt-get; then
-    say "error: missing Debian packages: run 'sudo requirements/bench.sh', then this again (it installs:$missing)"
-    exit 5
+    fail "missing Debian packages: run 'sudo requirements/bench.sh', then this again (it installs:$missing)"
 fi
-apt-get update -qq
+apt-get update -qq ||
+    fail "Debian's lists of packages cannot be fetched: check network, proxy and /etc/apt, then run this again"
 case $missing in # newer releases have client and builder in packages of their own
 *docker.io*) for package in docker-cli docker-buildx; do known "$package" && missing="$missing $package"; done ;;
 esac
@@ -43,7 +44,8 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 # shellcheck disable=SC2086 # one word a package
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove $missing >/dev/null
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove $missing >/dev/null ||
+    fail "Debian's packages could not be installed (apt's words are above): fix that, then run this again"
 case $missing in # it would serve everybody on the network after the next boot
 *docker-registry*) ! has systemctl || systemctl disable --quiet docker-registry >/dev/null 2>&1 || true ;;
 esac

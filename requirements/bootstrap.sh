@@ -6,9 +6,13 @@ folder=$1
 case $folder in -*) folder=./$folder ;; esac
 mark=$folder/.homeport # says that the folder is ours; without .ready beside it, its making was interrupted
 size_mb=870            # what the packages of dev.txt take, by du
+fetched_mb=220         # what they take packed, while pip fetches them
+fetched_to=/tmp
+[ ! -d "${TMPDIR:-}" ] || fetched_to=$TMPDIR
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 5; }
+free_mb() { echo $(($(df -Pk "$1" | awk 'END { print $(NF - 2) }') / 1024)); }
 
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "this runs on x86-64 Linux, and here is $(uname -s) $(uname -m): the ROS 2 wheels exist for no other"
 
@@ -22,14 +26,17 @@ done
 [ -n "${python:-}" ] || fail "no Python 3.11, 3.12 or 3.13 found: install one, or name it with PYTHON=/path/to/python3"
 "$python" -c 'import ensurepip' >/dev/null 2>&1 ||
     packages="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-[ -x /usr/bin/openssl ] || packages="$packages openssl"
+[ -x /usr/bin/openssl ] || packages="${packages:+$packages }openssl"
 
 if [ -n "$packages" ]; then
-    [ "$(id -u)" = 0 ] || fail "missing Debian packages: run 'sudo apt-get install $packages', then this again"
+    [ "$(id -u)" = 0 ] ||
+        fail "missing Debian packages: run 'sudo apt-get update && sudo apt-get install -y $packages', then this again"
     say "Installing Debian packages: $packages"
-    apt-get update -qq
+    apt-get update -qq ||
+        fail "Debian's lists of packages cannot be fetched: check network, proxy and /etc/apt, then run this again"
     # shellcheck disable=SC2086 # one word a package
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
+        fail "Debian's packages could not be installed (apt's words are above): fix that, then run this again"
 fi
 
 # Only what carries our mark, or was finished by us, is ever emptied or changed. An empty folder is taken.
@@ -42,9 +49,13 @@ flock -n 9 || { say "Something else is making $folder: waiting for it to end"; f
 
 if [ ! -e "$folder/.ready" ] || ! "$folder/bin/python" -c '' >/dev/null 2>&1; then
     find "$folder/." -mindepth 1 -maxdepth 1 ! -name .homeport -exec rm -rf --one-file-system {} +
-    free_mb=$(($(df -Pk "$folder" | awk 'END { print $(NF - 2) }') / 1024))
-    [ "$free_mb" -ge "$size_mb" ] ||
-        fail "$folder has $free_mb MB free and needs $size_mb MB: free some, or name another disk's folder with VENV="
+    free=$(free_mb "$folder")
+    [ "$free" -ge "$size_mb" ] ||
+        fail "$folder has $free MB free and needs $size_mb MB: free some, or name another disk's folder with VENV="
+    free=$(free_mb "$fetched_to")
+    [ "$free" -ge "$fetched_mb" ] ||
+        fail "$fetched_to has $free MB free and needs $fetched_mb MB for what is fetched: free some, or name another" \
+            "folder with TMPDIR="
 fi
 rm -f "$folder/.ready"
 touch "$mark"
@@ -55,7 +66,7 @@ say "Making $folder with $("$python" --version): $count packages of requirements
 # One line that is written over, on a terminal only; it ends when this script was killed.
 progress() {
     while kill -0 $$ 2>/dev/null; do
-        fetched=$(grep -c '^Collecting' "$folder/pip.log" || true)
+        fetched=$(grep -cE '^(Collecting|Processing) ' "$folder/pip.log" || true)
         installed=$(find "$folder/lib" -maxdepth 4 -name '*.dist-info' 2>/dev/null | wc -l)
         printf '\r  %s of %s packages fetched, %s installed' "$fetched" "$count" "$installed" >&2
         sleep 1
@@ -80,7 +91,8 @@ quietly() {
     [ "$code" != 0 ] || return 0
     tail -n 8 "$folder/pip.log" | sed 's/^/    /' >&2
     if grep -q 'No space left' "$folder/pip.log"; then
-        fail "the disk is full: free about $size_mb MB, then run this again"
+        fail "the disk is full: free about $size_mb MB where $folder is, and $fetched_mb MB in $fetched_to, where" \
+            "packages are fetched to, then run this again"
     elif grep -q 'DO NOT MATCH THE HASHES' "$folder/pip.log"; then
         fail "a package differs from what requirements/dev.txt expects: check your package index, then run this again"
     elif grep -qE 'Retrying \(|ConnectionError|Temporary failure' "$folder/pip.log"; then
@@ -88,7 +100,8 @@ quietly() {
     fi
     fail "the environment could not be made (pip's last lines are above): fix that, then run this again"
 }
-[ -x "$folder/bin/python" ] || quietly "$python" -m venv "$folder"
+# venv itself refuses a folder that is a link to another disk's.
+[ -x "$folder/bin/python" ] || quietly "$python" -m venv "$(cd "$folder" && pwd -P)"
 quietly "$folder/bin/python" -m pip install --progress-bar off --disable-pip-version-check \
     --require-hashes -r requirements/dev.txt
 quietly "$folder/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .

@@ -24,7 +24,7 @@ UNITS = REPOSITORY / "tests" / "unit"
 ROBOT_UNITS = ("agent", "engine", "model_registry", "monitor", "policy", "supervisor")
 RIGS = re.compile(r"\b(rig|any_rig|docker_rig|Rig|DockerRig|StandIn|PlayedRobot|Ros|ros_env|subprocess)\b")
 """What a test names that needs a rig, or that starts programs."""
-ALIKE = frozenset({"test_house_rules.py", "test_makefile.py", "test_bootstrap.py"})
+ALIKE = frozenset({"test_house_rules.py", "test_makefile.py", "test_bootstrap.py", "test_bootstrap_faults.py"})
 """They look at files and at make, whatever the Python."""
 
 

@@ -12,9 +12,10 @@ import typer
 from model_registry import inspecting
 from model_registry.cli.entry import JsonOption, group_of, result, transfer
 from model_registry.core.examples import click_epilog
+from model_registry.core.release import image_l4t, misfit
 from model_registry.core.visible import visible
 
-app = group_of("Look into container images.", "homeport image inspect homeport/stack:0.1.0-cpu")
+app = group_of("Look into container images.", "homeport image inspect homeport/stack:0.2.0-cpu")
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -25,8 +26,8 @@ def _group() -> None:
 
 @app.command(
     epilog=click_epilog(
-        "homeport image inspect homeport/stack:0.1.0-cpu",
-        "homeport image inspect homeport/stack:0.1.0-jp6 --arch arm64 --row jp6 --l4t 36.4.3",
+        "homeport image inspect homeport/stack:0.2.0-cpu",
+        "homeport image inspect homeport/stack:0.2.0-jp6 --arch arm64 --row jp6 --l4t 36.4.3",
     )
 )
 def inspect(
@@ -39,7 +40,10 @@ def inspect(
     """Print where the bytes of an image go, its labels, and whether a robot can run it."""
     with inspecting.engine() as client, transfer(f"Reading {reference}") as progress:
         image = inspecting.inspect(client, reference, progress)
-    reason = inspecting.misfit(image, arch or _ARCHES.get(platform.machine(), platform.machine()), row, l4t)
+    here = arch or _ARCHES.get(platform.machine(), platform.machine())
+    reason = misfit(image.labels, image.architecture, here, row, l4t)
+    if reason is None and l4t is None and (known := image_l4t(image.labels)):
+        reason = f"it was made for L4T {', '.join(known)}; give --l4t of the robot"
     fields = {**asdict(image), "fits": reason is None, "reason": reason}
     lines = [f"{reference}  {image.id}", f"{size_text(image.bytes)}  {image.architecture}", "", "Layers"]
     lines += [*table(image.layers), "", "Items of 10 MB or more", *table(image.items), "", "Labels"]

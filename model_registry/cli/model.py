@@ -52,7 +52,8 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a model from one source to another; prints NAME@DIGEST."""
-    named, reading = Reference.parse(reference), open_source(origin)
+    named = Reference.parse(reference)
+    reading = open_source(origin)
     digest = resolve(reading, named)
     version = Model.find(reading, named.repository, digest).contract.version
     with transfer(f"Pushing {reference} to {target}") as progress:
@@ -131,7 +132,8 @@ def verify(
         raise typer.BadParameter("not a folder, and no --source to look in")
     else:
         contract = _verify_in(open_source(source), Reference.parse(what))
-    name, version = contract.name, contract.version
+    name = contract.name
+    version = contract.version
     result({"name": name, "version": version, "ok": True}, as_json, f"{name} {version}: every byte is as it was packed")
 
 

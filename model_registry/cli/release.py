@@ -70,7 +70,8 @@ def show(
     """Print a release and who signed it."""
     published = releases.read(open_source(source), Reference.parse(reference), keys)
     document = json.loads(published.payload)
-    digest, signed_by = str(published.release.digest), list(published.signed_by)
+    digest = str(published.release.digest)
+    signed_by = list(published.signed_by)
     signers = ", ".join(identity[:12] for identity in signed_by)
     trust = "verified" if published.verified else "not verified, give --keys"
     text = f"{digest}\nsigned by {signers} ({trust})\n{visible_json(document, indent=2)}"

@@ -11,7 +11,8 @@ from pathlib import Path
 from model_registry.core.errors import UsageError
 
 LAST_DOMAIN = 232
-_FIRST_PORT, _PORTS = 7400, 250
+_FIRST_PORT = 7400
+_PORTS = 250
 _PROCESSES = 50
 """As many as one robot may have in its domain, with room to spare."""
 

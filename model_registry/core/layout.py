@@ -19,7 +19,8 @@ class _Below:
     """A fixed path below a path attribute of its owner, such as `root` of a layout, as an attribute of that."""
 
     def __init__(self, base: str, *parts: str) -> None:
-        self._base, self._parts = base, parts
+        self._base = base
+        self._parts = parts
 
     def __get__(self, owner: Layout | ReleaseFolder, kind: object = None) -> Path:
         base: Path = getattr(owner, self._base)

@@ -83,7 +83,8 @@ def call(
     Raises HomeportError with the code of the reply, or when nobody answers within `timeout_s` seconds: LateError where
     somebody listens.
     """
-    deadline, kind = time.monotonic() + timeout_s, HomeportError
+    deadline = time.monotonic() + timeout_s
+    kind = HomeportError
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             _connect(connection, path, min(timeout_s, 5.0))

@@ -13,6 +13,8 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import IncompatibleError, UsageError
 
+LABEL = "dev.homeport."
+"""What the labels of our container images begin with."""
 PAYLOAD_TYPE = "application/vnd.homeport.release.v1+json"
 PROFILES = ("optimized", "hardware_accelerated", "resource_optimized", "safe_production")
 BACKENDS = ("onnxruntime", "tensorrt", "torch_tensorrt", "torch", "null")
@@ -162,7 +164,8 @@ class Release:
         """Read the exact bytes that were signed. Raises UsageError naming the field."""
         reader = Reader(parse(payload, "release", 65_536), "release")
         reader.schema()
-        model, config = reader.child("model"), reader.child("config")
+        model = reader.child("model")
+        config = reader.child("config")
         release = cls(
             digest=Digest.of(payload),
             name=check_name(reader.text("name"), "release.name"),
@@ -191,26 +194,38 @@ def _override(value: object, path: str) -> float | str | bool:
     return as_text(value, path)
 
 
+def misfit(
+    labels: Mapping[str, str], architecture: str, arch: str, row: str | None = None, l4t: str | None = None
+) -> str | None:  # fmt: skip
+    """Why a container image does not run on a robot of this row, architecture and exact L4T; None when it does.
+
+    A row or L4T that is None is not compared.
+    """
+    made_row = labels.get(f"{LABEL}row")
+    if made_row is None:
+        return f"it has no label {LABEL}row, so it is no image of Homeport"
+    if labels.get(f"{LABEL}arch", architecture) != architecture:
+        return f"its label says {labels[f'{LABEL}arch']}, and it holds {architecture}; build it again"
+    if architecture != arch or row not in (None, made_row):
+        wanted = arch if row is None else f"{row}/{arch}"
+        return f"it was made for {made_row}/{architecture}, and {wanted} is needed; take the image of that row"
+    if l4t is not None and l4t not in (known := image_l4t(labels)):
+        return f"it was made for L4T {', '.join(known) or 'none'}, and L4T {l4t} is needed; take an image made for it"
+    return None
+
+
 def check_image(
     what: str, labels: Mapping[str, str], architecture: str, row_arch: str, l4t: str | None = None
 ) -> None:  # fmt: skip
-    """Whether a container image was made for a row, an architecture and this L4T.
-
-    Raises IncompatibleError naming both.
-    """
-    row, arch = labels.get("dev.homeport.row", "none"), labels.get("dev.homeport.arch", architecture)
-    if f"{row}/{arch}" != row_arch or architecture != arch:
-        made = f"{row}/{arch}, and holds {architecture}" if arch != architecture else f"{row}/{arch}"
-        raise IncompatibleError(f"{what}: made for {made}, needed here is {row_arch}; take the image of that row")
-    if l4t is not None and l4t not in (known := image_l4t(labels)):
-        raise IncompatibleError(
-            f"{what}: made for L4T {', '.join(known) or 'none'}, and here is {l4t}; take an image made for it"
-        )
+    """Raises IncompatibleError, which begins with `what`, for an image that was not made for this row and L4T."""
+    row, _, arch = row_arch.rpartition("/")
+    if (reason := misfit(labels, architecture, arch, row, l4t)) is not None:
+        raise IncompatibleError(f"{what}: {reason}")
 
 
 def image_l4t(labels: Mapping[str, str]) -> tuple[str, ...]:
     """The exact L4T versions an image was made for; empty where there are none."""
-    return tuple(labels.get("dev.homeport.l4t", "").replace(",", " ").split())
+    return tuple(labels.get(f"{LABEL}l4t", "").replace(",", " ").split())
 
 
 def payload(fields: dict[str, object]) -> bytes:

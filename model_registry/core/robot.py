@@ -192,7 +192,8 @@ class Robot:
         if reader.has("topics"):
             given = reader.child("topics")
             topics.update({key: given.text(key) for key in TOPICS if given.has(key)})
-        sources, base = reader.child("sources"), reader.child("base")
+        sources = reader.child("sources")
+        base = reader.child("base")
         robot = cls(
             name=reader.text("name"),
             site=reader.text("site"),

@@ -123,7 +123,8 @@ def _counted(pieces: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
 
 def checked(pieces: Iterable[bytes], blob: Descriptor, what: str) -> Iterator[bytes]:
     """Pass pieces through while hashing them. Raises IntegrityError on the first byte too many, or at the end."""
-    state, size = hashlib.sha256(), 0
+    state = hashlib.sha256()
+    size = 0
     for piece in pieces:
         size += len(piece)
         if size > blob.size:

@@ -28,7 +28,8 @@ _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 5
 _MAX_TOKEN_BYTES = 65_536
-_NOT_YET_VALID, _EXPIRED = 9, 10
+_NOT_YET_VALID = 9
+_EXPIRED = 10
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
 

@@ -71,7 +71,8 @@ class RegistrySource:
             return response.status == 200
 
     def _put_manifest(self, repository: str, data: bytes, name: str) -> None:
-        path, scope = f"/v2/{repository}/manifests/{name}", _push(repository)
+        path = f"/v2/{repository}/manifests/{name}"
+        scope = _push(repository)
         what = f"{repository}:{name}"
         headers = {"Content-Type": media_type_of(data, what), "Content-Length": str(len(data))}
         with self._client.request("PUT", path, headers=headers, body=lambda: (data,), scope=scope) as response:
@@ -81,7 +82,8 @@ class RegistrySource:
         return self._get_document(repository, f"/v2/{repository}/manifests/{name}")
 
     def _get_document(self, repository: str, path: str) -> bytes | None:
-        what, headers = f"{self.address}: GET {path}", {"Accept": ", ".join(KINDS)}
+        what = f"{self.address}: GET {path}"
+        headers = {"Accept": ", ".join(KINDS)}
         with self._client.request("GET", path, headers=headers, scope=_pull(repository)) as response:
             if response.status == 404:
                 return None
@@ -92,7 +94,8 @@ class RegistrySource:
 
     def _pieces(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
         """The body of a blob; goes on where it stopped when the connection breaks."""
-        offset, failures = 0, 0
+        offset = 0
+        failures = 0
         while True:
             try:
                 for piece in self._pieces_from(repository, blob, offset):
@@ -127,7 +130,8 @@ class RegistrySource:
                 skip = max(0, skip - len(piece))
 
     def _upload(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
-        what, start = f"{self.address}: push to {repository}", f"/v2/{repository}/blobs/uploads/"
+        what = f"{self.address}: push to {repository}"
+        start = f"/v2/{repository}/blobs/uploads/"
         scope = _push(repository)
         with self._client.request("POST", start, headers={"Content-Length": "0"}, scope=scope) as response:
             _expect(response, what, 202)

@@ -61,7 +61,8 @@ def _run_slot(layout: Layout, slot: str) -> NoReturn:
     from stack.agent.runtime.docker import DockerRuntime
     from stack.agent.settings.config import Config
 
-    config, digest = Config.load(layout.agent_toml), linked_release(layout.slot(slot))
+    config = Config.load(layout.agent_toml)
+    digest = linked_release(layout.slot(slot))
     if config.runtime != "docker":
         raise RefusedError(
             f"run-slot: for runtime docker, and this robot's is {config.runtime}; its agent starts slots"

@@ -95,7 +95,8 @@ class FailedError(HomeportError):
 
     def __init__(self, message: str, result: Result, exit_code: int = 1) -> None:
         super().__init__(message)
-        self.result, self.exit_code = result, exit_code
+        self.result = result
+        self.exit_code = exit_code
 
 
 class CalledOff(HomeportError):

@@ -78,7 +78,8 @@ class View:
     @classmethod
     def read(cls, reader: Reader) -> View:
         selected = reader.child("selected") if reader.has("selected") else None
-        slots, speed = reader.child("slots"), reader.child("speed")
+        slots = reader.child("slots")
+        speed = reader.child("speed")
         sources = reader.table("sources", Reader)
         return fill(
             cls,
@@ -100,7 +101,8 @@ class SupervisorClient:
     """A client; every call raises HomeportError when the supervisor does not answer."""
 
     def __init__(self, control: Path, operator: Path) -> None:
-        self._control, self._operator = control, operator
+        self._control = control
+        self._operator = operator
 
     def _control_call(self, verb: str, **fields: object) -> Reader:
         return Reader(lines.call(self._control, lines.request(verb, **fields), _TIMEOUT_S), "supervisor")

@@ -113,7 +113,8 @@ class Work:
 
         Raises HomeportError when its end is not in sight after `longest_s` seconds, or when the agent stops.
         """
-        deployment, fence = self.active, self.claim.fence
+        deployment = self.active
+        fence = self.claim.fence
         deadline = time.monotonic() + longest_s
         self.abort.set()
         while deployment is not None and self.probation is None and not self._over(deployment, fence):

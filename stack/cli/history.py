@@ -141,7 +141,8 @@ def _words(value: object) -> str:
 
 
 def _robot(host: Mapping[str, Any]) -> Iterable[str]:
-    running, failure = host.get("running"), host.get("failure")
+    running = host.get("running")
+    failure = host.get("failure")
     if running:
         yield f"runs {running['name']} {running['version']} ({running['digest'][7:19]})"
     if failure:

@@ -93,7 +93,9 @@ def check(folder: Path, key: str) -> Built:
     try:
         reader = Reader(parse((folder / KEY_FILE).read_bytes(), KEY_FILE), KEY_FILE)
         reader.schema()
-        parts, size, precision = reader.table("files", Digest.parse), reader.integer("bytes"), reader.text("precision")
+        parts = reader.table("files", Digest.parse)
+        size = reader.integer("bytes")
+        precision = reader.text("precision")
         fields = reader.mapping("key")
         reader.done()
         if engine_key(fields) != key or folder.name != key:
@@ -137,7 +139,8 @@ def rebuild(
 
     It is replaced when the new one was proved, and stays otherwise: the release that drives may be using it.
     """
-    start, folder = time.monotonic(), engines / what.key
+    start = time.monotonic()
+    folder = engines / what.key
     with _made(what, engines, files, say) as made:
         result = prove(what, made, files)
         if result.passed:
@@ -188,7 +191,8 @@ def _make(what: BuildPlan, target: Path, scratch: Path, timing: Path, say: Calla
         str(scratch),
         str(timing / f"{place}.cache"),
     )
-    built, asked = worker.build(order, say), what.release.recipe.precision
+    built = worker.build(order, say)
+    asked = what.release.recipe.precision
     if built != asked:
         raise IncompatibleError(
             f"model {what.contract.name} {what.contract.version}: {what.choice.name} built {built} here, and the "
@@ -244,11 +248,13 @@ def prove(what: BuildPlan, folder: Path, files: Files) -> GateResult:
 
 
 def _run(what: BuildPlan, folder: Path) -> GateResult:
-    recipe, metric = what.release.recipe, "inputs"
+    recipe = what.release.recipe
+    metric = "inputs"
     try:
         what.contract.check_files(what.model)
         samples = read_goldens(what.model, what.contract, recipe.precision)
-        units, metric = Normalization.load(what.model, what.contract), LOADS
+        units = Normalization.load(what.model, what.contract)
+        metric = LOADS
         # Nothing is kept: the time that is judged is that of the first frame of a command.
         backend = split.load(what.choice.kind, recipe.precision, folder, what.contract, kept=0)
         metric = "runs"

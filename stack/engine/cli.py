@@ -61,7 +61,8 @@ def prove_command(release: RELEASE, root: ROOT = None, as_json: JSON = False) ->
 
 
 def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> None:
-    files, engines = Files(), layout.engines
+    files = Files()
+    engines = layout.engines
     what = builder.plan(release)
     if layout.robot_toml.exists():
         what.contract.check_fits(Robot.load(layout.robot_toml))

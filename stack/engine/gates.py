@@ -48,12 +48,15 @@ def prove(
         backend.infer(feed(samples[0]))
     with np.errstate(over="ignore", invalid="ignore"):
         chunks, again = (np.stack([units.actions(backend.infer(feed(item))) for item in samples]) for _ in range(2))
-    bad, repeat = int(np.sum(~np.isfinite(chunks))), float(np.max(np.abs(chunks - again)))
+    bad = int(np.sum(~np.isfinite(chunks)))
+    repeat = float(np.max(np.abs(chunks - again)))
     tolerance = min(sample.tolerance for sample in samples)
     with every_core_busy():
         p99_ms = float(np.percentile(_time_runs(backend, samples, feed), 99))
-    cadence_ms, memory = longest_inference_ms(contract), _peak_memory_bytes() + backend.device_bytes
-    budget_ms, what = cadence_ms if degraded else recipe.inference_p99_ms, backend.identity
+    cadence_ms = longest_inference_ms(contract)
+    memory = _peak_memory_bytes() + backend.device_bytes
+    budget_ms = cadence_ms if degraded else recipe.inference_p99_ms
+    what = backend.identity
     how = f"p99 of {TIMED_RUNS} warm runs of {what.name} in {what.precision} with every core busy"
     checks = (
         _at_most("non_finite", bad, 0.0, f"numbers that are not finite in {len(chunks)} golden actions"),
@@ -86,7 +89,8 @@ def _parity(chunks: NDArray[np.float32], samples: list[GoldenSample], contract: 
     gaps = np.abs(chunks - np.stack([sample.action for sample in samples]))  # [goldens, horizon, dims]
     within = gaps <= np.asarray([sample.tolerance for sample in samples])[:, None, None]  # NaN is not
     for index, dim in enumerate(contract.dims):
-        value, ok = float(np.max(gaps[:, :, index])), bool(within[:, :, index].all())
+        value = float(np.max(gaps[:, :, index]))
+        ok = bool(within[:, :, index].all())
         text = f"largest difference from {len(samples)} goldens, {dim.unit}"
         yield Check(f"parity_{dim.name}", _finite(value), tolerance, ok, text)
 

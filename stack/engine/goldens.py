@@ -37,7 +37,8 @@ def read_goldens(model: Path, contract: Contract, precision: str) -> list[Golden
     for golden in contract.goldens:
         if precision not in golden.tolerance:
             raise UsageError(f"{golden.path}: no tolerance for precision {precision}; add one to vla.json")
-        tables, tolerance = _tables(model, golden.path), golden.tolerance[precision]
+        tables = _tables(model, golden.path)
+        tolerance = golden.tolerance[precision]
         if "action" not in tables:
             raise UsageError(f"{golden.path}: no array 'action'; it has {', '.join(sorted(tables))}")
         actions = tables["action"].astype(np.float32).reshape(-1, contract.horizon, len(contract.dims))
@@ -59,7 +60,8 @@ def read_calibration(model: Path, contract: Contract) -> list[dict[str, Tensor]]
         raise UsageError(f"{model}: precision int8 needs calibration data; add `calibration` to vla.json")
     sets: list[dict[str, Tensor]] = []
     for path in contract.calibration:
-        tables, first = _tables(model, path), contract.inputs[0]
+        tables = _tables(model, path)
+        first = contract.inputs[0]
         count = tables[first.name].size // math.prod(first.shape) if first.name in tables else 1
         sets += islice(_inputs(path, tables, contract, count), _MAX_CALIBRATION - len(sets))
     return sets

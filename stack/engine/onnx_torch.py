@@ -70,7 +70,9 @@ class TorchGraph(torch.nn.Module):  # type: ignore[misc]
         return output
 
     def _value(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ANN401 - a tensor, or None where an optional input is not given
-        return values[name] if name in values else getattr(self, self._places[name]) if name else None
+        if name in values:
+            return values[name]
+        return getattr(self, self._places[name]) if name else None
 
 
 def _axes(a: Attributes, index: int = 1) -> list[int] | None:
@@ -89,8 +91,10 @@ def _pads(a: Attributes) -> list[int]:
 
 def _conv(x: Given, a: Attributes) -> Tensor:
     bias = x[2] if len(x) > 2 else None
-    one, pads = [1] * (x[0].ndim - 2), list(a.get("pads", ())) or [0] * 2 * (x[0].ndim - 2)
-    before, after = pads[: len(one)], pads[len(one) :]
+    one = [1] * (x[0].ndim - 2)
+    pads = list(a.get("pads", ())) or [0] * 2 * (x[0].ndim - 2)
+    before = pads[: len(one)]
+    after = pads[len(one) :]
     given, padding = (x[0], before) if before == after else (functional.pad(x[0], _pads(a)), [0] * len(one))
     convolve = functional.conv1d if x[0].ndim == 3 else functional.conv2d
     return convolve(given, x[1], bias, a.get("strides", one), padding, a.get("dilations", one), a.get("group", 1))
@@ -150,7 +154,8 @@ def _gather(x: Given, a: Attributes) -> Tensor:
 
 
 def _split(x: Given, a: Attributes) -> tuple[Tensor, ...]:
-    axis, sizes = a.get("axis", 0), _axes(a) or a.get("split")
+    axis = a.get("axis", 0)
+    sizes = _axes(a) or a.get("split")
     size = -(-x[0].shape[axis] // a.get("num_outputs", a["outputs"]))
     parts: tuple[Tensor, ...] = torch.split(x[0], sizes or size, axis)
     return parts
@@ -170,7 +175,9 @@ def _lstm(x: Given, a: Attributes) -> tuple[Tensor, Tensor, Tensor]:
         raise IncompatibleError(
             "operator LSTM backwards or batch first: torch is not taught it here; choose another backend"
         )
-    sequence, weight, recurrent = x[0], x[1][0], x[2][0]
+    sequence = x[0]
+    weight = x[1][0]
+    recurrent = x[2][0]
     bias = x[3][0] if len(x) > 3 and x[3] is not None else sequence.new_zeros(8 * a["hidden_size"])
     zeros = sequence.new_zeros(sequence.shape[1], a["hidden_size"])
     hidden, cell = ((x[index][0] if len(x) > index and x[index] is not None else zeros) for index in (5, 6))

@@ -64,7 +64,8 @@ def of_engines(*informations: str) -> str:
 def of_inspection(information: str) -> str:
     """From the engine inspector's JSON: the type of the weights, or of what layers give where none tells of weights."""
     layers = [layer for layer in json.loads(information or "{}").get("Layers", []) if isinstance(layer, dict)]
-    weights, outputs = Counter[str](), Counter[str]()
+    weights = Counter[str]()
+    outputs = Counter[str]()
     for layer in layers:
         held = layer.get("Weights") or {}
         weights[_word(held.get("Type", ""))] += int(held.get("Count", 0))
@@ -111,7 +112,8 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     GiB.
     """
     light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph, names = light.graph, {item.name for item in model.graph.input}
+    graph = light.graph
+    names = {item.name for item in model.graph.input}
     graph.name = model.graph.name
     light.functions.extend(model.functions)
     for field in ("node", "input", "output", "value_info"):
@@ -173,7 +175,9 @@ class _Converter:
     """Changes one graph in place."""
 
     def __init__(self, model: onnx.ModelProto, target: int) -> None:
-        self._model, self._graph, self._target = model, model.graph, target
+        self._model = model
+        self._graph = model.graph
+        self._target = target
         infos = (*self._graph.value_info, *self._graph.input, *self._graph.output)
         self._floats = {info.name for info in infos if info.type.tensor_type.elem_type == _FLOAT}
         self._floats |= {item.name for item in self._graph.initializer if item.data_type == _FLOAT}

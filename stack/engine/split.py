@@ -26,7 +26,8 @@ def build(kind: type[Backend], job: Job) -> str:
     *language, policy = job.contract.parts()
     built = [kind.build(replace(job, contract=policy))]
     for part in language:
-        target, scratch = job.target / FOLDER, job.scratch / FOLDER
+        target = job.target / FOLDER
+        scratch = job.scratch / FOLDER
         target.mkdir()
         scratch.mkdir()
         built.append(kind.build(replace(job, contract=part, target=target, scratch=scratch)))
@@ -50,8 +51,10 @@ class Split:
 
     def __init__(self, language: Runner, policy: Runner, contract: Contract, kept: int) -> None:
         understands, _ = contract.parts()
-        self._language, self._policy = language, policy
-        self._words, self._features = understands.inputs[0], understands.output
+        self._language = language
+        self._policy = policy
+        self._words = understands.inputs[0]
+        self._features = understands.output
         self._kept = lru_cache(kept)(self._understand)
         self.identity = policy.identity
 

@@ -77,12 +77,15 @@ def build(order: BuildOrder, say: Callable[[str], None], silence_s: float = _SIL
 
 def _lines(process: subprocess.Popen[bytes], limit_s: float) -> Iterator[bytes]:
     assert process.stdout is not None
-    source, rest, silent_s = process.stdout.fileno(), b"", 0.0
+    source = process.stdout.fileno()
+    rest = b""
+    silent_s = 0.0
     while silent_s < limit_s:
         if not select.select([source], [], [], _POLL_S)[0]:
             silent_s += 0.0 if _stopped(process.pid) else _POLL_S
             continue
-        silent_s, data = 0.0, os.read(source, 65_536)
+        silent_s = 0.0
+        data = os.read(source, 65_536)
         if not data:
             return
         *lines, rest = (rest + data).split(b"\n")

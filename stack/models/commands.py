@@ -7,7 +7,8 @@ import json
 from stack.sim.scene import COLORS
 
 TOKENS = 10
-PAD, UNKNOWN = 0, 1
+PAD = 0
+UNKNOWN = 1
 
 _GO_TO = (
     "go to the {} pillar",

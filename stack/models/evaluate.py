@@ -16,7 +16,8 @@ HELD_OUT_SEED = 900_000
 SECONDS = 40.0
 COMMAND_SECONDS = 3.0
 STANDING = 0.02  # m/s and rad/s
-CIRCLE_LINEAR_MPS, CIRCLE_ANGULAR_RPS = 0.2, 0.3
+CIRCLE_LINEAR_MPS = 0.2
+CIRCLE_ANGULAR_RPS = 0.3
 
 
 def evaluate(folder: Path, layouts: int = 100, execute_steps: int = 4) -> dict[str, float]:
@@ -24,7 +25,10 @@ def evaluate(folder: Path, layouts: int = 100, execute_steps: int = 4) -> dict[s
     layouts.
     """
     pilot = Pilot(folder)
-    runs, stands, lefts, rights = [], 0, 0, 0
+    runs = []
+    stands = 0
+    lefts = 0
+    rights = 0
     for number in range(layouts):
         seed = HELD_OUT_SEED + number
         text = f"go to the {COLORS[number % len(COLORS)]} pillar"

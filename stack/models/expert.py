@@ -103,7 +103,8 @@ def _approach(scene: Scene, target: Pillar, style: Style) -> tuple[float, float]
     linear = style.cruise_mps * aligned * _ramp(distance - target.radius, STOP_GAP_M, STOP_GAP_M + SLOW_GAP_M)
     angular = style.turn_gain * bearing
     for _, other_distance, other_bearing in _before(scene, target):
-        ahead, aside = other_distance * math.cos(other_bearing), other_distance * math.sin(other_bearing)
+        ahead = other_distance * math.cos(other_bearing)
+        aside = other_distance * math.sin(other_bearing)
         if 0.0 < ahead < AVOID_AHEAD_M:
             danger = (1.0 - ahead / AVOID_AHEAD_M) * max(0.0, 1.0 - abs(aside) / AVOID_ASIDE_M)
             angular -= math.copysign(4.0 * danger, aside)

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
 OPSET = 18
-INPUTS, OUTPUT = ("image", "tokens", "lidar"), "action"
+INPUTS = ("image", "tokens", "lidar")
+OUTPUT = "action"
 _LICENCE = """Apache-2.0
 
 Trained by this project in its own simulator; no third-party data or weights. \

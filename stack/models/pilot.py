@@ -35,7 +35,8 @@ class Pilot:
         tokenizer = contract["tokenizer"]
         self._image = ImagePreprocessor(image["width"], image["height"], image["mean"], image["std"])
         self._lidar = lidar["sectors"], lidar["max_range_m"]
-        self._tokenizer, self._length = Tokenizer.from_file(str(folder / tokenizer["path"])), tokenizer["length"]
+        self._tokenizer = Tokenizer.from_file(str(folder / tokenizer["path"]))
+        self._length = tokenizer["length"]
         stats = json.loads((folder / NORMALIZATION).read_bytes())["action"]
         self._mean, self._std = (
             np.array([stats[name][key] for name, _ in DIMENSIONS], dtype=np.float32) for key in ("mean", "std")

@@ -83,7 +83,9 @@ class SeedVLA(nn.Module):  # type: ignore[misc]
         super().__init__()
         shape = NETWORKS[name]
         size = shape.embedding
-        self.shape, self.steps, self.image = shape, steps, image or shape.image
+        self.shape = shape
+        self.steps = steps
+        self.image = image or shape.image
         self.eyes = nn.Sequential(*_eyes(name), nn.AdaptiveAvgPool2d((shape.pooled, shape.pooled)))
         self.vision = nn.Linear(shape.channels * shape.pooled**2, size)
         self.words = nn.Embedding(shape.words, size, padding_idx=0)
@@ -131,7 +133,8 @@ class Part(nn.Module):  # type: ignore[misc]
 
     def __init__(self, made: SeedVLA, method: str) -> None:
         super().__init__()
-        self.made, self.method = made, method
+        self.made = made
+        self.method = method
 
     def forward(self, *inputs: Tensor) -> Tensor:
         result: Tensor = getattr(self.made, self.method)(*inputs)

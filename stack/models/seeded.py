@@ -25,9 +25,11 @@ from stack.models.package import Form, GoldenTensors
 from stack.models.seed import Part, SeedVLA, network
 
 STEPS = 8
-SMALL, SMALL_IMAGE = "small", 112
+SMALL = "small"
+SMALL_IMAGE = 112
 MEAN, STD = (0.0, 0.0), (0.1, 0.1)  # m/s and rad/s for an output of 0 and 1
-_GOLDENS, _CALIBRATION = 3, 4
+_GOLDENS = 3
+_CALIBRATION = 4
 _README = """\
 # {name} {version}
 
@@ -51,7 +53,8 @@ def _write(made: SeedVLA, profile: str, version: str, folder: Path, variants: li
     (folder / package.TOKENIZER).write_bytes(tokenizer_json())
     (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
     (folder / "README.md").write_text(_README.format(name=name, version=version, profile=profile))
-    shape, advisory = made.shape, "safety" if made.shape.advisory else None
+    shape = made.shape
+    advisory = "safety" if made.shape.advisory else None
     language = shape.embedding if shape.split else 0
     form = Form(name, made.image, "linear", shape.sectors, shape.tokens, advisory, language)
     document = package.contract(version, STEPS, form)

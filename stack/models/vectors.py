@@ -19,7 +19,8 @@ _CALIBRATION = 24
 def goldens(pilot: Pilot) -> list[GoldenTensors]:
     """Frames of ordinary driving, of standing, and extremes that only have to give what they gave here."""
     rng = np.random.default_rng(5)
-    random, front = World(build("random", rng), rng), World(build("front", rng), rng)
+    random = World(build("random", rng), rng)
+    front = World(build("front", rng), rng)
     aside = World(Scene(ScenePose(-1.0, 0.0, 0.0), (Pillar("green", 1.0, 1.2), Pillar("blue", 1.2, -1.0))), rng)
     senses = Senses(7)
     black = Sensed(np.zeros((240, 320, 3), np.uint8), np.full(360, np.inf, np.float32))

@@ -77,15 +77,20 @@ def slot(name: str, data: bytes | None, now_ns: int) -> HealthStatus:
     values |= heard
     values["age_ms"] = None if age_s is None else round(age_s * 1000)
     if age_s is None or age_s > STALE_S:
-        level, text = STALE, "no longer writes its status.json"
+        level = STALE
+        text = "no longer writes its status.json"
     elif found.get("state") == "failed":
-        level, text = ERROR, str(found.get("error") or "failed")
+        level = ERROR
+        text = str(found.get("error") or "failed")
     elif faults:
-        level, text = WARN, "; ".join(faults)
+        level = WARN
+        text = "; ".join(faults)
     elif found.get("struggling"):
-        level, text = WARN, "misses ticks, or has nothing to say in them"
+        level = WARN
+        text = "misses ticks, or has nothing to say in them"
     elif found.get("gap_free") is False:
-        level, text = WARN, "an action chunk does not last until the next one"
+        level = WARN
+        text = "an action chunk does not last until the next one"
     else:
         level, text = (WARN, "degraded") if found.get("degraded") else (OK, str(found.get("state")))
     return HealthStatus(title, level, text, _texts(values))
@@ -118,7 +123,8 @@ def supervisor(data: bytes | None, age_s: float) -> HealthStatus:
     values["age_ms"] = round(age_s * 1000)
     text = "; ".join([str(found.get("state")), *unheard])
     if age_s > STALE_S:
-        level, text = STALE, "is silent"
+        level = STALE
+        text = "is silent"
     elif found.get("state") == "LATCHED":
         level = ERROR
     else:

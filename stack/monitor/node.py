@@ -34,7 +34,8 @@ class Monitor:
             self._robot = Robot.load(layout.robot_toml).name
         except HomeportError:
             self._robot = ""
-        self._state, self._heard_s = None, 0.0
+        self._state = None
+        self._heard_s = 0.0
         self.node = rclpy.create_node("homeport_monitor", enable_rosout=False, start_parameter_services=False)
         self._publisher = self.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         for quality in (_KEPT, _ANY):
@@ -57,7 +58,8 @@ class Monitor:
 
     def _entry(self, status: health.HealthStatus) -> DiagnosticStatus:
         values = [KeyValue(key=key, value=value) for key, value in status.values.items()]
-        name, level = f"homeport: {status.name}", bytes([status.level])
+        name = f"homeport: {status.name}"
+        level = bytes([status.level])
         return DiagnosticStatus(level=level, name=name, message=status.message, hardware_id=self._robot, values=values)
 
 
@@ -68,7 +70,8 @@ def run(layout: Layout) -> int:
         signal.signal(number, lambda *_: ending.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        monitor, executor = Monitor(layout), SingleThreadedExecutor()
+        monitor = Monitor(layout)
+        executor = SingleThreadedExecutor()
         executor.add_node(monitor.node)
         while not ending.is_set():
             executor.spin_once(timeout_sec=0.2)

@@ -61,13 +61,15 @@ class Resources:
 
     def _cgroup(self) -> Path:
         """This process's own control group, which is at the root of the tree inside a container."""
-        tree, text = self._root / "sys/fs/cgroup", _text(self._root / "proc/self/cgroup")
+        tree = self._root / "sys/fs/cgroup"
+        text = _text(self._root / "proc/self/cgroup")
         own = tree / text.rpartition("::")[2].strip().lstrip("/")
         return own if own.is_dir() else tree
 
     def _cgroup_memory(self) -> Iterable[float]:
         folder = self._cgroup()
-        limit, used = _text(folder / "memory.max"), _text(folder / "memory.current")
+        limit = _text(folder / "memory.max")
+        used = _text(folder / "memory.current")
         if limit.isdigit() and used.isdigit() and int(limit):
             pages = dict(line.split() for line in _text(folder / "memory.stat").splitlines())
             yield 100.0 * (int(used) - int(pages.get("inactive_file", 0))) / int(limit)

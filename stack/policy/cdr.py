@@ -119,7 +119,9 @@ def frame(image: Image, convert: Convert | None = None) -> Frame:
     if known is None:
         return _converted(image, convert)
     channels, order = known
-    height, width, step = image.height, image.width, image.step
+    height = image.height
+    width = image.width
+    step = image.step
     if not 0 < height * width <= _MAX_PIXELS:
         raise UnsupportedImageError(f"camera: {width}x{height} is no usable size; check the driver's settings")
     if step < width * channels or len(image.data) < step * (height - 1) + width * channels:

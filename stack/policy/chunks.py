@@ -45,8 +45,10 @@ class Chunks:
     """Keeps the newest chunk. One thread calls `put`, another `take`: the chunk is replaced in one step."""
 
     def __init__(self, step_s: float, execute_steps: int, low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
-        self._step_s, self._steps = step_s, execute_steps
-        self._low, self._high = low, high
+        self._step_s = step_s
+        self._steps = execute_steps
+        self._low = low
+        self._high = high
         self._chunk: Chunk | None = None
         self._begun: int | None = None
         self._live = False

@@ -24,7 +24,9 @@ from stack.policy.sources import FUTURE_S, Latest
 
 LONGEST = 400
 """Characters of a sentence."""
-_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
+_MINUTE_S = 60.0
+_HOUR_S = 3600.0
+_DAY_S = 86_400.0
 _OWN_CLOCK_S = 3650 * _DAY_S
 """A stamp that lies within so long after 1970 was counted from something else, such as the start of the device."""
 

@@ -65,7 +65,8 @@ class SlotInputs:
         """
         found: dict[str, object] = {}
         for name, source in self.inputs.items():
-            fault, seen = self._fault(name, now, ros_now_ns), self.publishers.get(name)
+            fault = self._fault(name, now, ros_now_ns)
+            seen = self.publishers.get(name)
             error = source.error if fault is None else sentence(name, fault, source, now, ros_now_ns, seen)
             found[name] = {**source.to_dict(now), "fault": fault, "error": error}
         return found
@@ -79,7 +80,8 @@ class SlotInputs:
 
     def _command_fault(self) -> str | None:
         """That nobody has said anything yet is no fault, as long as somebody is there who would pass it on."""
-        order, seen = self._command.get(), self.publishers.get("command")
+        order = self._command.get()
+        seen = self.publishers.get("command")
         if self._command.refused:
             return "unreadable"
         if order is None:

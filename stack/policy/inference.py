@@ -21,7 +21,9 @@ from stack.policy.counts import Counts
 from stack.policy.inputs import ImagePreprocessor, lidar_sectors
 from stack.policy.tokenizer import CommandTokenizer
 
-WARM_UP_RUNS, WARM_UP_LEAST, WARM_UP_S = 30, 10, 5.0
+WARM_UP_RUNS = 30
+WARM_UP_LEAST = 10
+WARM_UP_S = 5.0
 _KEPT_TIMES = 200
 
 Steps = NDArray[np.float32]
@@ -64,7 +66,9 @@ class Inference:
     def __init__(self, model: Path, contract: Contract, backend: Runner, lidar_yaw: float = 0.0) -> None:
         cv2.setNumThreads(1)  # one small frame: a second thread would only be woken for nothing
         image = contract.image
-        self._contract, self._backend, self._yaw = contract, backend, lidar_yaw
+        self._contract = contract
+        self._backend = backend
+        self._yaw = lidar_yaw
         self._units = Normalization.load(model, contract)
         self.image = ImagePreprocessor(image.width, image.height, image.mean, image.std, image.resize)
         self._names = {item.semantic: item.name for item in contract.inputs}
@@ -112,7 +116,8 @@ class Inference:
     def _sectors_of(self, scan: LaserScan) -> NDArray[np.float32]:
         """Made once a scan: a laser is slower than a camera."""
         if scan is not self._scan:
-            angles, limits = (scan.angle_min + self._yaw, scan.angle_increment), (scan.range_min, scan.range_max)
+            angles = (scan.angle_min + self._yaw, scan.angle_increment)
+            limits = (scan.range_min, scan.range_max)
             size = self._contract.lidar_sectors, self._contract.lidar_max_range_m
             self._scan = scan
             self._sectors, _ = lidar_sectors(scan.ranges, *angles, *limits, *size)

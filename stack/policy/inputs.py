@@ -31,7 +31,8 @@ class ImagePreprocessor:
         levels = np.arange(256, dtype=np.float32) / np.float32(255)
         scale = np.asarray(std, dtype=np.float32)[:, None]
         self._table = (levels[None, :] - np.asarray(mean, dtype=np.float32)[:, None]) / scale
-        self._size, self._how = (width, height), _RESIZE[resize]
+        self._size = (width, height)
+        self._how = _RESIZE[resize]
         self._small: dict[int, tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]] = {}
         self._buffer: NDArray[np.float32] = np.empty((1, 3, height, width), dtype=np.float32)
 

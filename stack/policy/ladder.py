@@ -42,7 +42,9 @@ class Rung:
     small: bool = False
 
 
-FULL, SLOW, SMALL = Rung("full"), Rung("slow", 2), Rung("small", 1, True)
+FULL = Rung("full")
+SLOW = Rung("slow", 2)
+SMALL = Rung("small", 1, True)
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Ladder:
         known = {name: value for name, value in load.items() if value is not None}
         hot = any(value > LIMITS[name][0] for name, value in known.items()) and (share >= SHARE or self.index > 0)
         calm = bool(known) and all(value <= LIMITS[name][1] for name, value in known.items())
-        hot_since = (now if self.hot_since is None else self.hot_since) if hot else None
-        calm_since = (now if self.calm_since is None else self.calm_since) if calm else None
+        hot_since = _since(self.hot_since, hot, now)
+        calm_since = _since(self.calm_since, calm, now)
         index = min(self.index, rungs - 1)
         if now - self.since >= DWELL_S:
             if hot_since is not None and now - hot_since >= HOT_S:
@@ -74,3 +76,10 @@ class Ladder:
         if index != self.index:
             return Ladder(index, now)
         return replace(self, hot_since=hot_since, calm_since=calm_since)
+
+
+def _since(before: float | None, holds: bool, now: float) -> float | None:
+    """Since when something holds without a break: `before` where it did already, None where it does not."""
+    if not holds:
+        return None
+    return now if before is None else before

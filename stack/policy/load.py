@@ -59,14 +59,16 @@ def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
     engine = proved_engine(found.folder, what.key)
     yaw = found.robot.lidar.yaw if found.robot is not None else 0.0
     full = _open(what, engine, yaw)
-    p99_ms, longest_ms = full.warm_up(), longest_inference_ms(what.contract)
+    p99_ms = full.warm_up()
+    longest_ms = longest_inference_ms(what.contract)
     if p99_ms > longest_ms:
         raise RefusedError(
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole "
             "between action chunks;"
             " choose a smaller model or more execute_steps"
         )
-    p50_ms, most_ms = full.percentiles()[0] or 0.0, settings.max_cycle_s * 1e3
+    p50_ms = full.percentiles()[0] or 0.0
+    most_ms = settings.max_cycle_s * 1e3
     if p50_ms > most_ms:  # it would run for ever and never act
         raise RefusedError(
             f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops "

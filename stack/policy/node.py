@@ -85,7 +85,8 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def _load(self) -> None:
         plan, self._slot = load(self._found)
-        status, publish = self._status, self.create_lifecycle_publisher
+        status = self._status
+        publish = self.create_lifecycle_publisher
         status.engine, status.degraded, status.running = plan.key, plan.choice.degraded, self._slot
         self._dims = [dim.name for dim in plan.contract.dims]
         self._actions = publish(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)
@@ -172,7 +173,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
     def _infer(self) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, not warned of
             while not self._halt.is_set():
-                self._slot.wait_for_news(_NEWS_TIMEOUT_S)
+                self._slot.pace.wait_for_news(_NEWS_TIMEOUT_S)
                 if self._slot.infer(time.monotonic(), time.time_ns()):
                     self._say(self._told_each)
 
@@ -213,7 +214,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             if self._is_due("graph", _GRAPH_PERIOD_S, now):
                 self._look(now)
             if self._is_due("ladder", _LADDER_PERIOD_S, now):
-                self._slot.adjust(self._sample.load, now)
+                self._slot.pace.adjust(self._sample.load, now)
             due = [each for each in self._told if self._is_due(each[0].name, each[0].period_s or 0.0, now)]
             self._say(due)
 

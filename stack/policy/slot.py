@@ -2,15 +2,14 @@
 
 The newest inputs become action chunks, and every control tick takes the rest of the newest chunk.
 
-`on_*` are called by the executor thread, `infer` by the inference thread, `action` by the control thread; the main
-thread calls `adjust`.
+`on_*` are called by the executor thread, `infer` by the inference thread, `action` by the control thread. How often it
+infers, and with which model, is in `pace`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,10 +20,10 @@ from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
 from stack.engine.backends import Tensor
 from stack.policy.cdr import Frame, LaserScan, cv_bridge, frame, parse_image, parse_scan
-from stack.policy.chunks import Chunk, Chunks, covers
+from stack.policy.chunks import Chunk, Chunks
 from stack.policy.hearing import SlotInputs
 from stack.policy.inference import Inference, Observation
-from stack.policy.ladder import FULL, SLOW, SMALL, Ladder, Rung
+from stack.policy.pace import Pace
 from stack.policy.profile import Profile
 from stack.policy.sources import Command, Latest, Order
 from stack.policy.ticks import Ticks
@@ -72,9 +71,8 @@ class Slot:
         most = [profile.limits.get(dim.name, np.inf) for dim in contract.dims]
         low = np.maximum([dim.min for dim in contract.dims], np.negative(most)).astype(np.float32)
         high = np.minimum([dim.max for dim in contract.dims], most).astype(np.float32)
-        self.contract, self.profile = contract, profile
-        self._full, self._small = inference, small
-        self._slow = True
+        self.contract = contract
+        self.profile = profile
         self._convert = cv_bridge()
         self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames, stamps=camera_stamps)
         self.scan: Latest[LaserScan] = Latest(profile.scan_max_age_s, stamps=scan_stamps)
@@ -83,13 +81,11 @@ class Slot:
         detections = self.detections if profile.detections else None
         self.hearing = SlotInputs(self.camera, self.scan, self.command, detections, inference.needs_scan)
         self.ticks = Ticks(1.0 / contract.control_hz)
+        self.pace = Pace(contract, profile, self.camera, self.ticks, inference, small)
         self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
-        self.ladder, self.rung, self.gap_free = Ladder(), FULL, True
         self.inferences = 0
         self.advisory: float | None = None
         self.slow = 0
-        self._news, self._pace = threading.Event(), threading.Event()
-        self._due = float("-inf")
         self._done: tuple[int, int] | None = None
         self._busy, self._preparing = False, threading.Lock()
 
@@ -104,7 +100,7 @@ class Slot:
                 shown = Shown(seen, *self._prepare(seen, now))
                 stamp_ns = image.stamp_ns if self.camera.stamps else ros_now_ns
                 self.camera.put(shown, now, stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
-            self._news.set()
+            self.pace.news()
         except HomeportError as error:
             self.camera.reject(error, now)
 
@@ -114,7 +110,7 @@ class Slot:
         One that inference may never look at is kept as it is.
         """
         inference = self.inference
-        if self._busy or now + self.camera.interval_s < self._due:
+        if self._busy or not self.pace.wanted(now):
             return None, inference
         start = time.monotonic()
         tensor = inference.image(*seen)
@@ -140,60 +136,19 @@ class Slot:
         except HomeportError as error:
             self.command.reject(error, now)
             command = Command("", None)
-        moves = self._full.tokenizer(command.text) is not None
+        moves = self.pace.full.tokenizer(command.text) is not None
         before = self.command.get()
         stood = before is None or not before.value.moves or not before.value.command.holds(now)
         generation = (before.value.generation if before else 0) + int(stood or not moves)
         self.command.put(Order(command, moves, generation), now, 0)
-        self._news.set()
+        self.pace.news()
 
     # Inference
 
     @property
     def inference(self) -> Inference:
-        """The model that runs on this rung."""
-        return self._small if self._small is not None and self.rung.small else self._full
-
-    def adjust(self, load: Mapping[str, float | None], now: float) -> None:
-        """Go up or down the ladder; `load` is what the machine says.
-
-        Only rungs that leave an action for every tick are there.
-
-        When half rate has once left ticks without an action, it is offered again only after a spell at full rate;
-        otherwise a camera near the limit would change the model every second.
-        """
-        self._slow = (self._slow or self.rung is FULL) and self._lasts(SLOW)
-        slower = (SLOW,) if self._slow else ()
-        rungs = (FULL, *slower, SMALL) if self._small else (FULL, *slower)
-        own = {"late_p99_ms": self.ticks.late_p99_ms, "struggling": float(self.ticks.struggling)}
-        period_s = max(self._period_s(self.rung), self.camera.interval_s, self.inference.cycle_s)
-        share = self.inference.cycle_s / period_s if period_s else 0.0
-        if self.profile.ladder:
-            self.ladder = self.ladder.step({**load, **own}, share, now, len(rungs))
-        self.rung = rungs[min(self.ladder.index, len(rungs) - 1)]
-        self.gap_free = self._lasts(self.rung)
-
-    def _period_s(self, rung: Rung) -> float:
-        own_s = 1.0 / self.profile.inference_hz if self.profile.inference_hz else 0.0
-        if rung.divisor == 1:
-            return own_s
-        usual_ms = self._full.percentiles()[0] or 0.0  # one long cycle must not make the pause after it twice as long
-        return rung.divisor * max(own_s, self.camera.interval_s, usual_ms / 1e3)
-
-    def _lasts(self, rung: Rung) -> bool:
-        """Whether chunks last as long as a rung, with the model that runs on it, needs them to."""
-        model = self._small if self._small is not None and rung.small else self._full
-        contract, p99_ms = self.contract, model.percentiles()[1] or 0.0
-        step_s, frame_s = 1.0 / contract.control_hz, self.camera.interval_s
-        return covers(contract.execute_steps, step_s, p99_ms / 1e3, self._period_s(rung), frame_s)
-
-    def wait_for_news(self, timeout_s: float) -> None:
-        """Wait until an inference is due and there is a new frame or command."""
-        early_s = self._due - time.monotonic()
-        if early_s > 0:
-            self._pace.wait(min(early_s, timeout_s))
-        elif self._news.wait(timeout_s):
-            self._news.clear()
+        """The model that runs now."""
+        return self.pace.inference
 
     def infer(self, now: float, ros_now_ns: int) -> bool:
         """Make a chunk from the newest inputs.
@@ -209,19 +164,23 @@ class Slot:
 
     def _infer(self, now: float, ros_now_ns: int) -> bool:
         start = time.monotonic()
-        order, seen, scan, inference = self.command.get(), self.camera.get(), self.scan.get(), self.inference
-        if now < self._due or self._fault(now, ros_now_ns) or order is None or seen is None:
+        order = self.command.get()
+        seen = self.camera.get()
+        scan = self.scan.get()
+        inference = self.inference
+        if not self.pace.due(now) or self._fault(now, ros_now_ns) or order is None or seen is None:
             return False
         if self._done == (seen.number, order.number):
             return False
-        period_s = self._period_s(self.rung)
-        self._due = period_s + (now if now - self._due > period_s else self._due)
+        self.pace.begin(now)
         ahead = self.chunks.ahead(seen.mark, order.value.generation)
         text = order.value.command.text
         tensor = seen.value.tensor if seen.value.made_for is inference else None
-        laser, delay = scan.value if scan else None, self.chunks.delay_steps
+        laser = scan.value if scan else None
+        delay = self.chunks.delay_steps
         answer = inference(Observation(seen.value.frame, laser, text, ahead, delay, tensor))
-        self._done, self.advisory = (seen.number, order.number), answer.advisory
+        self._done = (seen.number, order.number)
+        self.advisory = answer.advisory
         stamp_ns = min(seen.stamp_ns, scan.stamp_ns) if scan else seen.stamp_ns
         late = time.monotonic() - start > self.profile.max_cycle_s
         self.slow += int(late)
@@ -261,6 +220,6 @@ class Slot:
             return "command_expired"
         if fault := self.camera.fault(now, ros_now_ns):
             return f"camera_{fault}"
-        if self._full.needs_scan and (fault := self.scan.fault(now, ros_now_ns)):
+        if self.pace.full.needs_scan and (fault := self.scan.fault(now, ros_now_ns)):
             return f"scan_{fault}"
         return None

@@ -44,7 +44,8 @@ class Latest(Generic[T]):
     """
 
     def __init__(self, max_age_s: float = math.inf, frozen_after: int = 0, *, stamps: bool = True) -> None:
-        self.max_age_s, self.stamps = max_age_s, stamps
+        self.max_age_s = max_age_s
+        self.stamps = stamps
         self._frozen_after = frozen_after
         self._newest: Received[T] | None = None
         self._samples: deque[bytes] = deque(maxlen=_SAMPLES)
@@ -83,7 +84,8 @@ class Latest(Generic[T]):
     @property
     def refused(self) -> bool:
         """Whether the last message could not be used."""
-        newest, refused_at = self.get(), self._refused_at
+        newest = self.get()
+        refused_at = self._refused_at
         return refused_at is not None and (newest is None or refused_at >= newest.at)
 
     def silent(self, now: float) -> bool:

@@ -48,7 +48,9 @@ class SlotStatusFile:
 
     def to_dict(self, now: float, ros_now_ns: int) -> dict[str, object]:
         """The document; `now` is monotonic seconds, `ros_now_ns` the same moment in ROS time."""
-        release, image, running = self.found.release, self.found.image, self.running
+        release = self.found.release
+        image = self.found.image
+        running = self.running
         return {
             "schema": 1,
             "slot": self.slot,
@@ -79,7 +81,9 @@ class SlotStatusFile:
 
 
 def _figures(running: Slot) -> dict[str, object]:
-    inference, ticks, chunks = running.inference, running.ticks, running.chunks
+    inference = running.inference
+    ticks = running.ticks
+    chunks = running.chunks
     p50_ms, p99_ms = inference.percentiles()
     overhead_p50_ms, overhead_p99_ms = inference.overhead()
     return {
@@ -94,8 +98,8 @@ def _figures(running: Slot) -> dict[str, object]:
         "overhead_counts": inference.overhead_counts.pairs(),
         "prepared_p50_ms": percentiles(inference.prepared)[0],
         "delay_steps": chunks.delay_steps,
-        "gap_free": running.gap_free,
-        "rung": running.rung.name,
+        "gap_free": running.pace.gap_free,
+        "rung": running.pace.rung.name,
         "advisory": running.advisory,
         "missed": ticks.missed,
         "late": ticks.late,

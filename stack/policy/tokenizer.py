@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from model_registry.core.stop_words import Meaning, StopWords
 
-PAD, UNKNOWN = 0, 1
+PAD = 0
+UNKNOWN = 1
 _KEPT = 32
 _STOP_WORDS = StopWords()
 

@@ -75,7 +75,8 @@ class SimNode(Node):  # type: ignore[misc]
 
     def take_command(self) -> None:
         """Hand the newest command, if one came since the last tick, to the world."""
-        latest, self._latest = self._latest, None
+        latest = self._latest
+        self._latest = None
         if latest is not None:
             self.world.command(*latest)
 
@@ -92,14 +93,19 @@ class SimNode(Node):  # type: ignore[misc]
         self._publish(self._scan)
 
     def publish_odom(self) -> None:
-        place, twist, pose = self._odom.pose.pose, self._odom.twist.twist, self.world.pose
-        place.position.x, place.position.y = pose.x, pose.y
+        place = self._odom.pose.pose
+        twist = self._odom.twist.twist
+        pose = self.world.pose
+        place.position.x = pose.x
+        place.position.y = pose.y
         place.orientation.z, place.orientation.w = math.sin(pose.theta / 2), math.cos(pose.theta / 2)
-        twist.linear.x, twist.angular.z = self.world.linear, self.world.angular
+        twist.linear.x = self.world.linear
+        twist.angular.z = self.world.angular
         self._publish(self._odom)
 
     def publish_battery(self) -> None:
-        self._battery.percentage, self._battery.voltage = self.world.battery, 20.0 + 5.0 * self.world.battery
+        self._battery.percentage = self.world.battery
+        self._battery.voltage = 20.0 + 5.0 * self.world.battery
         self._publish(self._battery)
 
 
@@ -135,7 +141,8 @@ def _loop(node: SimNode, stop: threading.Event, trace: IO[str] | None, camera_pe
             node.publish_battery()
         if trace is not None and tick % TRACE_TICKS == 0:
             _trace(trace, node.world)
-        before, tick = now, tick + 1
+        before = now
+        tick = tick + 1
         deadline = max(deadline + TICK_S, now)
 
 

@@ -37,7 +37,8 @@ def drive(world: World, policy: Policy, text: str, seconds: float, *, execute_st
 
     `execute_steps` actions of each chunk are used before the policy is asked again.
     """
-    senses, color = Senses(seed), color_in(text)
+    senses = Senses(seed)
+    color = color_in(text)
     path: list[ScenePose] = []
     actions: list[NDArray[np.float32]] = []
     held = 0

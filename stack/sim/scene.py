@@ -34,7 +34,8 @@ class ScenePose:
     def moved(self, linear: float, angular: float, dt_s: float) -> ScenePose:
         """After `dt_s` at these speeds (m/s, rad/s); theta goes on counting beyond a turn."""
         middle = self.theta + angular * dt_s / 2
-        x, y = self.x + linear * math.cos(middle) * dt_s, self.y + linear * math.sin(middle) * dt_s
+        x = self.x + linear * math.cos(middle) * dt_s
+        y = self.y + linear * math.sin(middle) * dt_s
         return ScenePose(x, y, self.theta + angular * dt_s)
 
 
@@ -67,7 +68,8 @@ def color_in(text: str) -> str | None:
 
 def polar(pose: ScenePose, pillar: Pillar) -> tuple[float, float]:
     """Distance (m, centre to centre) and bearing (rad in (-pi, pi], left positive) of a pillar as the robot sees it."""
-    dx, dy = pillar.x - pose.x, pillar.y - pose.y
+    dx = pillar.x - pose.x
+    dy = pillar.y - pose.y
     turn = math.atan2(dy, dx) - pose.theta
     return math.hypot(dx, dy), math.atan2(math.sin(turn), math.cos(turn))
 
@@ -89,7 +91,8 @@ def build(layout: str, rng: np.random.Generator, size: tuple[float, float] = (8.
 
 
 def _somewhere(size: tuple[float, float], clearance: float, rng: np.random.Generator) -> tuple[float, float]:
-    half_x, half_y = size[0] / 2 - clearance, size[1] / 2 - clearance
+    half_x = size[0] / 2 - clearance
+    half_y = size[1] / 2 - clearance
     return rng.uniform(-half_x, half_x), rng.uniform(-half_y, half_y)
 
 
@@ -121,7 +124,8 @@ def way_is_free(scene: Scene, target: Pillar) -> bool:
     distance, bearing = polar(scene.pose, target)
     heading = scene.pose.theta + bearing
     for other in scene.pillars:
-        dx, dy = other.x - scene.pose.x, other.y - scene.pose.y
+        dx = other.x - scene.pose.x
+        dy = other.y - scene.pose.y
         along = dx * math.cos(heading) + dy * math.sin(heading)
         across = dx * math.sin(heading) - dy * math.cos(heading)
         if other.color != target.color and 0.0 < along < distance and abs(across) < PATH_CLEARANCE_M:

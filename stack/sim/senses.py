@@ -17,7 +17,8 @@ from stack.sim.world import World
 
 Floats = NDArray[np.float64]
 
-WIDTH, HEIGHT = 320, 240
+WIDTH = 320
+HEIGHT = 240
 HFOV_RAD = math.radians(95.0)
 FOCAL_PX = WIDTH / 2 / math.tan(HFOV_RAD / 2)
 CAMERA_HEIGHT_M = 0.35
@@ -57,8 +58,10 @@ class Sensed(NamedTuple):
 
 def cast(scene: Scene, bearings: Floats) -> Hits:
     """Cast rays from the robot at `bearings` [m] (rad, left positive)."""
-    pose, angles = scene.pose, bearings + scene.pose.theta
-    cos, sin = np.cos(angles), np.sin(angles)
+    pose = scene.pose
+    angles = bearings + scene.pose.theta
+    cos = np.cos(angles)
+    sin = np.sin(angles)
     with np.errstate(divide="ignore", invalid="ignore"):
         to_side = (np.copysign(scene.size[0] / 2, cos) - pose.x) / cos
         to_end = (np.copysign(scene.size[1] / 2, sin) - pose.y) / sin

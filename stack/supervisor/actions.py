@@ -92,7 +92,8 @@ class ActionMessage:
 
     def at(self, now_s: float) -> Command | None:
         """The step that is due, or None before the first and after the last one."""
-        times, age = self.times, now_s - self.arrival_s
+        times = self.times
+        age = now_s - self.arrival_s
         last_s = times[-1] - times[-2] if len(times) > 1 else _ONLY_STEP_S
         if not times or age >= times[-1] + last_s + _STEP_GRACE_S:
             return None

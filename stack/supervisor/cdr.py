@@ -76,7 +76,8 @@ def parse_scan(data: bytes) -> Scan:
 def parse_trajectory(data: bytes) -> Trajectory:
     """Raises MalformedMessageError. More points than an action may have are not read."""
     cursor = Cursor(data)
-    stamp_ns, header = cursor.stamp_ns(), cursor.text()
+    stamp_ns = cursor.stamp_ns()
+    header = cursor.text()
     names = tuple(cursor.text() for _ in range(_count(cursor, _MAX_NAMES)))
     times: list[float] = []
     values: list[tuple[float, ...]] = []
@@ -126,7 +127,8 @@ def parse_battery(data: bytes) -> Charge:
     cursor.take("4B")  # status, health, technology, present
     cursor.block(4)  # voltage and temperature of each cell
     cursor.block(4)
-    location, serial = cursor.text(), cursor.text()
+    location = cursor.text()
+    serial = cursor.text()
     return Charge(level, f"{location}/{serial}".encode())
 
 

@@ -106,8 +106,11 @@ class Ticker(threading.Thread, Generic[T]):
         ticks: TickCounts,
     ) -> None:
         super().__init__(name="tick", daemon=True)
-        self._period_s, self._ticks = period_s, ticks
-        self._decide, self._act, self._last = decide, act, last
+        self._period_s = period_s
+        self._ticks = ticks
+        self._decide = decide
+        self._act = act
+        self._last = last
         self._ending = threading.Event()
 
     def stop(self, timeout_s: float) -> None:

@@ -37,7 +37,8 @@ class VoiceCommand:
 
     def accept(self, text: str, now_s: float) -> bool:
         """Take a new command; True when it asks for an emergency stop. Empty text changes nothing."""
-        words, heard = normalise(text), self._stop_words.heard_in(text)
+        words = normalise(text)
+        heard = self._stop_words.heard_in(text)
         if not words and heard is Meaning.NOTHING:
             return False
         if self.stopping and heard is Meaning.NOTHING:
@@ -51,14 +52,18 @@ class VoiceCommand:
 
     def rest(self) -> int:
         """The robot is commanded to stand: commands are taken again. Returns how many were ignored since the stop."""
-        ignored, self.ignored, self.stopping = self.ignored, 0, False
+        ignored = self.ignored
+        self.ignored = 0
+        self.stopping = False
         return ignored
 
     def expire(self, now_s: float) -> None:
         """End a command whose life is over; the robot then stands as after "stop"."""
         if self._until_s is not None and now_s >= self._until_s:
-            self._until_s, self.stopped = None, True
-            self.text, self.seq = "", self.seq + 1
+            self._until_s = None
+            self.stopped = True
+            self.text = ""
+            self.seq = self.seq + 1
 
     @property
     def mortal(self) -> bool:

@@ -21,7 +21,8 @@ from model_registry.core.errors import NotFoundError
 GID_BYTES = 16
 _GID_STORAGE = 24
 """What Humble stores of a GID; Jazzy has 16 bytes at the same place."""
-_OK, _NOTHING_TAKEN = 0, 401
+_OK = 0
+_NOTHING_TAKEN = 401
 _KEPT_BYTES = 65_536
 """A buffer that a longer message needed is given back."""
 _LONGEST = 1_048_576
@@ -128,7 +129,8 @@ class Ear:
             if told != _NOTHING_TAKEN:
                 raise RuntimeError(f"rcl_take_serialized_message returned {told}; restart the supervisor")
             return None
-        message, info = self._message, self._info
+        message = self._message
+        info = self._info
         data = ctypes.string_at(message.buffer, min(message.length, _LONGEST))
         if message.capacity > _KEPT_BYTES:
             self._resize()

@@ -42,7 +42,8 @@ class Envelope:
     """One robot's. `plan` is called once a tick; `limited_by` and `cap` are what it found."""
 
     def __init__(self, robot: Robot, sources: Sources) -> None:
-        self._robot, self._sources = robot, sources
+        self._robot = robot
+        self._sources = sources
         self.thresholds = Thresholds.of(robot)
         self.limiter = Limiter(robot.limits, TICK_S)
         self.limited_by: tuple[str, ...] = ()
@@ -79,7 +80,9 @@ class Envelope:
         self._scan_age.note(min(scan.age_s(now_s), scan.max_age_s))
         self._move(now_s)
         self._action_age.note(observed_age_s)
-        self.limited_by, self.cap, self._turns = (), math.inf, True
+        self.limited_by = ()
+        self.cap = math.inf
+        self._turns = True
         if wanted is None:
             return None
         limits = self.limiter.limits
@@ -129,7 +132,8 @@ class Envelope:
 
     def _stopping_cap(self, command: Command) -> float:
         """The speed from which the body, told `command` now and then to stop, keeps the margin."""
-        obstacles, linear = self._obstacles, command[0]
+        obstacles = self._obstacles
+        linear = command[0]
         if obstacles is None or linear == 0.0:
             return math.inf
         margin_m = self.thresholds.min_obstacle
@@ -152,7 +156,8 @@ class Envelope:
         else:
             # The speed that the base has not followed yet is still driven.
             follows = -math.expm1(-step_s / max(self._robot.base_response_s, 1e-3))
-            before, after = self._motion, self.limiter.last
+            before = self._motion
+            after = self.limiter.last
             self._motion = before[0] + follows * (after[0] - before[0]), before[1] + follows * (after[1] - before[1])
         if self._sources.obstacles is not None:
             self._sources.obstacles.move(self._motion, now_s)
@@ -177,7 +182,8 @@ class Envelope:
         if (obstacles := self._obstacles) is None or abs(speed[0]) <= STANDSTILL[0]:
             return False
         path = self._stop(self._believable(speed), 0.0)
-        way_m, turn = float(path.way[-1]), float(path.turns[-1])
+        way_m = float(path.way[-1])
+        turn = float(path.turns[-1])
         straightened = speed[0], speed[0] * turn / max(way_m, LOOK_M)
         if math.isinf(obstacles.sight_m(straightened, way_m)) and math.isinf(obstacles.free_along(path)):
             return False

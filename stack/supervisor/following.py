@@ -47,7 +47,8 @@ class _Tolerance:
 
 
 _TOLERANCES = (_Tolerance("m/s", 0.1, 0.05, 0.1), _Tolerance("rad/s", 0.3, 0.1, 0.2))
-_BEYOND_SHARE, _AGAINST_SHARE = 0.5, 0.25
+_BEYOND_SHARE = 0.5
+_AGAINST_SHARE = 0.25
 _MOVES = 1e-3
 
 
@@ -124,7 +125,8 @@ class Following:
         mean = bins[-1].mean
         if mean is None:
             return None
-        low, high = min(0.0, *(axis.lowest for axis in bins)), max(0.0, *(axis.highest for axis in bins))
+        low = min(0.0, *(axis.lowest for axis in bins))
+        high = max(0.0, *(axis.highest for axis in bins))
         largest = max(high, -low)
         beyond = tolerance.beyond + _BEYOND_SHARE * largest
         against = tolerance.against + _AGAINST_SHARE * largest

@@ -36,12 +36,14 @@ class Guarded:
         self, supervisor: Supervisor, outside: Outside, note_latched: Callable[[Reason], None] = lambda _: None
     ) -> None:
         """`note_latched` is told at every tick what is latched."""
-        self._supervisor, self._outside = supervisor, outside
+        self._supervisor = supervisor
+        self._outside = outside
         self._note_latched = note_latched
         self._failing = False
 
     def decide(self) -> Decided:
-        now_s, ros_s = time.monotonic(), time.time()
+        now_s = time.monotonic()
+        ros_s = time.time()
         try:
             self._outside.take(now_s, ros_s)
             output = self._supervisor.tick(now_s, ros_s)

@@ -25,7 +25,9 @@ class Watchdog:
     """
 
     def __init__(self, limit_s: float = HUNG_S, terminal: int = 2) -> None:
-        self._terminal, self._limit_s, self._count = terminal, limit_s, -1
+        self._terminal = terminal
+        self._limit_s = limit_s
+        self._count = -1
         # Who started the process may have left it ignored or blocked.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})

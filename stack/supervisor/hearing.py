@@ -27,7 +27,8 @@ class Hearing:
     """`own` is the GID of this supervisor's publisher of the command."""
 
     def __init__(self, supervisor: Supervisor, own: bytes) -> None:
-        self._supervisor, self._own = supervisor, own
+        self._supervisor = supervisor
+        self._own = own
 
     def scan(self, came: Arrived) -> None:
         sources = self._supervisor.sources

@@ -55,8 +55,10 @@ class InputTopic:
         on_message: Callable[[Arrived], None],
         on_overflow: Callable[[], None] | None = None,
     ) -> None:
-        self._takes, self._depth = tuple(ear.take for ear in ears), depth
-        self._on_message, self._on_overflow = on_message, on_overflow
+        self._takes = tuple(ear.take for ear in ears)
+        self._depth = depth
+        self._on_message = on_message
+        self._on_overflow = on_overflow
         self._seen: dict[tuple[bytes, int], None] = {}
 
     def take(self, since_s: float, now_s: float, ros_s: float) -> None:

@@ -54,7 +54,8 @@ class Axis:
         value = self.last + self.step + within(ideal - self.step, self.jerk)
         value = max(min(self.last, wanted), min(max(self.last, wanted), value))
         value = wanted if abs(wanted - value) < _SAME else value
-        self.step, self.last = value - self.last, value
+        self.step = value - self.last
+        self.last = value
         return value
 
     def brake(self, target: float) -> float:
@@ -80,12 +81,17 @@ class Limiter:
 
     def allow(self, limits: Limits, linear_slope: float) -> None:
         """Other limits from the next command on; the forward speed rises by at most `linear_slope` (m/s²)."""
-        self.limits, tick_s = limits, self.tick_s
+        self.limits = limits
+        tick_s = self.tick_s
         linear, angular = self.axes
-        linear.limit, angular.limit = limits.linear, limits.angular
-        linear.slope, angular.slope = limits.linear_acceleration * tick_s, limits.angular_acceleration * tick_s
-        linear.rise, angular.rise = linear_slope * tick_s, angular.slope
-        linear.jerk, angular.jerk = limits.linear_jerk * tick_s**2, limits.angular_jerk * tick_s**2
+        linear.limit = limits.linear
+        angular.limit = limits.angular
+        linear.slope = limits.linear_acceleration * tick_s
+        angular.slope = limits.angular_acceleration * tick_s
+        linear.rise = linear_slope * tick_s
+        angular.rise = angular.slope
+        linear.jerk = limits.linear_jerk * tick_s**2
+        angular.jerk = limits.angular_jerk * tick_s**2
 
     @property
     def last(self) -> Command:
@@ -109,7 +115,8 @@ class Limiter:
         before = [(axis.last, axis.step) for axis in self.axes]
         command = self.follow(target, cap, turns)
         for axis, (last, step) in zip(self.axes, before, strict=True):
-            axis.last, axis.step = last, step
+            axis.last = last
+            axis.step = step
         return command
 
     def brake(self, target: Command = ZERO) -> Command:

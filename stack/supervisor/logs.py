@@ -27,7 +27,8 @@ from model_registry.core.visible import visible, visible_lines
 from stack.supervisor import priority
 from stack.supervisor.throttle import Throttle
 
-_STDOUT, _STDERR = 1, 2
+_STDOUT = 1
+_STDERR = 2
 # The kernel takes a piece of this size as a whole or not at all (PIPE_BUF), so lines of several threads stay apart.
 _PIECE_BYTES = 4096
 _LONGEST_BYTES = 4 * _PIECE_BYTES

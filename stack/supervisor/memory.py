@@ -56,7 +56,8 @@ class Beams(NamedTuple):
 
     def widths(self) -> Floats:
         """How wide (m) the thing at least is that each beam has met: as far as the beams beside it have met it too."""
-        ranges, step = self.ranges[:-1], abs(self.increment)
+        ranges = self.ranges[:-1]
+        step = abs(self.increment)
         with np.errstate(invalid="ignore", over="ignore"):
             aside = ranges[1:] * step
             same = np.isfinite(ranges[1:]) & (np.abs(np.diff(ranges)) <= np.maximum(_TOLERANCE_M, 3.0 * aside))
@@ -105,7 +106,8 @@ class Memory:
 
     def keep(self, places: NDArray[np.bool_], distance: Floats) -> None:
         """Forget all but these of the points, and of those all but the nearest."""
-        points, distance = self._kept[:, places], distance[places]
+        points = self._kept[:, places]
+        distance = distance[places]
         self._kept = points[:, np.argsort(distance)[:_MOST]] if distance.size > _MOST else points
 
     def note(self, points: Points, widths: Floats, now_s: float, travelled_m: float) -> None:
@@ -123,7 +125,8 @@ class Memory:
 
 def _beside(beams: Beams, bearings: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """What the beams before and after each bearing tell (m, NaN: nothing), and how far (rad) they are from it."""
-    step, last = abs(beams.increment), beams.end
+    step = abs(beams.increment)
+    last = beams.end
     around = math.tau / step
     index = np.nan_to_num(((bearings - beams.angle_min) / beams.increment) % around)
     first = np.floor(np.minimum(index, last)).astype(np.int64)

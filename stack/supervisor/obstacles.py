@@ -46,7 +46,9 @@ class Obstacles:
     """
 
     def __init__(self, footprint: Footprint, lidar: Lidar, margin_m: float = math.inf, kept_m: float = _KEPT_M) -> None:
-        self._body, self._lidar, self._margin_m = footprint, lidar, margin_m
+        self._body = footprint
+        self._lidar = lidar
+        self._margin_m = margin_m
         self._reach = footprint.half_width if footprint.round else _corner(footprint)
         self._kept_m = self._reach + kept_m
         self._beams: tuple[tuple[int, float, float, float], Floats, Floats, NDArray[np.int64], float] | None = None
@@ -78,7 +80,8 @@ class Obstacles:
         hit = np.isfinite(ranges) & (ranges >= scan.range_min) & (ranges <= scan.range_max)
         free = (ranges > scan.range_max) | np.isposinf(ranges)
         readable = hit | free
-        count, beams = int(np.count_nonzero(readable)), ranges.size
+        count = int(np.count_nonzero(readable))
+        beams = ranges.size
         if count < self._lidar.min_valid * beams:
             return f"is blind: {count} of {beams} beams readable, {self._lidar.min_valid:.0%} needed"
         of_view = np.bincount(views, minlength=_VIEWS)
@@ -93,7 +96,8 @@ class Obstacles:
 
     def _remember(self, beams: Beams, points: tuple[Floats, Floats], hit: NDArray[np.bool_], now_s: float) -> None:
         """The points of a scan, and those before it that it does not speak of."""
-        memory, pose = self._memory, self._looked_from
+        memory = self._memory
+        pose = self._looked_from
         x, y = pose.out((np.array([self._lidar.x]), np.array([self._lidar.y])))
         memory.look(
             beams,
@@ -129,7 +133,8 @@ class Obstacles:
         shape = (scan.ranges.size, scan.angle_min, scan.angle_increment, scan.range_min)
         if self._beams is None or self._beams[0] != shape:
             angles = self._lidar.yaw + scan.angle_min + scan.angle_increment * np.arange(scan.ranges.size)
-            cos, sin = np.cos(angles), np.sin(angles)
+            cos = np.cos(angles)
+            sin = np.sin(angles)
             blind = self._gap(self._lidar.x + scan.range_min * cos, self._lidar.y + scan.range_min * sin)
             self._beams = (shape, cos, sin, _view(angles), float(blind.max()))
         return self._beams[1:]
@@ -156,7 +161,8 @@ class Obstacles:
         if self._inside(sign):
             return 0.0
         # After a whole circle it meets nothing new. A corner moves more than the body's middle does.
-        start_m, length_m = 0.0, min(horizon_m, math.tau / max(abs(bend), 1e-9))
+        start_m = 0.0
+        length_m = min(horizon_m, math.tau / max(abs(bend), 1e-9))
         outer_m = 0.0 if self._body.round else length_m * abs(bend) * self._reach
         for steps in (max(_POSES, math.ceil((length_m + outer_m) / _PAD_M)), _POSES):
             way = sign * np.linspace(start_m, start_m + length_m, steps + 1)
@@ -201,9 +207,12 @@ class Obstacles:
         near = self._distance <= path.way[-1] + self._reach + _PAD_M
         if not near.any():
             return None
-        x, y = path.x, path.y
-        cos, sin = np.cos(path.turns)[:, None], np.sin(path.turns)[:, None]
-        dx, dy = self._x[near] - x[:, None], self._y[near] - y[:, None]
+        x = path.x
+        y = path.y
+        cos = np.cos(path.turns)[:, None]
+        sin = np.sin(path.turns)[:, None]
+        dx = self._x[near] - x[:, None]
+        dy = self._y[near] - y[:, None]
         gaps = self._gap(dx * cos + dy * sin, dy * cos - dx * sin)  # [poses, points]
         touched = (gaps[1:] < _PAD_M) & (gaps[1:] < gaps[:-1] - _CLOSER_M)
         poses = np.flatnonzero(touched.any(axis=1))

@@ -141,7 +141,8 @@ class Track:
         """Take a message that has arrived at `at_s` (monotonic s). Times between messages are those of their stamps
         where these fit.
         """
-        before, self._last = self._last, (odometry, at_s)
+        before = self._last
+        self._last = (odometry, at_s)
         if before is None:
             self._restart(odometry)
             return
@@ -151,7 +152,8 @@ class Track:
             return
         passed_s = _passed_s(odometry.stamp_s - last.stamp_s if stamped else math.nan, at_s - last_s)
         self._usual_s = passed_s if self._usual_s == 0.0 else self._usual_s + 0.1 * (passed_s - self._usual_s)
-        dx, dy = odometry.pose.x - last.pose.x, odometry.pose.y - last.pose.y
+        dx = odometry.pose.x - last.pose.x
+        dy = odometry.pose.y - last.pose.y
         turn = _between(last.pose.yaw, odometry.pose.yaw)
         self._moves |= (dx, dy) != (0.0, 0.0)
         self._turns |= turn != 0.0
@@ -219,9 +221,12 @@ class Track:
                 return
 
     def _compare(self, then: _Point) -> str | None:
-        now, passed_s = self._now, self._now.at_s - then.at_s
-        forward, pose_forward = now.forward - then.forward, now.pose_forward - then.pose_forward
-        turn, pose_turn = now.turn - then.turn, now.pose_turn - then.pose_turn
+        now = self._now
+        passed_s = self._now.at_s - then.at_s
+        forward = now.forward - then.forward
+        pose_forward = now.pose_forward - then.pose_forward
+        turn = now.turn - then.turn
+        pose_turn = now.pose_turn - then.pose_turn
         if self._turns and _differ(turn, pose_turn, _TURN_RAD):
             return _sentence(turn, pose_turn, passed_s, "rad/s")
         if not self._moves:
@@ -257,7 +262,8 @@ class Track:
             return self._last is None
         then = max(self._rests, self._points[-min(len(self._points), _STILL_POINTS)])
         passed_s = self._now.at_s - then.at_s
-        way, turn = math.hypot(self._now.x - then.x, self._now.y - then.y), abs(self._now.pose_turn - then.pose_turn)
+        way = math.hypot(self._now.x - then.x, self._now.y - then.y)
+        turn = abs(self._now.pose_turn - then.pose_turn)
         return way <= _STILL_NOISE[0] + STANDSTILL[0] * passed_s and turn <= _STILL_NOISE[1] + STANDSTILL[1] * passed_s
 
 

@@ -45,7 +45,8 @@ class Braking(NamedTuple):
         slope, so the way straightens or bends more towards its end.
         """
         linear, angular = command
-        starts_s, ends_s = after_s + self.response_s, abs(linear) / self.linear
+        starts_s = after_s + self.response_s
+        ends_s = abs(linear) / self.linear
         waits = np.linspace(0.0, starts_s, _PARTS[0], endpoint=False)
         brakes = np.linspace(0.0, ends_s, _PARTS[1] + 1)
         lag_s = max(self.response_s, 1e-3)

@@ -61,7 +61,8 @@ class Share:
     """Keeps a thread to `share` of one core. Call `rest` after each piece of work, in the thread that does the work."""
 
     def __init__(self, share: float = SHARE, shortest_s: float = 0.0) -> None:
-        self._rest_per_work, self._shortest_s = 1.0 / share - 1.0, shortest_s
+        self._rest_per_work = 1.0 / share - 1.0
+        self._shortest_s = shortest_s
         self._used_s = time.thread_time()
 
     def rest(self) -> None:

@@ -29,14 +29,17 @@ class BodyPose(NamedTuple):
 
     def out(self, points: Points) -> Points:
         """Points of the body's frame, in the frame of the start."""
-        cos, sin = math.cos(self.heading), math.sin(self.heading)
+        cos = math.cos(self.heading)
+        sin = math.sin(self.heading)
         x, y = points
         return self.x + cos * x - sin * y, self.y + sin * x + cos * y
 
     def into(self, points: Points) -> Points:
         """Points of the frame of the start, in the body's frame."""
-        cos, sin = math.cos(self.heading), math.sin(self.heading)
-        x, y = points[0] - self.x, points[1] - self.y
+        cos = math.cos(self.heading)
+        sin = math.sin(self.heading)
+        x = points[0] - self.x
+        y = points[1] - self.y
         return cos * x + sin * y, cos * y - sin * x
 
 
@@ -71,12 +74,14 @@ class Reckoning:
 
     def at(self, when_s: float) -> BodyPose:
         """Where it was at a time; the oldest known pose for a time before."""
-        later_s, later = math.inf, self.pose
+        later_s = math.inf
+        later = self.pose
         for at_s, pose in reversed(self._poses):
             if at_s <= when_s:
                 if math.isinf(later_s):
                     return pose
                 share = (when_s - at_s) / (later_s - at_s)
                 return BodyPose(*(a + share * (b - a) for a, b in zip(pose, later, strict=True)))
-            later_s, later = at_s, pose
+            later_s = at_s
+            later = pose
         return later

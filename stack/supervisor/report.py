@@ -20,8 +20,11 @@ _VERSION = version()
 
 def state(supervisor: Supervisor, now_s: float) -> dict[str, object]:
     """The document of `/safety/state`."""
-    machine, selection = supervisor.machine, supervisor.selection
-    selected, driver, probation = selection.selected, selection.driver, selection.probation
+    machine = supervisor.machine
+    selection = supervisor.selection
+    selected = selection.selected
+    driver = selection.driver
+    probation = selection.probation
     driving = on_probation = None
     if selected is not None and driver is not None:
         epoch = driver.epoch if driver.release == selected.release.short else None
@@ -76,8 +79,11 @@ def _rounded(distance_m: float | None) -> float | None:
 
 
 def _slot(supervisor: Supervisor, slot: str, now_s: float) -> dict[str, object]:
-    view, driver = supervisor.views[slot], supervisor.selection.driver
-    age, refusal, known = view.age_s(now_s), view.refusal(now_s), view.release is not None
+    view = supervisor.views[slot]
+    driver = supervisor.selection.driver
+    age = view.age_s(now_s)
+    refusal = view.refusal(now_s)
+    known = view.release is not None
     return {
         "release": view.release,
         "epoch": view.epoch if known else None,

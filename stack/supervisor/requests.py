@@ -19,7 +19,8 @@ MAX_LINE_BYTES = 4096
 MAX_PROBATION_S = 86_400.0
 CONTROL = "control"
 OPERATOR = "operator"
-ESTOP, STATUS = "estop", "status"
+ESTOP = "estop"
+STATUS = "status"
 _FOR_THE_STATE_MACHINE = frozenset({"arm", "reset", ESTOP})
 _MOST_CHANGES = 4
 # More than both sockets have places; what is dropped at most is the question of a poller that is gone.

@@ -83,7 +83,8 @@ def _not_a_scan(scan: Scan) -> str | None:
 
 def _geometry(scan: Scan) -> str | None:
     """Whether beams and increment lead where `angle_max` says, at most once around."""
-    span, slack = (scan.ranges.size - 1) * scan.angle_increment, abs(scan.angle_increment)
+    span = (scan.ranges.size - 1) * scan.angle_increment
+    slack = abs(scan.angle_increment)
     words = f"{scan.ranges.size} beams of {scan.angle_increment:.6g} rad cover {span:.4g} rad"
     if abs(span) > math.tau + slack + _ROUNDED_RAD:
         return f"contradicts itself: {words}, and a turn has {math.tau:.4g} rad; fix the driver"

@@ -124,7 +124,8 @@ class SlotView:
             return False
         if self.arrival_s is not None and message.arrival_s - self.arrival_s > SILENCE_S:
             self.run = 0
-        self.arrival_s, self.seq = message.arrival_s, identity.seq
+        self.arrival_s = message.arrival_s
+        self.seq = identity.seq
         self.actions += 1
         self.fault = NONE
         self.chunk = self._usable(message, clock)

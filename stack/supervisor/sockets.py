@@ -232,7 +232,8 @@ class SocketServer:
             connection.last = True
             self._reply(connection, error)
             return
-        connection.request, connection.polls = request, request.verb == STATUS
+        connection.request = request
+        connection.polls = request.verb == STATUS
         if not connection.polls:
             log.info("%s from pid %d uid %d gid %d: %s", request.verb, *connection.peer[:3], request)
         self._submit(Ticket(request, partial(self._answer, connection)))
@@ -248,7 +249,8 @@ class SocketServer:
     def _reply(self, connection: Connection, answer: Answer) -> None:
         if self._written[0] is not answer:  # all who ask for the status in one tick get the same
             self._written = answer, _written(answer)
-        connection.to_send, connection.request = self._written[1], None
+        connection.to_send = self._written[1]
+        connection.request = None
         connection.served_s = time.monotonic()
         connection.deadline_s = connection.served_s + self._patience_s
         self._attend(connection)

@@ -176,7 +176,9 @@ class Sources:
         """
         self._speakers["odom"].hear(publisher, now_s)
         self._frames["odom"].hear(odometry.frames)
-        new, resting, fault = None, False, odometry.impossible
+        new = None
+        resting = False
+        fault = odometry.impossible
         if fault is None:
             before, self._odometry, self.speed = self._odometry, odometry, odometry.speed
             self._track.hear(odometry, now_s, self.all["odom"].stamps)
@@ -208,17 +210,20 @@ class Sources:
 
     def _stamped_age_s(self, name: str, stamp_s: float, ros_s: float) -> float:
         """How old a message is by its stamp; 0 when the stamp cannot be believed."""
-        source, age_s = self.all[name], ros_s - stamp_s
+        source = self.all[name]
+        age_s = ros_s - stamp_s
         return max(0.0, age_s) if source.stamps and age_s <= source.max_age_s else 0.0
 
     def _hear_stamped(
         self, name: str, stamp_s: float, fault: str | None, new: bool | None, resting: bool, now_s: float, ros_s: float
     ) -> None:
         """A stamp that does not fit is nobody's fault right after the clock was set."""
-        source, age_s = self.all[name], ros_s - stamp_s
+        source = self.all[name]
+        age_s = ros_s - stamp_s
         wrong = source.stamp_fault(age_s)
         if wrong and self._clock.excuses(now_s):
-            wrong, age_s = None, 0.0
+            wrong = None
+            age_s = 0.0
         source.hear(now_s, fault or wrong, age_s if source.stamps and not wrong else 0.0, new, resting)
 
     @property
@@ -258,7 +263,10 @@ class Sources:
         before: list[float | None] = []
         for kind, holds, patience_s in ((False, moving, 4 * FROZEN_S), (True, fast, FROZEN_S)):
             since_s = self._moving[kind]
-            since_s = (now_s if since_s is None else since_s) if holds else None
+            if not holds:
+                since_s = None
+            elif since_s is None:
+                since_s = now_s
             self._moving[kind] = since_s
             long = since_s is not None and now_s - since_s > patience_s + self._response_s
             before.append(now_s - patience_s - self._response_s if long else None)
@@ -267,7 +275,8 @@ class Sources:
     def reasons(self, now_s: float, commanded: Command, battery_floor: float) -> Reason:
         """The reasons that hold now; once a tick. `commanded` is what the robot is told to do."""
         self._following.tell(commanded, now_s)
-        moving, fast = above(commanded, STANDSTILL), above(commanded, _FAST)
+        moving = above(commanded, STANDSTILL)
+        fast = above(commanded, _FAST)
         told = self._told(now_s, moving, fast)
         found = NONE
         for name, source in self.all.items():

@@ -153,7 +153,8 @@ def step(machine: Machine, inputs: Inputs) -> Machine:
     if inputs.reset and not reset_blocking(inputs):
         latched = NONE
     limited_until_s = inputs.now_s + _LIMITED_DWELL_S if inputs.clamped else machine.limited_until_s
-    before, machine = machine, _waiting(machine, inputs, latched)
+    before = machine
+    machine = _waiting(machine, inputs, latched)
     armed = not latched and _armed(machine, inputs)
     machine = replace(machine, armed=armed, reasons=inputs.reasons, latched=latched, limited_until_s=limited_until_s)
     if before.armed and not armed and machine.auto_resume_s is not None and not latched | (inputs.reasons & ~RESUMABLE):

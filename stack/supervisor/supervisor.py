@@ -91,7 +91,8 @@ class Supervisor:
 
         Raises HomeportError when one may not be set.
         """
-        may_loosen, wanted = not self.machine.armed and self.standing, self._adjusted
+        may_loosen = not self.machine.armed and self.standing
+        wanted = self._adjusted
         for name, value in values.items():
             wanted = changed(wanted, name, value, self.robot, may_loosen)
         self._adjusted = wanted
@@ -104,7 +105,9 @@ class Supervisor:
             self._event("thresholds", "adjusted")
         self._take_messages(now_s)
         waiting = self._serve(now_s)
-        machine, reverted, probation = self.machine, self.selection.reverted, self.selection.probation
+        machine = self.machine
+        reverted = self.selection.reverted
+        probation = self.selection.probation
         self._decide(now_s, waiting[0].request.verb if waiting else "")
         command, source = self._move()
         if self.limiter.last == ZERO:
@@ -121,7 +124,8 @@ class Supervisor:
         for ticket in waiting:
             ticket.answer(outcome)
         changed = bool(self._events) or self.selection.probation is not probation
-        events, self._events = tuple(self._events), []
+        events = tuple(self._events)
+        self._events = []
         return Output(command, source, self.machine.state in state.MAY_MOVE, changed, events)
 
     def _take_messages(self, now_s: float) -> None:
@@ -132,7 +136,8 @@ class Supervisor:
     def _take_action(self, slot: str, message: ActionMessage, now_s: float) -> None:
         if self.suspect(slot, message.publisher, message.arrival_s):
             return
-        view, driver = self.views[slot], self.selection.driver
+        view = self.views[slot]
+        driver = self.selection.driver
         due = driver.due(now_s) if driver is not None and driver is not view else None
         expects_motion = due is not None and not self.voice_command.stopped
         if view.accept(message, self.clock, expects_motion, driver is view) and due is not None:
@@ -182,7 +187,8 @@ class Supervisor:
 
     def _select(self, request: Request, now_s: float) -> dict[str, object]:
         """The reply says at which tick it took effect. Raises HomeportError."""
-        before, wanted = self.selection.selected, request.wanted
+        before = self.selection.selected
+        wanted = request.wanted
         assert wanted is not None
         self.selection.select(wanted, request.probation_s, request.fallback, now_s)
         if before != wanted:
@@ -205,7 +211,8 @@ class Supervisor:
         reasons |= Reason.OVERRUN if self.ticks.overrun(now_s) else NONE
         if any(self.envelope.obstructed(speed) for speed in self.sources.speeds(self.limiter.last)):
             reasons |= Reason.OBSTACLE
-        wanted, driver = self._wanted(now_s), self.selection.driver
+        wanted = self._wanted(now_s)
+        driver = self.selection.driver
         observed_age_s = 0.0 if driver is None else driver.observed_age_s(now_s)
         self._allowed = self.envelope.plan(wanted, observed_age_s, now_s)
         self.inputs = Inputs(
@@ -238,7 +245,8 @@ class Supervisor:
 
     def _outcome(self, verb: str) -> Answer:
         """What became of an arm, reset or estop."""
-        machine, blocking = self.machine, state.blocking(self.machine, self.inputs)
+        machine = self.machine
+        blocking = state.blocking(self.machine, self.inputs)
         if verb == "arm" and not machine.armed:
             return RefusedError(
                 f"arm refused: {', '.join(blocking)}; clear the cause, reset if it is latched, arm again"

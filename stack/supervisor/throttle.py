@@ -44,7 +44,8 @@ class Throttle(logging.Filter):
 
     def __init__(self, at_once: float = _AT_ONCE, per_s: float = _PER_S) -> None:
         super().__init__()
-        self._at_once, self._per_s = at_once, per_s
+        self._at_once = at_once
+        self._per_s = per_s
         self._accounts: dict[Kind, _Account] = {}
         self._subjects: dict[Kind, set[str]] = {}
         self._lock = threading.Lock()
@@ -60,7 +61,8 @@ class Throttle(logging.Filter):
                 return False
             account.left -= 1.0
             held = account.held - (record is account.last)
-            account.held, account.last = 0, None
+            account.held = 0
+            account.last = None
         if held > 0:
             record.msg = f"{record.msg} (and {held} more like this)"
         return True

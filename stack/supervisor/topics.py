@@ -66,7 +66,8 @@ class Topics:
     """`take`, `publish` and `publish_command` belong to the tick thread, `look` to the executor."""
 
     def __init__(self, node: Node, supervisor: Supervisor) -> None:
-        self._node, self._supervisor = node, supervisor
+        self._node = node
+        self._supervisor = supervisor
         robot = supervisor.robot
         self._cmd_vel = node.create_publisher(Twist, robot.topics["cmd_vel"], 10)
         self._applied = node.create_publisher(TwistStamped, "/safety/applied", 10)
@@ -90,8 +91,11 @@ class Topics:
 
         A topic whose single messages count is heard reliably as well, and asked for what its publishers have kept.
         """
-        topics, sources = self._supervisor.robot.topics, self._supervisor.sources.all
-        live, sure, kept = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
+        topics = self._supervisor.robot.topics
+        sources = self._supervisor.sources.all
+        live = ReliabilityPolicy.BEST_EFFORT
+        sure = ReliabilityPolicy.RELIABLE
+        kept = DurabilityPolicy.TRANSIENT_LOCAL
         once = (QoSProfile(depth=_DEPTH, reliability=live),)
         late_too = (*once, QoSProfile(depth=_DEPTH, reliability=sure, durability=kept))
         deep = (
@@ -140,7 +144,8 @@ class Topics:
 
     def take(self, now_s: float, ros_s: float) -> None:
         """Hand what came since the last tick to the supervisor."""
-        since_s, self._taken_s = self._taken_s, now_s
+        since_s = self._taken_s
+        self._taken_s = now_s
         for heard in self._inputs:
             heard.take(since_s, now_s, ros_s)
 
@@ -195,10 +200,12 @@ class Topics:
         linear, angular = output.command
         if not math.isfinite(linear + angular):
             raise ArithmeticError(f"command {output.command} is not finite")
-        applied, late_ns = TwistStamped(), int((time.monotonic() - deadline_s) * 1e9)
+        applied = TwistStamped()
+        late_ns = int((time.monotonic() - deadline_s) * 1e9)
         applied.header.stamp.sec, applied.header.stamp.nanosec = divmod(time.time_ns() - late_ns, 1_000_000_000)
         applied.header.frame_id = output.source
-        applied.twist.linear.x, applied.twist.angular.z = linear, angular
+        applied.twist.linear.x = linear
+        applied.twist.angular.z = angular
         self._cmd_vel.publish(applied.twist)
         self._applied.publish(applied)
 

@@ -60,7 +60,7 @@ def add_model(root: Path, model: Path) -> Digest:
 def stage(root: Path, fields: dict[str, object], model: Digest) -> Path:
     """Write `releases/<hex>/` with release.json and its model link, and return the folder."""
     data = payload(fields)
-    folder = Layout.at(root).release(Digest.of(data))
+    folder = Layout.at(root).release(Digest.of(data)).path
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "release.json").write_bytes(data)
     Files().link(folder / "model", f"../../models/{model.hex}")

@@ -422,7 +422,7 @@ def test_raw_messages_are_read_as_the_middleware_reads_them(world: World) -> Non
 
 def test_d03_d16_a_slot_refuses_an_engine_that_was_not_proved(root: Path, start: Callable[[], SlotProcess]) -> None:
     digest = make_release(root, make_tiny_model(root / "tiny"))
-    (Layout.at(root).release(digest) / "engine" / "ready").unlink()
+    Layout.at(root).release(digest).engine_ready.unlink()
     slot = start()
     assert slot.wait(WAIT_S) == 5
     status = slot.status()
@@ -438,7 +438,7 @@ def test_d11_a_slot_refuses_an_engine_of_another_release(root: Path, start: Call
     other["engine"]["budget"]["inference_p99_ms"] = 200.0
     folder = stage(root, other, name)
     assert build_engine(root, folder).passed
-    Files().link(Layout.at(root).release(digest) / "engine", str((folder / "engine").readlink()))
+    Files().link(Layout.at(root).release(digest).engine, str((folder / "engine").readlink()))
     slot = start()
     assert slot.wait(WAIT_S) == 5
     assert "another model, recipe or device" in str(slot.status()["error"])

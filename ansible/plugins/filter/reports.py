@@ -142,7 +142,8 @@ def outcome(
 
 def host_line(result: Values, failure: Values | None) -> dict[str, Any]:
     """What a report says about one host outside of a rollout."""
-    status, answer = result.get("status") or {}, result.get("result") or {}
+    status = result.get("status") or {}
+    answer = result.get("result") or {}
     return {
         "ok": failure is None,
         "stage": status.get("stage") or (failure or {}).get("stage", "UNKNOWN"),
@@ -198,7 +199,9 @@ def pruned(hosts: Iterable[str], hostvars: Mapping[str, Values], register: str) 
 
 def why(host: Values) -> str:
     """The last column of a table: what became of a robot that is not as wanted, or what was done to one that is."""
-    failure, story, plan = host.get("failure"), host.get("story"), host.get("plan")
+    failure = host.get("failure")
+    story = host.get("story")
+    plan = host.get("plan")
     back = {None: "", True: "restored", False: "NOT RESTORED"}[host.get("restored")]
     if failure:
         text = ("went back by itself: " if story == "went back" else "") + str(failure["message"])
@@ -244,9 +247,11 @@ def target_line(result: Values, to: str) -> tuple[str, str, str]:
         )
     named_by_status = {"previous": status["previous"], "fallback": status["fallback"]}
     if to == "previous" and status["stage"] == "PROBATION":
-        target, note = status["current"], "on probation, and taken back"
+        target = status["current"]
+        note = "on probation, and taken back"
     elif to in named_by_status:
-        target, note = named_by_status[to], ""
+        target = named_by_status[to]
+        note = ""
     else:
         known = [status[name] for name in ("running", "current", "previous", "fallback")]
         target = next((each for each in known if each and each["digest"] == to), None)

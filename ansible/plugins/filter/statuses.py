@@ -41,7 +41,8 @@ def line_of(result: Values, doctor: Values | None, release: str) -> dict[str, An
 
     It has what runs, whether the robot may move, its disk, engine, clock and way back, and its last failure.
     """
-    status, found = result.get("status") or {}, findings(doctor)
+    status = result.get("status") or {}
+    found = findings(doctor)
     failure = drift_of(result, release)
     if bad := [each for each in found if each["verdict"] == "fail"]:
         told = "; ".join(
@@ -94,7 +95,8 @@ def status_table(hosts: Mapping[str, Values]) -> str:
     """The robots as plain text, one line each, and below it a line for each thing to know of one."""
     rows = [("robot", "release", "stage", "motion", "disk", "back to", "ok", "why not")]
     for name, host in hosts.items():
-        disk, failure = host.get("disk"), host.get("failure")
+        disk = host.get("disk")
+        failure = host.get("failure")
         free = f"{disk['free_bytes'] >> 30} GiB" if disk else "?"
         back = ((host.get("way_back") or {}).get("release") or "")[7:19] or "-"
         why = failure["message"] if failure else ""

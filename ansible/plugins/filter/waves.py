@@ -63,7 +63,8 @@ def failure_of(result: Mapping[str, Any] | None, release: str) -> dict[str, Any]
     elif result.get("silent"):
         found |= {"stage": "SILENT", "metric": "silent"}
     elif result.get("skipped"):
-        found["stage"], message = "SKIPPED", "the robot was not asked"
+        found["stage"] = "SKIPPED"
+        message = "the robot was not asked"
     elif (refusal := REFUSALS.get(result.get("code") or 0)) is not None:
         found |= {"stage": refusal, "metric": refusal.lower()}
     return found | dict(result.get("failure") or {}) | {"message": message}

@@ -76,7 +76,8 @@ class Agent:
     """The agent of the robot that a module with these `parameters` runs on."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
-        self._timeout_s, self._record = parameters["timeout_s"], parameters["channel_record"]
+        self._timeout_s = parameters["timeout_s"]
+        self._record = parameters["channel_record"]
         self._start = [parameters["agent"], *options(("--root", parameters["root"])), "--json"]
 
     def call(self, arguments: list[str]) -> dict[str, Any]:

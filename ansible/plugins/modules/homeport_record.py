@@ -165,7 +165,9 @@ def end(path: Path, outcome: dict[str, Any], now: datetime) -> None:
 def main() -> None:
     needs = [("state", "begun", ["kind"]), ("state", "ended", ["record", "outcome"])]
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True, required_if=needs)
-    parameters, who, now = module.params, caller(), datetime.now(timezone.utc)
+    parameters = module.params
+    who = caller()
+    now = datetime.now(timezone.utc)
     answer = {"changed": False, "record": parameters["record"] or "", "by": f"{who['user']}@{who['host']}"}
     folder = folder_of(parameters["folder"], parameters["inventory"])
     try:

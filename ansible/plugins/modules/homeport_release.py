@@ -173,8 +173,10 @@ def target_of(parameters: dict[str, Any], before: dict[str, Any]) -> str | None:
 
 def is_verified(parameters: dict[str, Any], status: dict[str, Any], result: dict[str, Any]) -> bool:
     """Whether `status` shows what was asked for: proof is what was seen running."""
-    state, release = parameters["state"], parameters["release"]
-    running, current = digest_of(status["running"]), digest_of(status["current"])
+    state = parameters["state"]
+    release = parameters["release"]
+    running = digest_of(status["running"])
+    current = digest_of(status["current"])
     proven = {slot["release"] for slot in status["slots"].values() if slot and slot["verified"]}
     if state == "staged":
         return release in status["staged"] or release == running
@@ -203,14 +205,17 @@ def predict(agent: Agent, parameters: dict[str, Any], before: dict[str, Any]) ->
 
 def act(module: AnsibleModule, agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
     """Call the agent and prove the outcome; returns the module's answer. Raises AgentError."""
-    parameters, old = module.params, digest_of(before["running"])
+    parameters = module.params
+    old = digest_of(before["running"])
     result: dict[str, Any] = {}
-    after, changed = before, False
+    after = before
+    changed = False
     if parameters["state"] != "status" and module.check_mode:
         changed, result = predict(agent, parameters, before)
     elif parameters["state"] != "status":
         result = agent.call(argv(parameters))
-        changed, after = bool(result["changed"]), agent.call(["status"])
+        changed = bool(result["changed"])
+        after = agent.call(["status"])
         if not is_verified(parameters, after, result):
             seen = f"the robot is in {after['stage']} with {digest_of(after['running'])} running"
             raise AgentError(f"the agent said yes to {parameters['state']}, but {seen}", result=result)
@@ -238,7 +243,8 @@ def fail(module: AnsibleModule, agent: Agent, error: AgentError, before: dict[st
             status = agent.call(["status"])
         except AgentError as second:
             module.warn(f"the status could not be read afterwards: {second}")
-    failure, message = error.result.get("failure"), str(error)
+    failure = error.result.get("failure")
+    message = str(error)
     if failure and failure.get("value") is not None:
         measured = f"{failure['metric']} {failure['value']:g}, threshold {failure['threshold']}"
         message += f" (stage {failure['stage']}: {measured})"

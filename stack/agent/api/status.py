@@ -70,7 +70,8 @@ def _stage(host: Host) -> str:
 
 def _wait(host: Host) -> dict[str, object] | None:
     """What a change asks the robot for, while it waits for its permission."""
-    active, permission = host.work.active, host.work.permission
+    active = host.work.active
+    permission = host.work.permission
     waits = permission is not None and (active is None or active.stage == "WAIT")
     return permission.document() if permission is not None and waits else None
 
@@ -110,7 +111,9 @@ def _slot(host: Host, slot: str, sample: SlotSample) -> dict[str, object] | None
     digest = host.store.slot_release(slot)
     if digest is None:
         return None
-    state = "stopped" if sample.process is None else sample.status.state if sample.status else "starting"
+    state = "starting" if sample.status is None else sample.status.state
+    if sample.process is None:
+        state = "stopped"
     return {
         "release": str(digest),
         "pid": sample.process.pid if sample.process else None,
@@ -177,8 +180,11 @@ def _revoked(host: Host) -> Iterator[str]:
 
 def _problems(host: Host, samples: dict[str, SlotSample], trouble: str | None) -> list[str]:
     """What is wrong with what runs. Whether an image is here is not known while the engine is in trouble."""
-    store, problems = host.store, [*_damage(host), *_revoked(host)]
-    slot, current, view = store.current_slot(), store.current(), samples["a"].view
+    store = host.store
+    problems = [*_damage(host), *_revoked(host)]
+    slot = store.current_slot()
+    current = store.current()
+    view = samples["a"].view
     if view is None:
         problems.append("the supervisor does not answer")
     if slot is None or current is None:

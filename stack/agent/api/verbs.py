@@ -96,7 +96,9 @@ def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
 
 
 def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
-    to, gate, now = reader.text("to"), reader.text("gate", GATES), reader.boolean("now")
+    to = reader.text("to")
+    gate = reader.text("gate", GATES)
+    now = reader.boolean("now")
     undo = reader.has("undo") and reader.boolean("undo")
     reader.done()
     target = None if to == "previous" else resolve(host.store, to)
@@ -125,7 +127,9 @@ def _prune(host: Host, reader: Reader, owner: str, progress: Progress) -> Result
 
 def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     """hold, drain, unhold, arm and reset: not a change of the release, so they are answered while one goes on."""
-    verb, supervisor, changed = reader.text("verb"), host.supervisor, True
+    verb = reader.text("verb")
+    supervisor = host.supervisor
+    changed = True
     reason = reader.text("reason") if verb in ("hold", "drain") else ""
     gone = {"gone": reader.boolean("gone")} if verb == "reset" and reader.has("gone") else {}
     reader.done()

@@ -37,7 +37,9 @@ class Candidate:
     def __init__(self, host: Host, release: Release, verb: str, progress: Progress, gate: str) -> None:
         """Raises RefusedError when this robot has no room for the change."""
         self.cutover = cutover(host, release, gate)
-        self.host, self.release, self.verb = host, release, verb
+        self.host = host
+        self.release = release
+        self.verb = verb
         self.deployment = Deployment(host, release.digest, progress)
         self.slot = host.store.free_slot()
         self.old_slot, self.old = host.store.current_slot(), host.store.current()
@@ -52,7 +54,9 @@ class Candidate:
 
     def result(self, stage: str, failure: Failure | None = None) -> Result:
         """Where this change has come to."""
-        digest, version, gates = self.release.digest, self.release.version, tuple(self.gates)
+        digest = self.release.digest
+        version = self.release.version
+        gates = tuple(self.gates)
         ended = failure is None
         return Result(self.verb, ended, digest, version, stage, gates=gates, failure=failure, cutover=self.cutover)
 
@@ -146,7 +150,9 @@ class Candidate:
 
         Raises HomeportError before anything durable changed.
         """
-        host, before, previous = self.host, self.host.store.previous(), self._previous()
+        host = self.host
+        before = self.host.store.previous()
+        previous = self._previous()
         names = {"before": before and str(before), "previous": previous and str(previous)}
         self.deployment.begin("COMMIT", slot=self.slot, **names)
         host.supervisor.select(self.slot, self.release.digest, 0.0, None)
@@ -173,7 +179,8 @@ class Candidate:
 
         None where it named nothing, or what is not here any more.
         """
-        store, known = self.host.store, self.host.journal.commit_of(left)
+        store = self.host.store
+        known = self.host.journal.commit_of(left)
         before = store.previous()
         if known is not None:
             text = known.detail.get("before")
@@ -270,7 +277,9 @@ class Candidate:
         return None
 
     def _old_gate(self, deadline_s: float) -> GateResult:
-        host, slot, old = self.host, self.old_slot, self.old
+        host = self.host
+        slot = self.old_slot
+        old = self.old
         assert slot is not None and old is not None
         expected = expect(host, "restore", slot, host.store.load(old))
         watch = Watch(expected, Patience(host.config.gate.restore_s, deadline_s), Baseline(), observe(host, slot))

@@ -20,7 +20,8 @@ from model_registry.core.release import Release
 from stack.agent.gate.samples import observe
 from stack.agent.host import Host
 
-TWO_SLOT, STOP_FIRST = "two-slot", "stop-first"
+TWO_SLOT = "two-slot"
+STOP_FIRST = "stop-first"
 
 
 def measured_peak(layout: Layout, release: Digest) -> int | None:
@@ -61,7 +62,8 @@ def cutover(host: Host, release: Release, gate: str) -> str | None:
     if driver is None or driver.process is None or host.store.current() == release.digest:
         return None
     taken = driver.status.memory_bytes if driver.status else 0
-    needed, free = measured_peak(host.layout, release.digest), room(available(), host.config.memory_mib, taken)
+    needed = measured_peak(host.layout, release.digest)
+    free = room(available(), host.config.memory_mib, taken)
     if needed is None or free is None or needed <= free:
         return TWO_SLOT
     text = f"release {release.version}: needs {needed >> 20} MiB beside what drives, and {free >> 20} are available"

@@ -48,7 +48,9 @@ class Deployment:
     """
 
     def __init__(self, host: Host, release: Digest, progress: Progress) -> None:
-        self.host, self.release, self.progress = host, release, progress
+        self.host = host
+        self.release = release
+        self.progress = progress
         self.identity = f"{release.short}-{host.journal.next_seq}"
         self._last = BEGIN
         self._fence = host.work.claim.fence

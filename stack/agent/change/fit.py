@@ -18,8 +18,10 @@ from stack.agent.host import Host
 
 def check_here(host: Host, release: Release) -> None:
     """Raises IncompatibleError or RefusedError when a verified release does not fit robot, supervisor or runtime."""
-    robot, view = host.robot(), host.supervisor.try_view()
-    fit, name = release.compatibility, f"release {release.name} {release.version}"
+    robot = host.robot()
+    view = host.supervisor.try_view()
+    fit = release.compatibility
+    name = f"release {release.name} {release.version}"
     if robot.row not in fit.rows or robot.row_arch not in release.images:
         raise IncompatibleError(f"{name}: made for {', '.join(fit.rows)}, and {robot.name} is {robot.row_arch}")
     if (here := l4t_of(host.layout.tegra_release)) not in (None, robot.l4t):

@@ -32,7 +32,8 @@ def blockers(view: View, gate: str, battery_min: float, has_battery: bool) -> li
 
     The supervisor keeps the last that a source has said: of one that is silent it is not known any more.
     """
-    reasons, silent = [], view.faulty_sources
+    reasons = []
+    silent = view.faulty_sources
     if gate == "idle" and "odom" in silent:
         reasons.append("its speed is unknown, odometry is not to be trusted")
     elif gate == "idle" and not standing(view):
@@ -59,9 +60,13 @@ class Permission:
     """
 
     def __init__(self, host: Host, verb: str, gate: str, now: bool) -> None:
-        self._host, self._verb, self.gate, self._now = host, verb, gate, now
+        self._host = host
+        self._verb = verb
+        self.gate = gate
+        self._now = now
         self._until_s = 0.0
-        self._answer, self._next_hook_s = HookAnswer("its hook was not asked yet"), 0.0
+        self._answer = HookAnswer("its hook was not asked yet")
+        self._next_hook_s = 0.0
         self.reasons: list[str] = []
         """What stands in the way, as it was last seen."""
 
@@ -79,7 +84,8 @@ class Permission:
 
         `deadline_s` is monotonic. Raises RefusedError with the reasons at the deadline, or on an abort.
         """
-        self._until_s, host = 0.0, self._host
+        self._until_s = 0.0
+        host = self._host
         host.work.waits_for(self)
         while reasons := self._ask():
             late = self._now or time.monotonic() >= deadline_s
@@ -106,7 +112,8 @@ class Permission:
             reasons = [self._answer.reason] if self._answer.reason is not None else []
             lease_s = lease_s if self._answer.lease_s is None else self._answer.lease_s
         if not reasons:
-            self._until_s, self._next_hook_s = time.monotonic() + lease_s, 0.0
+            self._until_s = time.monotonic() + lease_s
+            self._next_hook_s = 0.0
         self.reasons = reasons
         return reasons
 

@@ -20,7 +20,10 @@ from stack.agent.host import Host
 from stack.agent.reports import Failure
 
 LOG_LINES = 40
-ANY, ITS_RELEASE, ANOTHER, NOTHING = "anything", "its release", "another release", "nothing"
+ANY = "anything"
+ITS_RELEASE = "its release"
+ANOTHER = "another release"
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,9 @@ def close(host: Host, record: Record) -> str:
     current = host.store.current()
     own = [each for each in host.journal.records if each.deployment == record.deployment]
     back = next((each for each in own if each.stage == "ROLLBACK"), None)
-    named = NOTHING if current is None else ITS_RELEASE if current == record.release else ANOTHER
+    named = NOTHING
+    if current is not None:
+        named = ITS_RELEASE if current == record.release else ANOTHER
     row = decide(record.stage if back is None else "ROLLBACK", named)
     if row.decision == "finish":
         _finish(host, record)

@@ -44,7 +44,8 @@ def call_off(host: Host, progress: Progress) -> Result | None:
     version = None if release is None else release.version
     result = Result("rollback", True, current, version, "VERIFY_ROLLBACK")
     if active.restore is not None:
-        result.stage, result.failure = "FAILED", active.restore
+        result.stage = "FAILED"
+        result.failure = active.restore
         raise FailedError(active.restore.message, result)
     return result
 
@@ -66,7 +67,9 @@ def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progre
     candidate = Candidate(host, release, "rollback", progress, gate)
     candidate.undo = undo
     if candidate.old == target:
-        candidate.slot, candidate.old_slot, candidate.old = candidate.old_slot or candidate.slot, None, None
+        candidate.slot = candidate.old_slot or candidate.slot
+        candidate.old_slot = None
+        candidate.old = None
     try:
         _bring_up(candidate, permission)
     except (HomeportError, OSError) as error:

@@ -119,9 +119,11 @@ class _Staging:
     """One run of the stages; the result says what it has fetched and built so far."""
 
     def __init__(self, host: Host, request: StageRequest, progress: Progress) -> None:
-        self._host, self._request = host, request
+        self._host = host
+        self._request = request
         self._fetched = ReleaseFolder(host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}")
-        self._home, self._installed = host.layout.release(request.release), False
+        self._home = host.layout.release(request.release)
+        self._installed = False
         self._image_bytes = self._model_bytes = 0
         self._answered = False
         """Whether the release's own tool had its say: before that nothing can be its fault."""
@@ -167,7 +169,9 @@ class _Staging:
             else:
                 self._host.store.quarantine(failure)
         self._deployment.fail(failure)
-        self._result.changed, self._result.stage, self._result.failure = False, "FAILED", failure
+        self._result.changed = False
+        self._result.stage = "FAILED"
+        self._result.failure = failure
         return FailedError(failure.message, self._result, error.exit_code if isinstance(error, HomeportError) else 1)
 
     def _preflight(self) -> None:
@@ -184,7 +188,8 @@ class _Staging:
 
     def _fetch(self) -> int:
         """The signed document and what comes with it; returns bytes."""
-        host, request = self._host, self._request
+        host = self._host
+        request = self._request
         arguments = (
             *("release", "pull", str(request.release), "--source", request.source, "--repository", request.repository),
             *("--to", str(self._fetched), "--row-arch", host.robot().row_arch, "--keys", str(host.layout.keys)),
@@ -196,7 +201,8 @@ class _Staging:
 
     def _check_room(self, release: Release) -> None:
         """Whether all that is still to come has room. An engine takes about what its model takes."""
-        layout, store = self._host.layout, self._host.store
+        layout = self._host.layout
+        store = self._host.store
         model = layout.model(release.model)
         here = size_of(model) if model.exists() else 0
         engine = 0 if store.engine_key(release.digest) else here or self._model_bytes
@@ -211,7 +217,8 @@ class _Staging:
 
     def _stage(self, release: Release) -> int:
         """Lay out code and model; returns the model's bytes that came over the wire."""
-        files, layout = self._host.store.files, self._host.layout
+        files = self._host.store.files
+        layout = self._host.layout
         if not self._installed:
             self._host.runtime.install(release, Fetched(self._fetched, self._request.source, self._image_bytes))
             envelope = self._fetched.envelope.read_bytes()
@@ -242,7 +249,8 @@ class _Staging:
             raise OSError(errno.EIO, outcome.error or "docker could not start the container")
         self._answered = True
         report = outcome.reader("engine build", 1)
-        key, built = report.text("key"), report.boolean("built")
+        key = report.text("key")
+        built = report.boolean("built")
         self._result.engines_built += built
         self._deployment.finish(key=key, built=built, seconds=report.number("seconds"))
         self._deployment.begin("PROVE")
@@ -252,7 +260,9 @@ class _Staging:
         self._result.gates = (gate,)
         if not (ended_well and gate.passed):
             raise GateFailed(self._request.release, "PROVE", gate)
-        files, link, target = self._host.store.files, self._home.engine, f"../../engines/{key}"
+        files = self._host.store.files
+        link = self._home.engine
+        target = f"../../engines/{key}"
         if not link.is_symlink() or str(link.readlink()) != target:
             files.link(link, target)
         files.write(self._home.proof, dump(gate.document()))

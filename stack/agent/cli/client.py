@@ -45,8 +45,8 @@ def ask(path: Path, verb: str, line: bytes, timeout_s: float) -> dict[str, Any]:
         return lines.call(path, line, timeout_s, lambda _, text: say(text))
     except lines.LateError as error:
         if verb not in _CHANGES:
-            text = f"no usable answer within {timeout_s:g} s, the agent hangs"
-            raise HomeportError(f"{path}: {text}; restart it (systemctl restart homeport-agent)") from error
+            remedy = "the agent hangs; restart it (systemctl restart homeport-agent)"
+            raise HomeportError(f"{path}: no usable answer within {timeout_s:g} s, {remedy}") from error
         text = f"no answer within {timeout_s:g} s, and it may still be under way; ask `homeport-agent status`"
         raise HomeportError(f"{verb}: {text}") from error
 

@@ -55,7 +55,8 @@ def _sentence(result: Mapping[str, Any]) -> str:
         return f"{what}: nothing to change"
     if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin"):
         return f"{what}: done"
-    fetched, built = result["bytes_fetched"], result["engines_built"]
+    fetched = result["bytes_fetched"]
+    built = result["engines_built"]
     return f"{what}: {result['stage']} after {result['seconds']} s, {fetched} bytes fetched, {built} engines built"
 
 

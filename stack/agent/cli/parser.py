@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
         own = style | {"parents": [shared, *more]}
         return verbs.add_parser(name, help=text, description=text, epilog=examples(EXAMPLES[name]), **own)
 
-    release, robot, asker = _Parser(add_help=False), _Parser(add_help=False), _Parser(add_help=False)
+    release = _Parser(add_help=False)
+    robot = _Parser(add_help=False)
+    asker = _Parser(add_help=False)
     digest: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
     release.add_argument("release", **digest)
     robot.add_argument("--gate", choices=GATES, default="idle")

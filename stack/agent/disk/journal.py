@@ -139,7 +139,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, files: Files, wall: Callable[[], str] = utc_now) -> None:
-        self._path, self._files, self._wall = path, files, wall
+        self._path = path
+        self._files = files
+        self._wall = wall
         self._lock = threading.Lock()
         """The keeper may have something to say while a release is staged."""
         self.records: list[Record] = []
@@ -161,7 +163,8 @@ class Journal:
             self.damaged.pop()
             self._torn = True
         self._whole = sum(len(line) + 1 for line in lines)
-        self.most_bytes, self._moved = MOST_BYTES, False
+        self.most_bytes = MOST_BYTES
+        self._moved = False
         with suppress(OSError):  # then the next record tries again
             self._mend()
 
@@ -172,7 +175,8 @@ class Journal:
         except ForeignError as error:
             self._foreign = error
             self.unreadable = f"{self._path}: {error}; install the agent that wrote it"
-            self.records, self.damaged = [], []
+            self.records = []
+            self.damaged = []
             return
         self.damaged = [number for number, record in enumerate(records, 1) if record is None]
         self.records = [record for record in records if record is not None]
@@ -242,13 +246,15 @@ class Journal:
                 self._rotate()
 
     def _rotate(self) -> None:
-        limit, self.most_bytes = self.most_bytes, 2 * self._whole
+        limit = self.most_bytes
+        self.most_bytes = 2 * self._whole
         lines = self._path.read_bytes().split(b"\n")[:-1]
         stay = kept(lines, limit // 4)
         size = sum(len(line) + 1 for line in stay)
         if 2 * size > limit or not stay or readable(stay[-1]) not in self.records[-1:]:
             return
-        names, self._moved = set(stay), True
+        names = set(stay)
+        self._moved = True
         out = [line for line in lines if line not in names]
         try:
             for path, content in ((self._path.with_suffix(".1.jsonl"), out), (self._path, stay)):
@@ -258,7 +264,8 @@ class Journal:
         finally:
             if self._path.stat().st_size == size:
                 self._take(stay)
-                self._whole, self.most_bytes = size, limit
+                self._whole = size
+                self.most_bytes = limit
 
     @property
     def fence(self) -> int:

@@ -59,7 +59,9 @@ class Lease:
     """`take`, then `renew` or not, then `drop`. `terms` are ours while we hold it."""
 
     def __init__(self, path: Path, me: ProcessId, wall: Callable[[], str] = utc_now) -> None:
-        self._path, self._me, self._wall = path, me, wall
+        self._path = path
+        self._me = me
+        self._wall = wall
         self.terms: Terms | None = None
 
     @property
@@ -96,7 +98,8 @@ class Lease:
 
     def drop(self) -> None:
         """What stays is the fence."""
-        terms, found = self.terms, self._read()
+        terms = self.terms
+        found = self._read()
         if terms is not None and (found is None or found.fence == terms.fence):
             self._write(replace(terms, until_ns=0))
         self.terms = None

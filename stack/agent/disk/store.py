@@ -47,7 +47,9 @@ class Store:
     """Everything durable below ROOT except the journal. All writes go through `files`."""
 
     def __init__(self, layout: Layout, files: Files, runtime: Runtime) -> None:
-        self.layout, self.files, self._runtime = layout, files, runtime
+        self.layout = layout
+        self.files = files
+        self._runtime = runtime
 
     def prepare(self) -> None:
         """Create the folders this agent writes to."""

@@ -75,7 +75,8 @@ class Patient:
     free: Callable[[Path], int] = staticmethod(lambda folder: shutil.disk_usage(folder).free)
 
     def __init__(self, layout: Layout, proc: Path = Path("/proc")) -> None:
-        self.layout, self.proc = layout, proc
+        self.layout = layout
+        self.proc = proc
 
     @cached_property
     def robot(self) -> Robot:

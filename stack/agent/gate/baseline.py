@@ -43,7 +43,8 @@ class Baseline:
     def of(cls, slot: str | None, samples: Sequence[SlotSample]) -> Baseline:
         """From samples of the slot that drives, oldest first; without one only the supervisor's sources are known."""
         faults = frozenset[str]().union(*(faults_of(sample, slot) for sample in samples))
-        first, last = samples[0], samples[-1]
+        first = samples[0]
+        last = samples[-1]
         if slot is None:
             return cls(faults=faults)
         if (status := last.status) is None:
@@ -69,7 +70,8 @@ class Baseline:
 
 def take(host: Host, slot: str | None, seconds: float) -> Baseline:
     """Watch the slot that drives for so long; once is enough where it says nothing."""
-    looked_at, end = slot or host.store.free_slot(), time.monotonic() + seconds
+    looked_at = slot or host.store.free_slot()
+    end = time.monotonic() + seconds
     samples = [observe(host, looked_at)]
     while slot and samples[-1].status and time.monotonic() < end and not host.stopping.wait(_PERIOD_S):
         samples.append(observe(host, looked_at))

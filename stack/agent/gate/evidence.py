@@ -18,25 +18,31 @@ from stack.agent.gate.samples import FRESH_S, SlotSample, SlotStatus
 from stack.agent.supervisor import View
 
 RUN = 20
-STALL_PERIODS, STALL_MS = 25, 500.0
-MISSED_RATE, LIMITED_RATE, CLAMPED_RATE = 0.1, 0.25, 0.05
+STALL_PERIODS = 25
+STALL_MS = 500.0
+MISSED_RATE = 0.1
+LIMITED_RATE = 0.25
+CLAMPED_RATE = 0.05
 HEARD_PART = 0.8
 ENOUGH_CYCLES = 100
 CROWDED = "driver_missed_rate"
 _SAME_PRESSURE = 10.0
-_MIN_PERIODS, _CROWDED_PERIODS = 10, 100
+_MIN_PERIODS = 10
+_CROWDED_PERIODS = 100
 
 
 def fatal(expected: Expected, span: Span) -> Iterator[Finding]:
     """What ends a gate at once."""
-    first, now = span.first, span.now
+    first = span.first
+    now = span.now
     alive = now.process is not None
     yield _fatal("process", float(alive), 1.0, alive, "the slot's process ended" if not alive else "the process runs")
     if now.status is not None:
         yield from _identity(expected, now.status)
         count = now.status.non_finite
         yield _fatal("non_finite", float(count), 0.0, count == 0, f"{count} actions were not finite")
-    view, before = now.slot(expected.slot), first.slot(expected.slot)
+    view = now.slot(expected.slot)
+    before = first.slot(expected.slot)
     if view is not None and view.carries(expected.release.digest):
         same = before is not None and before.epoch == view.epoch
         count = view.non_finite - (before.non_finite if before is not None and same else 0)
@@ -74,10 +80,12 @@ def crowding(expected: Expected, span: Span, baseline: Baseline) -> Iterator[Fin
 
     That the robot cannot carry both is not held against it.
     """
-    before, driver = span.before.beside if span.before else None, span.now.beside
+    before = span.before.beside if span.before else None
+    driver = span.now.beside
     if expected.gate != "shadow" or driver is None:
         return
-    missed, most = missed_rate(before, driver, _CROWDED_PERIODS), max(MISSED_RATE, 2.0 * (baseline.missed_rate or 0.0))
+    missed = missed_rate(before, driver, _CROWDED_PERIODS)
+    most = max(MISSED_RATE, 2.0 * (baseline.missed_rate or 0.0))
     if missed is not None:
         text = (
             f"{missed:.1%} of control periods missed by the release that drives, at most {most:.0%}; end what else "
@@ -88,7 +96,8 @@ def crowding(expected: Expected, span: Span, baseline: Baseline) -> Iterator[Fin
 
 def presence(expected: Expected, span: Span) -> Iterator[Finding]:
     """The minimal gate: it runs, says so, is heard, and may drive."""
-    now, status = span.now, span.now.status
+    now = span.now
+    status = span.now.status
     words = "reports" if status else "reported nothing"
     text = f"the process {words} (within {FRESH_S:.0f} s)"
     yield Finding(NO_DATA, Check("status", float(status is not None), 1.0, status is not None, text))
@@ -116,7 +125,8 @@ def performance(expected: Expected, span: Span, baseline: Baseline) -> Iterator[
         return
     yield _parity(expected)
     yield from _latency(expected, span, status, baseline)
-    used, most = status.memory_bytes, expected.release.recipe.peak_memory_bytes
+    used = status.memory_bytes
+    most = expected.release.recipe.peak_memory_bytes
     text = f"{used >> 20} MiB used, budget {most >> 20} MiB"
     yield Finding(RELEASE, Check("memory_bytes", float(used), float(most), used <= most, text))
     yield from _sources(expected, span.now, status, baseline)
@@ -147,13 +157,16 @@ def latency_rise(expected: Expected, now: SlotSample, baseline: Baseline) -> flo
     None where the release does not ask, with too few cycles on either side, or when the machine is busier than it was
     before.
     """
-    status, beside = now.status, now.beside
+    status = now.status
+    beside = now.beside
     if expected.release.recipe.latency_rise is None or status is None or status.p50_ms is None:
         return None
     if beside is not None and beside.state == "ready":
-        reference, cycles = beside.p50_ms, beside.inferences
+        reference = beside.p50_ms
+        cycles = beside.inferences
     else:
-        busy, before = status.machine.get("pressure_percent"), baseline.pressure_percent
+        busy = status.machine.get("pressure_percent")
+        before = baseline.pressure_percent
         alike = busy is not None and before is not None and busy <= before + _SAME_PRESSURE
         reference, cycles = (baseline.p50_ms, baseline.inferences) if alike else (None, 0)
     if not reference or min(cycles, status.inferences) < ENOUGH_CYCLES:
@@ -168,12 +181,15 @@ def over_budget(expected: Expected, now: SlotSample) -> bool:
 
 def has_risen(expected: Expected, now: SlotSample, baseline: Baseline) -> bool:
     """Whether it is slower at this moment than the release allows itself."""
-    most, rise = expected.release.recipe.latency_rise, latency_rise(expected, now, baseline)
+    most = expected.release.recipe.latency_rise
+    rise = latency_rise(expected, now, baseline)
     return most is not None and rise is not None and rise > most
 
 
 def _latency(expected: Expected, span: Span, status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
-    p50_ms, p99_ms, budget = status.p50_ms, status.p99_ms, expected.budget_ms
+    p50_ms = status.p50_ms
+    p99_ms = status.p99_ms
+    budget = expected.budget_ms
     if p50_ms is None or p99_ms is None:
         yield Finding(NO_DATA, Check("inference_p99_ms", p99_ms, budget, False, "no inference was timed yet"))
         return
@@ -185,7 +201,8 @@ def _latency(expected: Expected, span: Span, status: SlotStatus, baseline: Basel
     yield Finding(RELEASE, Check("inference_p99_ms", p99_ms, budget, ok, text), open=p99_ms > budget)
     if (most := expected.release.recipe.latency_rise) is None:
         return
-    rise, lasts = latency_rise(expected, span.now, baseline), span.lasts(span.risen)
+    rise = latency_rise(expected, span.now, baseline)
+    lasts = span.lasts(span.risen)
     text = "no comparison with the old release" if rise is None else f"median {rise:+.0%} against the old release"
     few = 0 < status.inferences < ENOUGH_CYCLES + LASTING_CYCLES and baseline.p50_ms is not None
     check = Check("latency_rise", rise, most, not lasts, f"{text}, at most {most:+.0%}")
@@ -197,7 +214,9 @@ def _sources(expected: Expected, now: SlotSample, status: SlotStatus, baseline: 
     for name in expected.sources:
         age = status.source_ages_ms.get(name)
         both = now.beside is not None and not source_ok(now.beside.source_ages_ms.get(name))
-        kind = ROBOT if name in baseline.faults else NO_DATA if both else RELEASE
+        kind = NO_DATA if both else RELEASE
+        if name in baseline.faults:
+            kind = ROBOT
         words = "never heard, so infinitely" if age is None else f"{age:.0f} ms"
         yield Finding(kind, Check(f"source_{name}", age, SOURCE_AGE_MS, source_ok(age), f"{name} is {words} old"))
 
@@ -205,14 +224,17 @@ def _sources(expected: Expected, now: SlotSample, status: SlotStatus, baseline: 
 def _rates(expected: Expected, span: Span, status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
     before = span.first.status
     if before is not None and before.pid == status.pid:
-        missed, most = missed_rate(before, status), max(MISSED_RATE, 2.0 * (baseline.missed_rate or 0.0))
+        missed = missed_rate(before, status)
+        most = max(MISSED_RATE, 2.0 * (baseline.missed_rate or 0.0))
         words = f"of control periods missed, at most {most:.0%}; before the switch {_told(baseline.missed_rate, '')}"
         yield _rate("missed_rate", missed or 0.0, most, words)
         yield _traffic(span, before, status)
-        count, of = status.clamped - before.clamped, status.inferences - before.inferences
+        count = status.clamped - before.clamped
+        of = status.inferences - before.inferences
         words = f"of inferences outside the model's own contract, at most {CLAMPED_RATE:.0%}"
         yield _rate("clamped_rate", _part(count, of), CLAMPED_RATE, words)
-    view, old = span.now.slot(expected.slot), span.first.slot(expected.slot)
+    view = span.now.slot(expected.slot)
+    old = span.first.slot(expected.slot)
     if view is None or old is None or view.epoch != old.epoch:
         return
     limited = _part(view.limited - old.limited, view.actions - old.actions)
@@ -229,8 +251,10 @@ def _traffic(span: Span, before: SlotStatus, status: SlotStatus) -> Finding:
 
     A robot without a command gives neither anything to do, and the text says so.
     """
-    made, seconds = status.inferences - before.inferences, (status.monotonic_ns - before.monotonic_ns) / 1e9
-    other, then = span.now.beside, span.first.beside
+    made = status.inferences - before.inferences
+    seconds = (status.monotonic_ns - before.monotonic_ns) / 1e9
+    other = span.now.beside
+    then = span.first.beside
     asked = other.inferences - then.inferences if other and then and other.pid == then.pid else 0
     patience_s = max(STALL_PERIODS / (status.control_hz or 1.0), STALL_MS / 1e3, 5e-3 * (status.p99_ms or 0.0))
     ok = made > 0 or asked <= 0 or seconds < patience_s
@@ -241,7 +265,8 @@ def _traffic(span: Span, before: SlotStatus, status: SlotStatus) -> Finding:
 
 def _heat(status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
     """Heat slows a release down and is not its fault: too hot is nothing to judge by, throttled is told."""
-    heat, throttled = temperature_c(status), status.machine.get("throttled")
+    heat = temperature_c(status)
+    throttled = status.machine.get("throttled")
     kind = ROBOT if "temperature_c" in baseline.faults else NO_DATA
     ok = heat is None or heat <= HOT_C
     yield Finding(kind, Check("temperature_c", heat, HOT_C, ok, f"{_told(heat, '°C')}, at most {HOT_C:g}"))

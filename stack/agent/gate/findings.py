@@ -12,8 +12,12 @@ from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Release
 from stack.agent.gate.samples import SlotSample
 
-FATAL, RELEASE, NO_DATA, ROBOT = "fatal", "release", "no data", "robot"
-LASTING_CYCLES, LASTING_S = 250, 30.0
+FATAL = "fatal"
+RELEASE = "release"
+NO_DATA = "no data"
+ROBOT = "robot"
+LASTING_CYCLES = 250
+LASTING_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)

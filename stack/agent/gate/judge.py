@@ -24,9 +24,11 @@ _BLINDED = ("selectable", "inferences", "limited_rate")
 
 def expect(host: Host, gate: str, slot: str, release: Release, switched_ns: int | None = None) -> Expected:
     """What this robot's store says must be found in a slot."""
-    store, digest = host.store, release.digest
+    store = host.store
+    digest = release.digest
     sources = ("camera", "scan") if host.robot().sources["scan"].present else ("camera",)
-    key, image = store.engine_key(digest), image_here(host, release)
+    key = store.engine_key(digest)
+    image = image_here(host, release)
     try:
         proof = GateResult.load(host.layout.release(digest).proof)
     except (OSError, HomeportError):
@@ -45,7 +47,8 @@ class Judgement:
 
 def judge(expected: Expected, span: Span, baseline: Baseline) -> Judgement:
     """Judge `span.now`; `baseline` is what was true before the switch."""
-    findings, now = [*fatal(expected, span), *crowding(expected, span, baseline), *presence(expected, span)], span.now
+    findings = [*fatal(expected, span), *crowding(expected, span, baseline), *presence(expected, span)]
+    now = span.now
     ended = [each.check for each in findings if each.kind == FATAL and not each.check.ok]
     if ended:
         # A supervisor that started again selects what is committed, and says nothing against the candidate; nor does a

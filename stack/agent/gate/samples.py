@@ -128,7 +128,8 @@ class SlotSample:
 
 def observe(host: Host, slot: str) -> SlotSample:
     """Read processes, status files and supervisor once. A status that the live process did not write is no status."""
-    process, other = host.runtime.alive(slot), next(name for name in SLOTS if name != slot)
+    process = host.runtime.alive(slot)
+    other = next(name for name in SLOTS if name != slot)
     beside = _own(host, other, host.runtime.alive(other))
     return SlotSample(time.monotonic(), process, _own(host, slot, process), host.supervisor.try_view(), beside)
 
@@ -140,7 +141,8 @@ def _own(host: Host, slot: str, process: ProcessId | None) -> SlotStatus | None:
 
 def verified(host: Host, digest: Digest, sample: SlotSample) -> bool:
     """Whether a live process says that it is ready with exactly this release, its model, engine and image."""
-    status, release = sample.status, host.store.find(digest)
+    status = sample.status
+    release = host.store.find(digest)
     if status is None or release is None or not sample.ready:
         return False
     return not status.unlike(release, host.store.engine_key(digest), image_here(host, release))

@@ -61,7 +61,9 @@ class Watch:
     """
 
     def __init__(self, expected: Expected, patience: Patience, baseline: Baseline, first: SlotSample) -> None:
-        self._expected, self._patience, self._baseline = expected, patience, baseline
+        self._expected = expected
+        self._patience = patience
+        self._baseline = baseline
         self._recent = deque([first])
         self._deadline = first.at_s + patience.deadline_s
         self._good_s = 0.0
@@ -81,7 +83,8 @@ class Watch:
         if sample.at_s - self._before.at_s > RATES_S or self._before.beside is None:
             self._before = sample
         judgement = judge.judge(self._expected, span, self._baseline)
-        result, now = judgement.result, sample.at_s
+        result = judgement.result
+        now = sample.at_s
         if judgement.fatal:
             return result
         if sample.ready and not self._settling and not self._patience.strict:
@@ -93,7 +96,9 @@ class Watch:
             self._note_good(sample)
             waits = judgement.open and self._patience.strict and not late
             done = self._good_s >= self._patience.sustain_s and not waits
-            return result if done else self._too_little(result) if late else None
+            if done:
+                return result
+            return self._too_little(result) if late else None
         self._good_at = None
         return result if self._lapsed(sample, result) or late else None
 
@@ -110,11 +115,13 @@ class Watch:
         """Only time between two good samples counts, and no gap between them."""
         if self._good_at is not None:
             self._good_s += min(sample.at_s - self._good_at, _LONGEST_STEP_S)
-        self._good_at, self._bad = sample.at_s, None
+        self._good_at = sample.at_s
+        self._bad = None
 
     def _too_little(self, result: GateResult) -> GateResult:
         """At the deadline: good now, and not for long enough."""
-        good_s, wanted_s = round(self._good_s, 1), self._patience.sustain_s
+        good_s = round(self._good_s, 1)
+        wanted_s = self._patience.sustain_s
         check = Check(
             "healthy_s", good_s, wanted_s, False, f"healthy for {good_s} s of {wanted_s} s before the deadline"
         )

@@ -15,7 +15,8 @@ from model_registry.core.layout import Layout
 _BEHIND_S = 60.0
 _EARLIEST_S = 1_735_689_600.0
 """The first second of 2025: no robot of ours was made before it."""
-_ADJTIMEX_BYTES, _UNSYNCHRONISED = 512, 5
+_ADJTIMEX_BYTES = 512
+_UNSYNCHRONISED = 5
 
 
 def _state() -> int:

@@ -79,7 +79,8 @@ def recall_host_pid(path: Path) -> int | None:
 def _noted(path: Path) -> tuple[ProcessId, int] | None:
     try:
         reader = Reader(parse(path.read_bytes(), path.name), path.name)
-        identity, host_pid = fill(ProcessId, reader), reader.integer("host_pid")
+        identity = fill(ProcessId, reader)
+        host_pid = reader.integer("host_pid")
     except (OSError, HomeportError):
         return None
     return (identity, host_pid) if _lives(identity, host_pid) else None

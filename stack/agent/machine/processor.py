@@ -10,9 +10,12 @@ from pathlib import Path
 
 from stack.agent.machine.processes import proc_stat
 
-PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+PROC = Path("/proc")
+GROUPS = Path("/sys/fs/cgroup")
 # Fields of /proc/PID/stat, from the third on (proc(5)).
-_NICE, _CORE, _REAL_TIME = 16, 36, 37
+_NICE = 16
+_CORE = 36
+_REAL_TIME = 37
 
 
 @dataclass(frozen=True, slots=True)

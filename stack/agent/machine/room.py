@@ -20,7 +20,8 @@ _LAST_BYTES = 4 << 20
 
 def check_room(folder: Path, needed: Mapping[str, int]) -> None:
     """Whether what is needed fits beside the reserve. Raises RefusedError with the bytes and what makes room."""
-    free, parts = shutil.disk_usage(folder).free, {**needed, "a reserve": RESERVE_BYTES}
+    free = shutil.disk_usage(folder).free
+    parts = {**needed, "a reserve": RESERVE_BYTES}
     if free < (total := sum(parts.values())):
         told = ", ".join(f"{what} {size}" for what, size in parts.items() if size)
         raise RefusedError(f"{folder}: {free} bytes free, {total} needed ({told}); make room: `homeport-agent prune`")

@@ -49,7 +49,8 @@ class Archives:
     """The folder of archives. Everything durable goes through `files`."""
 
     def __init__(self, folder: Path, files: Files) -> None:
-        self.folder, self._files = folder, files
+        self.folder = folder
+        self._files = files
 
     def path(self, image: Digest) -> Path:
         return self.folder / f"{image.hex}.tar"
@@ -73,8 +74,10 @@ class Archives:
         self._files.make_folder(self.folder, 0o700)
         for leftover in self.folder.glob(".*.tmp"):  # nobody else writes here
             leftover.unlink()
-        path, part = self.path(image), self.path(image).with_suffix(".part")
-        digest, size = hashlib.sha256(), 0
+        path = self.path(image)
+        part = self.path(image).with_suffix(".part")
+        digest = hashlib.sha256()
+        size = 0
 
         def hashed() -> Iterator[bytes]:
             nonlocal size
@@ -98,7 +101,8 @@ class Archives:
 
         Raises IntegrityError and drops it when it is damaged.
         """
-        sidecar, path = self.find(image), self.path(image)
+        sidecar = self.find(image)
+        path = self.path(image)
         if sidecar is None:
             return None
         try:
@@ -119,7 +123,9 @@ def check_whole(path: Path, identity: Digest) -> None:
 
     Raises IntegrityError.
     """
-    what, held, named = f"{path.name}: the copy of {identity}", set(), None
+    what = f"{path.name}: the copy of {identity}"
+    held = set()
+    named = None
     try:
         with tarfile.open(path, "r|") as archive:
             for member in archive:
@@ -137,7 +143,8 @@ def check_whole(path: Path, identity: Digest) -> None:
 
 def _digest(stream: IO[bytes]) -> tuple[Digest, bytes]:
     """The digest of a member, and its first bytes: whole for what can be a document."""
-    hashed, first = hashlib.sha256(), b""
+    hashed = hashlib.sha256()
+    first = b""
     while piece := stream.read(_PIECE_BYTES):
         hashed.update(piece)
         first = first or piece[:_DOCUMENT_BYTES]

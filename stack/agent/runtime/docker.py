@@ -262,11 +262,9 @@ class DockerRuntime:
         return next(((name, found) for name in names if (found := self._images.inspect(name)) is not None), None)
 
     def _check_image(self, release: Release) -> None:
-        robot, name, what = (
-            Robot.load(self._layout.robot_toml),
-            self._required(release),
-            f"release {release.version}: its image",
-        )
+        robot = Robot.load(self._layout.robot_toml)
+        name = self._required(release)
+        what = f"release {release.version}: its image"
         if (found := self._images.inspect(name)) is not None:
             settings = found.child("Config")
             labels = settings.table("Labels", as_text) if settings.has("Labels") else {}

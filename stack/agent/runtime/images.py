@@ -34,7 +34,8 @@ class Images:
     """
 
     def __init__(self, archives: Archives, ask: Ask) -> None:
-        self._archives, self._call = archives, ask
+        self._archives = archives
+        self._call = ask
 
     def inspect(self, name: str) -> Reader | None:
         """What Docker says of an image; None when it has none of this name. Raises SilentError when it hangs."""
@@ -56,7 +57,8 @@ class Images:
 
         Raises HomeportError when Docker could not tell.
         """
-        label, before = f"{PIN_LABEL}={image.hex}", self._pins(image)
+        label = f"{PIN_LABEL}={image.hex}"
+        before = self._pins(image)
         try:
             self._call("docker", "tag", str(identity), pin(image))
             self._call("docker", "container", "create", "--network", "none", "--label", label, str(identity))

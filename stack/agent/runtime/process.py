@@ -85,7 +85,9 @@ class ProcessRuntime:
     """Row `process`: the wheel unpacked in `site/`, over the dependency environment of its lock file."""
 
     def __init__(self, layout: Layout, config: Config, files: Files) -> None:
-        self._layout, self._config, self._files = layout, config, files
+        self._layout = layout
+        self._config = config
+        self._files = files
         self._notes = Notes(layout)
 
     def _python(self, release: Release) -> Path:
@@ -135,7 +137,8 @@ class ProcessRuntime:
 
         Raises RefusedError or IntegrityError.
         """
-        site, wheel = self._layout.release(release.digest).site, self._kept(release)
+        site = self._layout.release(release.digest).site
+        wheel = self._kept(release)
         if wheel.exists() and same(wheel, site):
             return
         if wheel.exists() and Digest.of_file(wheel).hex != wheel.stem:  # a damaged copy speaks against nothing
@@ -146,7 +149,8 @@ class ProcessRuntime:
             raise RefusedError(f"release {release.version}: its code is not on this robot any more; stage it again")
 
     def _unpack_again(self, wheel: Path, site: Path) -> None:
-        fresh, damaged = site.with_name(".site.new"), site.with_name(".site.bad")
+        fresh = site.with_name(".site.new")
+        damaged = site.with_name(".site.bad")
         for leftover in (fresh, damaged):
             shutil.rmtree(leftover, ignore_errors=True)
         unpack(wheel, fresh)

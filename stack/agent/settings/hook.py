@@ -61,7 +61,8 @@ class Hook:
 
     def _run(self, gate: str) -> tuple[int, bytes]:
         """Exit code and stdout. Raises HomeportError when it is too slow or says too much."""
-        null, rights = subprocess.DEVNULL, self._rights()
+        null = subprocess.DEVNULL
+        rights = self._rights()
         process = subprocess.Popen(
             (*self.command, gate),
             stdin=null,
@@ -111,7 +112,8 @@ def _read(code: int, said: bytes) -> HookAnswer:
         first = said.decode("utf-8", "replace").strip().splitlines()
         return HookAnswer(first[0][:200] if first else f"its hook ended with exit {code}")
     reader = Reader(parse(said, "its hook's answer"), "its hook's answer")
-    agrees, lease_s = reader.boolean("ok"), reader.number("lease_s", 0.0, 3600.0) if reader.has("lease_s") else None
+    agrees = reader.boolean("ok")
+    lease_s = reader.number("lease_s", 0.0, 3600.0) if reader.has("lease_s") else None
     reason = reader.text("reason")[:200] if reader.has("reason") else f"its hook says no (exit {code})"
     reader.done()
     return HookAnswer(None, lease_s) if agrees and code == 0 else HookAnswer(reason)

@@ -31,7 +31,8 @@ def _days(item: object, path: str) -> tuple[int, ...]:
     first, _, last = str(item).partition("-")
     if first not in DAYS or (last or first) not in DAYS:
         raise UsageError(f"{path}: expected a day such as sat or days such as mon-fri, got {item!r}")
-    begin, count = DAYS.index(first), (DAYS.index(last or first) - DAYS.index(first)) % 7 + 1
+    begin = DAYS.index(first)
+    count = (DAYS.index(last or first) - DAYS.index(first)) % 7 + 1
     return tuple((begin + number) % 7 for number in range(count))
 
 
@@ -48,12 +49,18 @@ class Window:
     def read(cls, reader: Reader) -> Window:
         """Raises UsageError naming the key."""
         days = [day for some in reader.items("days", _days) for day in some]
-        at, lasts = _AT.fullmatch(text := reader.text("at")), _FOR.fullmatch(length := reader.text("for"))
+        text = reader.text("at")
+        length = reader.text("for")
+        at = _AT.fullmatch(text)
+        lasts = _FOR.fullmatch(length)
         if not days:
             raise UsageError(f'{reader.path}.days: expected at least one day, such as ["mon-fri"]')
         if at is None:
             raise UsageError(f'{reader.path}.at: expected a time such as "02:00", got {text!r}')
-        duration = timedelta(minutes=int(lasts[1]) * (60 if lasts[2] == "h" else 1)) if lasts else timedelta()
+        duration = timedelta()
+        if lasts is not None:
+            count = int(lasts[1])
+            duration = timedelta(hours=count) if lasts[2] == "h" else timedelta(minutes=count)
         if not timedelta() < duration <= _LONGEST:
             raise UsageError(
                 f'{reader.path}.for: expected hours or minutes such as "3h" or "90m", at most 24h, got {length!r}'
@@ -99,7 +106,8 @@ class Outlook:
 
 def outlook(windows: Iterable[Window], layout: Layout, clock: Clock | None = None) -> Outlook | None:
     """None when this robot has no windows, which is the same as one that is always open."""
-    windows, clock = tuple(windows), clock or Clock()
+    windows = tuple(windows)
+    clock = clock or Clock()
     if not windows:
         return None
     if (doubt := clock.doubt(layout)) is not None:

@@ -39,7 +39,10 @@ class Beat:
     """
 
     def __init__(self, serving: Lease, claim: Lease, stopping: threading.Event, run: Path) -> None:
-        self._serving, self._claim, self._stopping, self._run = serving, claim, stopping, run
+        self._serving = serving
+        self._claim = claim
+        self._stopping = stopping
+        self._run = run
         self._spared: int | None = None
         """A lock on RUN, which the agent holds from its first beat on."""
         self.kept_s = time.monotonic()

@@ -38,7 +38,10 @@ SILENT_S = 30.0
 
 The supervisor has commanded zero since the first tenth of a second.
 """
-ABSENT, INTACT, REVOKED, DAMAGED = "absent", "intact", "revoked", "damaged"
+ABSENT = "absent"
+INTACT = "intact"
+REVOKED = "revoked"
+DAMAGED = "damaged"
 DAMAGE = "damaged"
 """The metric of a failure that is about what is on disk."""
 
@@ -104,8 +107,10 @@ class Keeper:
 
     def _keep(self) -> str | None:
         """What is wrong, or None."""
-        host, store = self._host, self._host.store
-        slot, current = store.current_slot(), store.current()
+        host = self._host
+        store = self._host.store
+        slot = store.current_slot()
+        current = store.current()
         if slot is not None and current is not None and self._runs(slot, current):
             self._let_drive(slot, current)
             host.runtime.stop(store.free_slot())
@@ -121,7 +126,8 @@ class Keeper:
         if slot is not None:
             host.runtime.stop(slot)
         why = self._move_on(current)
-        slot, current = store.current_slot(), store.current()
+        slot = store.current_slot()
+        current = store.current()
         if why is None and slot is not None and current is not None:
             self._start(slot, current)
         return why
@@ -155,13 +161,16 @@ class Keeper:
         """The gate of a rollback, for what was started here."""
         expected = self._expected
         if expected is None or (expected.slot, expected.release.digest) != (slot, current):
-            self._expected, self._watch, self._verdict = None, None, None
+            self._expected = None
+            self._watch = None
+            self._verdict = None
             return None
         if self._watch is None:
             return self._verdict
         if (result := self._watch.feed(observe(self._host, slot))) is None:
             return self._verdict
-        self._verdict, self._watch = None, None
+        self._verdict = None
+        self._watch = None
         self._pause_s = _FIRST_PAUSE_S
         if not result.passed:
             self._verdict = Failure.of_gate(current, "VERIFY_ROLLBACK", result).message
@@ -179,7 +188,8 @@ class Keeper:
         A container engine that is down moves no robot off its release: this raises what a start would. Nor does one
         that fails for a moment: it is asked twice.
         """
-        host, links = self._host, self._links
+        host = self._host
+        links = self._links
         on_disk = self._why(links["current"])
         why = on_disk or self._lost(links["current"])
         if why is None and _there(links["current"]):
@@ -188,7 +198,8 @@ class Keeper:
         revoked: Collection[str] = ()
         with suppress(HomeportError):  # the status tells it
             revoked = revoked_here(host.layout)
-        good = {name: REVOKED if name in revoked else INTACT if _there(links[name]) else ABSENT for name in links}
+        good = {name: INTACT if _there(path) else ABSENT for name, path in links.items()}
+        good.update(dict.fromkeys(revoked, REVOKED))
         while chosen := choose(*(DAMAGED if why else good[name] for name, why in whys.items())):
             if (lost := self._lost(links[chosen])) is None:
                 break

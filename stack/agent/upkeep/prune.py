@@ -32,7 +32,8 @@ def prune(host: Host, dry_run: bool) -> Result:
 
     That is models, engines, images and copies.
     """
-    kept, layout = needed(host), host.layout
+    kept = needed(host)
+    layout = host.layout
     removed = []
     host.store.files.make_folder(layout.engines)
     with held(layout.engines / ".lock", _LOCK_S, f"{layout.engines}: an engine is being built"):

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from model_registry.core.errors import HomeportError
 from stack.engine.machine import driver_release
 
-_IN, _OUT = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice, runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+_IN = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+_OUT = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
 
 
 def call(function: Callable[..., tuple[Any, ...]], *arguments: object) -> tuple[Any, ...]:

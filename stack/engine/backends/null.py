@@ -27,7 +27,8 @@ class Null:
 
     def __init__(self, precision: str = "fp32", ms: float = 0.0, busy: bool = False) -> None:
         self.identity = BackendIdentity("null", {}, "fp32")
-        self._seconds, self._busy = ms / 1e3, busy
+        self._seconds = ms / 1e3
+        self._busy = busy
         self._output: NDArray[np.float32] = np.zeros((1, 1, 1), dtype=np.float32)
 
     @staticmethod

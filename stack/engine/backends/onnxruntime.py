@@ -25,7 +25,8 @@ from model_registry.core.errors import HomeportError
 from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends
 from stack.engine.machine import available_cores
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
 _GPU: ModuleType | None = None
 if _CUDA in onnxruntime.get_available_providers():
     with suppress(ImportError):  # a library built for CUDA runs on a machine without it
@@ -60,7 +61,8 @@ class OnnxRuntime:
         model = read(source(job))
         note = {"multiplications": precision.multiplications(model)}
         (job.target / _NOTE).write_bytes(dump(note))
-        engine, apart = job.target / OnnxRuntime.FILE, large(model)
+        engine = job.target / OnnxRuntime.FILE
+        apart = large(model)
         del model  # there may not be room for two
         optimize(bake(job), engine, apart=apart)
         return precision.of_graph(read(engine))
@@ -78,7 +80,8 @@ class OnnxRuntime:
             for part in (self._session.get_inputs(), self._session.get_outputs())
         )
         check_ends("its graph", contract, inputs, outputs)
-        self._binding, self._copies = self._session.io_binding(), _PROVIDER != _CPU
+        self._binding = self._session.io_binding()
+        self._copies = _PROVIDER != _CPU
         self._bound: dict[str, Tensor] = {}
         self._output: NDArray[np.float32] = np.zeros(contract.output_shape, dtype=np.float32)
         address = self._output.ctypes.data

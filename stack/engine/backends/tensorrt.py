@@ -38,7 +38,8 @@ class TensorRT:
         return build(job, bake(job, symmetric=True), job.target / TensorRT.FILE)
 
     def load(self, engine: Path, contract: Contract) -> None:
-        free, path = cuda.free_bytes(), engine / self.FILE
+        free = cuda.free_bytes()
+        path = engine / self.FILE
         self._log = Log()
         self._runtime = trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())

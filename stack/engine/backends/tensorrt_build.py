@@ -37,7 +37,8 @@ class Log(trt.ILogger):  # type: ignore[misc]
         self.error = self.memory = ""
 
     def log(self, severity: object, msg: str) -> None:
-        kinds, text = trt.ILogger.Severity, " ".join(msg.split())[:300]
+        kinds = trt.ILogger.Severity
+        text = " ".join(msg.split())[:300]
         if severity in (kinds.INTERNAL_ERROR, kinds.ERROR):
             self.error = text
         if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING) and _OUT_OF_MEMORY.search(text):
@@ -78,7 +79,8 @@ def build(job: Job, graph: Path, target: Path) -> str:
     plan = b""
     for share in (2, 4):
         free = cuda.free_bytes()
-        log, workspace = Log(), free // share
+        log = Log()
+        workspace = free // share
         if plan := _serialize(job, graph, workspace, log):
             break
         memory = f"workspace {workspace >> 20} MiB, {free >> 20} MiB free"

@@ -29,7 +29,8 @@ def _device() -> dict[str, str]:
     if not torch.cuda.is_available():
         return {}
     found = torch.cuda.get_device_properties(0)
-    memory, driver = f"{round(found.total_memory / 2**30)} GiB", driver_release()
+    memory = f"{round(found.total_memory / 2**30)} GiB"
+    driver = driver_release()
     return {"name": found.name, "sm": f"{found.major}{found.minor}", "memory": memory, "driver": driver}
 
 
@@ -45,7 +46,8 @@ class Torch:
     @staticmethod
     def build(job: Job) -> str:
         """Raises IncompatibleError for int8, which torch would compute in fp32."""
-        graph, engine = read(bake(job)), job.target / Torch.FILE
+        graph = read(bake(job))
+        engine = job.target / Torch.FILE
         if job.precision == "int8":
             raise IncompatibleError("torch computes int8 graphs in fp32; choose another backend or precision")
         TorchGraph(graph, job.contract)  # whether it knows every operator

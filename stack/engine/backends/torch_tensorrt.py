@@ -116,7 +116,8 @@ class TorchTensorRT:
         return precision.of_engines(*(part.get_layer_info() for part in engines))
 
     def load(self, engine: Path, contract: Contract) -> None:
-        free, path = cuda.free_bytes(), engine / self.FILE
+        free = cuda.free_bytes()
+        path = engine / self.FILE
         try:
             self._module = torch_tensorrt.load(str(path)).module()
         except (RuntimeError, ValueError) as error:

@@ -97,7 +97,7 @@ class Bench:
             folder = tempfile.mkdtemp(prefix=f"{self.name}-")
             secrets.write(Path(folder))
             self._remember(secrets=folder, releases={}, image="")
-        bench_image = image.ensure(client, self.say)
+        bench_image = image.FLEET.ensure(client, self.say)
         self.say(f"Starting the registry and {len(names)} robots")
         containers.retire(client, self.name, keep=("registry", *names))
         containers.network(client, self.name)

@@ -193,10 +193,9 @@ class PlainBench:
         secrets.write(self.keys)
         containers.network(self._client, self.name, internal=True)
         for number, (name, suite) in enumerate(suites.items()):
-            system = image.plain(suite)
-            built = image.ensure(self._client, self._say, system)
+            built = image.plain(suite).ensure(self._client, self._say)
             container = containers.plain_robot(
-                self._client, self.name, name, built, self.keys, system.login, self.registry
+                self._client, self.name, name, built, self.keys, image.PLAIN_LOGIN, self.registry
             )
             self.robots[name] = PlainRobot(name, container, self.keys, FIRST_DOMAIN + number, self.person)
         self.know_addresses()

@@ -19,7 +19,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from tests.fakes.ros import REPOSITORY
-from tests.testbed.bench.image import cache_folder
+from tests.testbed.rootfs import cache_folder
 
 LOCK = REPOSITORY / "requirements" / "robot.txt"
 BUILDERS = ("setuptools", "wheel")

@@ -157,11 +157,16 @@ def test_an_engine_that_cannot_do_it_is_told_with_the_fix(
     ("labels", "architecture", "l4t", "words"),
     [
         ({"row": "jp6", "arch": "arm64", "l4t": "36.4.0,36.4.3"}, "arm64", "36.4.3", None),
-        ({"row": "jp6", "arch": "arm64", "l4t": "36.4.0,36.4.3"}, "arm64", "36.4", "36.4.0, 36.4.3, and here is 36.4"),
+        (
+            {"row": "jp6", "arch": "arm64", "l4t": "36.4.0,36.4.3"},
+            "arm64",
+            "36.4",
+            "and L4T 36.4 is needed",
+        ),
         ({"row": "jp6", "arch": "arm64"}, "arm64", "36.4.3", "made for L4T none"),
-        ({"row": "jp7", "arch": "arm64"}, "arm64", None, "made for jp7/arm64, needed here is jp6/arm64"),
-        ({"row": "jp6", "arch": "arm64"}, "amd64", None, "and holds amd64"),
-        ({}, "arm64", None, "made for none/arm64"),
+        ({"row": "jp7", "arch": "arm64"}, "arm64", None, "made for jp7/arm64, and jp6/arm64 is needed"),
+        ({"row": "jp6", "arch": "arm64"}, "amd64", None, "it holds amd64"),
+        ({}, "arm64", None, "no image of Homeport"),
     ],
 )
 def test_an_image_fits_by_its_labels(

@@ -8,7 +8,8 @@ import tarfile
 import pytest
 
 from model_registry.core.errors import NotFoundError
-from model_registry.inspecting import ImagePart, Inspected, inspect, largest, layer_table, misfit
+from model_registry.core.release import misfit
+from model_registry.inspecting import ImagePart, inspect, largest, layer_table
 from tests.fakes.docker_engine import FakeClient
 
 SITE = "opt/homeport/lib/python3.11/site-packages"
@@ -58,14 +59,26 @@ def test_an_unknown_image_names_what_there_is() -> None:
     ("labels", "asked", "reason"),
     [
         (JETSON, {"arch": "arm64", "row": "jp6", "l4t": "36.4.3"}, None),
-        (JETSON, {"arch": "amd64"}, "it is for arm64, not for amd64"),
-        (JETSON, {"arch": "arm64", "row": "jp7"}, "it is of row jp6, not of jp7"),
-        (JETSON, {"arch": "arm64", "l4t": "36.4"}, "it is for L4T 36.4.0, 36.4.3, not for 36.4"),
-        (JETSON, {"arch": "arm64"}, "it is for L4T 36.4.0, 36.4.3; give --l4t of the robot"),
+        (JETSON, {"arch": "amd64"}, "it was made for jp6/arm64, and amd64 is needed"),
+        (
+            JETSON,
+            {"arch": "arm64", "row": "jp7"},
+            "it was made for jp6/arm64, and jp7/arm64 is needed",
+        ),
+        (
+            JETSON,
+            {"arch": "arm64", "l4t": "36.4"},
+            "it was made for L4T 36.4.0, 36.4.3, and L4T 36.4 is needed",
+        ),
         ({"dev.homeport.row": "cpu", "dev.homeport.l4t": ""}, {"arch": "arm64"}, None),
-        ({"dev.homeport.row": "cpu"}, {"arch": "arm64", "l4t": "36.4.3"}, "it is for L4T none, not for 36.4.3"),
-        ({}, {"arch": "arm64"}, "it has no label dev.homeport.row: it is no image of Homeport"),
+        (
+            {"dev.homeport.row": "cpu"},
+            {"arch": "arm64", "l4t": "36.4.3"},
+            "it was made for L4T none, and L4T 36.4.3 is needed",
+        ),
+        ({}, {"arch": "arm64"}, "it has no label dev.homeport.row, so it is no image of Homeport"),
     ],
 )
 def test_a_row_fits_exactly_or_the_reason_is_told(labels: dict[str, str], asked: dict[str, str], reason: str) -> None:
-    assert misfit(Inspected("sha256:1", "arm64", 1, labels, (), ()), **asked) == reason
+    found = misfit(labels, "arm64", **asked)
+    assert (found and found.partition("; ")[0]) == reason

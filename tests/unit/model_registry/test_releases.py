@@ -215,7 +215,7 @@ def test_a_tag_of_an_index_is_resolved_and_the_digest_of_one_is_refused(world: W
         (f'ref = "homeport/stack:1.0.0"\nconfig_digest = "sha256:{"b" * 64}"', "leave config_digest out"),
         ('ref = "homeport/stack:1.0.0"\nrepository = "homeport/stack"', "either ref or"),
         ('ref = "homeport/stack:1.0.0"\nwheel = "stack.whl"', "expected exactly ref"),
-        ('ref = "homeport/stack:jp6"', "made for jp6/arm64, needed here is cpu/arm64"),
+        ('ref = "homeport/stack:jp6"', "made for jp6/arm64, and cpu/arm64 is needed"),
         ('wheel = "stack.whl"', "expected exactly ref"),
     ],
 )

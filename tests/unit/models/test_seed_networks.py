@@ -129,9 +129,9 @@ def test_r09_the_picture_shrinks_to_112_and_grows_to_224_without_a_tick_that_has
     """At 20 Hz in played time: both are loaded and warm before the first frame, and nothing is opened for a change."""
     make_release(tmp_path / "robot", folders["resource_optimized"])
     _, slot = load(find(Layout.at(tmp_path / "robot"), "a"))
-    sizes = {id(each): each._contract.image.width for each in (slot._full, slot._small) if each}
+    sizes = {id(each): each._contract.image.width for each in (slot.pace.full, slot.pace.small) if each}
     assert sorted(sizes.values()) == [112, 224]
-    assert all(each._backend.misses == 1 for each in (slot._full, slot._small) if each), (
+    assert all(each._backend.misses == 1 for each in (slot.pace.full, slot.pace.small) if each), (
         "warm: it has understood nothing"
     )
     drive(slot)
@@ -141,7 +141,7 @@ def test_r09_the_picture_shrinks_to_112_and_grows_to_224_without_a_tick_that_has
         feed(slot, now)
         if tick % 20 == 0:
             slot.inference.cycle_s = 0.02  # as on a machine that is so slow that there is something to give up
-            slot.adjust({"temperature_c": 99.0 if tick < 300 else 20.0}, now)
+            slot.pace.adjust({"temperature_c": 99.0 if tick < 300 else 20.0}, now)
         slot.infer(now, ros(now))
         action = slot.action(now, ros(now))
         seen.append(sizes[id(slot.inference)])

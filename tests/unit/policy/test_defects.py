@@ -83,8 +83,8 @@ def test_d01_a_tick_without_an_action_is_counted_and_becomes_trouble(slot: Slot,
         slot.infer(now, ros(now))
         assert slot.action(now, ros(now)).steps is None
     assert slot.ticks.empty == 29 and slot.ticks.struggling
-    slot.adjust({}, 13.0)
-    assert slot.rung.name == "full"  # it uses too little to give anything up
+    slot.pace.adjust({}, 13.0)
+    assert slot.pace.rung.name == "full"  # it uses too little to give anything up
 
 
 @pytest.mark.parametrize(

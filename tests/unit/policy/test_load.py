@@ -37,7 +37,7 @@ def test_a_variant_is_built_proved_and_loaded_beside_its_model(tmp_path: Path, m
     Contract.load(model).check_files(model)
     make_release(tmp_path / "robot", model)
     plan, slot = load(find(Layout.at(tmp_path / "robot"), "a"))
-    assert slot._small is not None and slot._small is not slot.inference
+    assert slot.pace.small is not None and slot.pace.small is not slot.inference
     [(variant, folder)] = variants(plan, (find(Layout.at(tmp_path / "robot"), "a").folder / "engine").resolve())
     assert (folder / "gate.json").exists() and folder.name == variant.key and folder.parents[1].name == plan.key
 
@@ -79,7 +79,7 @@ def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -
     found = find(Layout.at(tmp_path / "robot"), "a")
     [(_, folder)] = variants(builder.plan(found.folder), (found.folder / "engine").resolve())
     shutil.rmtree(folder)
-    assert load(found)[1]._small is None
+    assert load(found)[1].pace.small is None
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,8 @@ def test_a_frame_prepared_for_one_network_is_not_shown_to_another(tmp_path: Path
     slot.on_command(command("go to the red pillar"), 10.0)
     feed(slot, 10.0)
     prepared = shown(slot).tensor
-    slot.rung = SMALL
+    slot.pace.rung = SMALL
     assert slot.infer(10.0, ros(10.0))
-    assert prepared is not None and slot._small is not None
-    given = slot._small._backend.given["image"]  # type: ignore[attr-defined]
+    assert prepared is not None and slot.pace.small is not None
+    given = slot.pace.small._backend.given["image"]  # type: ignore[attr-defined]
     assert given is not prepared and np.array_equal(given, prepared)

@@ -169,8 +169,8 @@ def test_r09_a_loaded_machine_gets_the_smaller_model_and_the_larger_one_back(tmp
     slot.camera.interval_s = 0.2  # too slow a camera for half of its rate: only the small model is left to take
     seen = []
     for second in range(20):
-        slot.adjust({"cpu_percent": 90.0 if second < 5 else 10.0, "memory_percent": 50.0}, float(second))
-        seen.append((slot.rung.name, slot.inference.identity.name))
+        slot.pace.adjust({"cpu_percent": 90.0 if second < 5 else 10.0, "memory_percent": 50.0}, float(second))
+        seen.append((slot.pace.rung.name, slot.inference.identity.name))
     assert [name for name, _ in seen] == ["full"] * 2 + ["small"] * 13 + ["full"] * 5
     assert PROFILES["resource_optimized"].ladder
     assert [name for name, each in PROFILES.items() if each.ladder] == ["resource_optimized"]
@@ -184,8 +184,8 @@ def test_r09_d32_a_camera_at_the_border_of_a_rung_changes_no_model_each_second(t
     for second in range(40):
         slot.inference.cycle_s = 0.05
         slot.camera.interval_s = 0.2 if second % 2 else 0.03
-        slot.adjust({"cpu_percent": 90.0 if second < 20 else 10.0}, float(second))
-        seen.append(slot.rung.name)
+        slot.pace.adjust({"cpu_percent": 90.0 if second < 20 else 10.0}, float(second))
+        seen.append(slot.pace.rung.name)
     changes = [second for second in range(1, 40) if seen[second] != seen[second - 1]]
     assert "small" in seen and seen[-1] == "full"
     assert len(changes) <= 3 and changes[-1] - changes[-2] >= 10, seen

@@ -238,22 +238,22 @@ def test_half_the_rate_is_a_rung_only_where_the_model_that_runs_on_it_leaves_no_
     """On the rung of the small model its own quick cycles say nothing of the large one's."""
     folder = make_tiny_model(tmp_path / "model")
     slot = make_slot(folder, Constant(), small=make_tiny_model(tmp_path / "small"))
-    assert slot._small is not None
-    slot.camera.interval_s, slot.rung = 0.02, SMALL
+    assert slot.pace.small is not None
+    slot.camera.interval_s, slot.pace.rung = 0.02, SMALL
     for _ in range(20):
-        slot._full.note(0.2)
-        slot._small.note(0.001)
-    assert slot._lasts(SMALL) and not slot._lasts(SLOW)
+        slot.pace.full.note(0.2)
+        slot.pace.small.note(0.001)
+    assert slot.pace.lasts(SMALL) and not slot.pace.lasts(SLOW)
     for _ in range(200):
-        slot._full.note(0.02)
-    assert slot._lasts(SLOW)
+        slot.pace.full.note(0.02)
+    assert slot.pace.lasts(SLOW)
 
 
 def test_one_long_cycle_does_not_lengthen_the_pause_at_half_the_rate(slot: Slot) -> None:
     slot.camera.interval_s = 0.05
     for seconds in (*[0.02] * 20, 0.6):
-        slot._full.note(seconds)
-    assert slot._period_s(SLOW) == pytest.approx(0.1)
+        slot.pace.full.note(seconds)
+    assert slot.pace.period_s(SLOW) == pytest.approx(0.1)
 
 
 def test_a_cycle_that_took_too_long_is_not_acted_on(tmp_path: Path, backend: Constant) -> None:

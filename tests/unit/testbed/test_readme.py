@@ -1,57 +1,70 @@
-"""The commands of the README are found, in order and whole; the wheels of a lock file are those that a Python takes."""
+"""The parser of README's commands, and that the bench `newcomer` knows every one of them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.testbed import readme
-from tests.testbed.bench.wheelhouse import LOCK, locked_for
+from tests.bench import newcomer
+from tests.testbed.readme import Command, commands
 
-TEXT = """\
-# Title
-## One
-1. Do this,
-   and that.
+README = (Path(__file__).parents[3] / "README.md").read_text()
+DOCUMENT = """# Title
 
-        make this
-        make that
+    make demo
 
-2. Read only.
+Text with `make demo KEEP=1`, a file `make.txt`, and `homeport`.
 
-10. Last:
+## Steps
+It prints lines like these:
 
-        ssh robot one
-## Two
-        not a command of One
+    This machine: 2 cores
+      19.1 s  make demo goes on
+
+1. First:
+
+        .venv/bin/homeport init fleet ~/fleet
+        ssh bay-1 sudo homeport-agent arm
+
+`make demo KEEP=1` twice, `make demo KEEP=1`.
 """
 
 
-def test_steps_have_their_commands_in_order() -> None:
-    found = readme.steps(readme.section("One", TEXT))
-
-    assert found == [
-        readme.Step(1, ("make this", "make that")),
-        readme.Step(2, ()),
-        readme.Step(10, ("ssh robot one",)),
+def test_commands_are_told_from_what_is_printed_and_have_their_section() -> None:
+    assert commands(DOCUMENT) == [
+        Command("Title", "make demo"),
+        Command("Title", "make demo KEEP=1"),
+        Command("Steps", ".venv/bin/homeport init fleet ~/fleet"),
+        Command("Steps", "ssh bay-1 sudo homeport-agent arm"),
+        Command("Steps", "make demo KEEP=1"),
     ]
 
 
-def test_a_section_that_is_not_there_is_named() -> None:
-    with pytest.raises(AssertionError, match="no section 'Three'"):
-        readme.section("Three", TEXT)
+def test_the_newcomer_types_every_command_of_the_readme_that_needs_no_robot() -> None:
+    lines = newcomer.lines_of(README)
+
+    assert lines[:2] == ["make demo", "make test"]
+    for line in lines:
+        assert newcomer.promise_of(line).begins
+    for promise in newcomer.PROMISES:
+        assert promise in [newcomer.promise_of(line) for line in lines], f"README has no '{promise.begins}' any more"
 
 
-def test_every_step_of_the_readme_that_is_not_editing_has_commands() -> None:
-    found = readme.steps(readme.section("Put it on your robots"))
-
-    assert [step.number for step in found] == list(range(1, len(found) + 1))
-    assert [step.number for step in found if not step.commands] == [3]
+def test_a_command_that_nobody_has_told_the_bench_about_fails_it() -> None:
+    with pytest.raises(AssertionError, match="README says 'make coffee'"):
+        newcomer.promise_of("make coffee")
 
 
-@pytest.mark.parametrize(("python", "numpy"), [("3.10", "numpy==2.2"), ("3.11", "numpy==2.4"), ("3.13", "numpy==2.5")])
-def test_a_python_takes_its_own_entries_of_the_lock_with_their_digests(python: str, numpy: str) -> None:
-    entries = locked_for(LOCK.read_text(), python).splitlines()
+def test_blocks_that_failed_are_named_with_their_last_lines() -> None:
+    good = {"line": "make demo", "minutes": 3.0, "failed": ""}
+    bad = {"line": "make dist", "minutes": 0.1, "failed": "ended with 2\nno wheel"}
 
-    assert next(entry for entry in entries if entry.startswith("numpy==")).startswith(numpy)
-    assert len({entry.partition("==")[0] for entry in entries}) == len(entries)
-    assert all("--hash=sha256:" in entry and ";" not in entry for entry in entries)
+    found = newcomer.figures({"Debian 12 as root": [good, bad], "Debian 13 as root": [good]})
+
+    assert (found["systems"], found["blocks"], found["passed"]) == (2, 3, 2)
+    assert found["failed"] == ["Debian 12 as root: make dist: ended with 2\nno wheel"]
+    assert found["minutes"] == {
+        "Debian 12 as root": {"make demo": 3.0, "make dist": 0.1},
+        "Debian 13 as root": {"make demo": 3.0},
+    }
