@@ -87,12 +87,12 @@ def verdict(sizes: Counter[str]) -> str:
 
 def multiplications(model: onnx.ModelProto) -> int:
     """How many numbers one run multiplies with weights: what decides whether more threads are worth their waking."""
-    infos = {item.name: item.type.tensor_type.shape.dim for item in infos(model)}
+    known = {item.name: item.type.tensor_type.shape.dim for item in infos(model)}
     weights = {item.name: item for item in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     total = 0
     for node in model.graph.node:
-        shape = [item.dim_value for item in infos.get(node.output[0], ())] if _COMPUTES.search(node.op_type) else []
+        shape = [item.dim_value for item in known.get(node.output[0], ())] if _COMPUTES.search(node.op_type) else []
         if shape:
             channels = shape[1] if "Conv" in node.op_type else shape[-1]
             sizes = sum(_weight(name, weights, makers)[2] for name in node.input)
