@@ -112,7 +112,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
         "process": {"device_image", "gpu", "slot_weight"},
     }[runtime]
     written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
-    inner = {"OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW}
+    inner = {"schema", "OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW, "battery_min", "lease_s"}
     assert written - set(gate) - inner == {field.name for field in fields(Config)} - others
     assert (config.slot_nice, config.slot_weight) == ((0, 400) if runtime == "docker" else (-5, None))
     assert config.hook == Hook(("/opt/site/may-change", "--docked"), 5.0, "site")
