@@ -238,7 +238,7 @@ def _check(release: Release, contract: Contract, l4t: set[str]) -> None:
     if unserved := sorted(set(release.compatibility.l4t) - l4t):
         raise IncompatibleError(
             f"release.compatibility.l4t: no image was made for L4T {unserved[0]}, only for "
-            f"{', '.join(sorted(l4t)) or 'none'}; take it away"
+            f"{', '.join(sorted(l4t)) or 'none'}; remove it"
         )
 
 

@@ -255,7 +255,7 @@ class Contract:
             digest.check_file(model / path, f"{model}: {path}")
         present = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}
         if extra := sorted(present - {*self.files, FILE_NAME, "manifest.json"}):
-            raise IntegrityError(f"{model}: {extra[0]} is not listed in {FILE_NAME}; add it there or take it away")
+            raise IntegrityError(f"{model}: {extra[0]} is not listed in {FILE_NAME}; add it there or remove it")
 
     def check_fits(self, robot: Robot) -> None:
         """Raises IncompatibleError when this model was not made for that robot."""

@@ -130,7 +130,7 @@ class Client:
         plain = parts.scheme == "http" and self.url.startswith("http:") and parts.hostname in LOOPBACK_HOSTS
         if parts.scheme != "https" and not plain:
             raise RefusedError(
-                f"{self.url}: leads to {parts.scheme}://{parts.hostname}, which is not https; mend the registry"
+                f"{self.url}: leads to {parts.scheme}://{parts.hostname}, which is not https; fix the registry"
             )
 
     def _authorize(self, challenge: str, scope: str) -> bool:

@@ -12,8 +12,8 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.gate import GateResult
 from model_registry.core.visible import visible
 
-GATES = ("idle", "moving")
-"""What may be asked of the robot before it is changed."""
+PERMISSIONS = ("idle", "moving")
+"""What a robot may have to be before it is changed: `--gate` of the command line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,8 @@
-"""The precision of an ONNX graph: read from it, and changed in it.
+"""The precision of a graph or an engine, read from what it really is.
 
-`convert` bakes fp16 or bf16 into a graph whose inputs and outputs stay float32, by the types that the operators' own
-schemas allow: what exists in float32 only (the scales of a Resize, for one) keeps it, between two casts. `of_graph`
-says what the weights of the computing operators really are, also after a library has rewritten the graph: ONNX Runtime,
-for one, computes fp16 in fp32 where its processor has no such kernel.
+`of_graph` says what the weights of the computing operators are, also after a library has rewritten the graph: ONNX
+Runtime, for one, computes fp16 in fp32 where its processor has no such kernel. `of_engines` reads what TensorRT's
+inspector tells.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from model_registry.core.errors import IncompatibleError
 
@@ -88,12 +87,12 @@ def verdict(sizes: Counter[str]) -> str:
 
 def multiplications(model: onnx.ModelProto) -> int:
     """How many numbers one run multiplies with weights: what decides whether more threads are worth their waking."""
-    infos = {item.name: item.type.tensor_type.shape.dim for item in _infos(model)}
+    known = {item.name: item.type.tensor_type.shape.dim for item in infos(model)}
     weights = {item.name: item for item in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     total = 0
     for node in model.graph.node:
-        shape = [item.dim_value for item in infos.get(node.output[0], ())] if _COMPUTES.search(node.op_type) else []
+        shape = [item.dim_value for item in known.get(node.output[0], ())] if _COMPUTES.search(node.op_type) else []
         if shape:
             channels = shape[1] if "Conv" in node.op_type else shape[-1]
             sizes = sum(_weight(name, weights, makers)[2] for name in node.input)
@@ -101,7 +100,7 @@ def multiplications(model: onnx.ModelProto) -> int:
     return total
 
 
-def _infos(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+def infos(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """Types and shapes of what its nodes give."""
     known = onnx.shape_inference.infer_shapes(skeleton(model)).graph
     return [*known.value_info, *known.output]
@@ -144,116 +143,3 @@ def _weight(
 
 def _elements(tensor: TensorProto) -> int:
     return int(np.prod(tensor.dims, dtype=np.int64))
-
-
-def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
-    """The same graph in `precision` (fp32, fp16, bf16).
-
-    Raises IncompatibleError naming an operator without a schema.
-    """
-    if precision == "fp32":
-        return model
-    for node in model.graph.node:
-        _schema(node, model)
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    result.graph.value_info.extend(_infos(model))
-    _Converter(result, TYPES[precision]).run()
-    return result
-
-
-def _schema(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.defs.OpSchema:
-    version = next((item.version for item in model.opset_import if item.domain == node.domain), 0)
-    if not version or not onnx.defs.has(node.op_type, version, node.domain):
-        raise IncompatibleError(f"operator {node.domain}.{node.op_type}: not in the ONNX standard; export without it")
-    if any(attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute):
-        raise IncompatibleError(f"operator {node.op_type}: graphs inside of graphs are not converted; export without")
-    return onnx.defs.get_schema(node.op_type, version, node.domain)
-
-
-class _Converter:
-    """Changes one graph in place."""
-
-    def __init__(self, model: onnx.ModelProto, target: int) -> None:
-        self._model = model
-        self._graph = model.graph
-        self._target = target
-        infos = (*self._graph.value_info, *self._graph.input, *self._graph.output)
-        self._floats = {info.name for info in infos if info.type.tensor_type.elem_type == _FLOAT}
-        self._floats |= {item.name for item in self._graph.initializer if item.data_type == _FLOAT}
-        self._initial = {item.name: item for item in self._graph.initializer}
-        self._wide: dict[str, TensorProto] = {}
-        self._nodes: list[onnx.NodeProto] = []
-
-    def run(self) -> None:
-        inputs, outputs = ([item.name for item in part] for part in (self._graph.input, self._graph.output))
-        for name in inputs:
-            if name in self._floats:
-                self._cast(name, f"{name}__narrow", self._target)
-        rename = {name: f"{name}__narrow" for name in (*inputs, *outputs) if name in self._floats}
-        for node in self._graph.node:
-            self._convert(node, rename)
-        for name in outputs:
-            if name in self._floats:
-                self._cast(f"{name}__narrow", name, _FLOAT)
-        for tensor in self._graph.initializer:
-            self._narrow(tensor)
-        self._graph.initializer.extend(self._wide.values())
-        del self._graph.node[:], self._graph.value_info[:]
-        self._graph.node.extend(self._nodes)
-
-    def _convert(self, node: onnx.NodeProto, rename: dict[str, str]) -> None:
-        inputs, outputs = self._allowed(node)
-        narrow = onnx.NodeProto()
-        narrow.CopyFrom(node)
-        for attribute in narrow.attribute:
-            if attribute.name in ("to", "dtype") and attribute.i == _FLOAT:
-                attribute.i = self._target
-            self._narrow(attribute.t)
-        after = []
-        for index, name in enumerate(node.input):
-            here = rename.get(name, name)
-            if name in self._floats and not inputs[index]:
-                here = self._widened(name, here)
-            narrow.input[index] = here
-        for index, name in enumerate(node.output):
-            narrow.output[index] = rename.get(name, name)
-            if name in self._floats and not outputs[index]:
-                after.append((f"{name}__wide", narrow.output[index]))
-                narrow.output[index] = f"{name}__wide"
-        self._nodes.append(narrow)
-        for name, there in after:
-            self._cast(name, there, self._target)
-
-    def _widened(self, name: str, here: str) -> str:
-        """A float32 value for what takes no other: the constant as it was, or the value cast back."""
-        if name in self._initial:
-            kept = self._wide.setdefault(name, TensorProto())
-            kept.CopyFrom(self._initial[name])
-            kept.name = wide = f"{name}__wide"
-        else:
-            wide = f"{name}__wide_{len(self._nodes)}"
-            self._cast(here, wide, _FLOAT)
-        return wide
-
-    def _allowed(self, node: onnx.NodeProto) -> tuple[list[bool], list[bool]]:
-        """Whether each input and output may have the target's type: opset 22 added bfloat16 wherever float16 stood, as
-        GPU builders always did.
-        """
-        schema = _schema(node, self._model)
-        return tuple(  # type: ignore[return-value]
-            ["tensor(float16)" in formal[min(index, len(formal) - 1)].types for index in range(len(names))]
-            for formal, names in ((schema.inputs, node.input), (schema.outputs, node.output))
-        )
-
-    def _cast(self, source: str, target: str, to: int) -> None:
-        self._nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}__cast", to=to))
-
-    def _narrow(self, tensor: TensorProto) -> None:
-        """Round a float32 tensor; what is too large for fp16 becomes its largest number: the parity gate judges it."""
-        if tensor.data_type == _FLOAT:
-            kind = helper.tensor_dtype_to_np_dtype(self._target)
-            values = numpy_helper.to_array(tensor)
-            if self._target == TensorProto.FLOAT16:
-                values = values.clip(-65504.0, 65504.0)
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(kind), tensor.name))

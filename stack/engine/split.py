@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from stack.engine.backends import Backend, Job, Runner, Tensor
+from stack.engine.cache import Cache
 
 FOLDER = "language"  # below the engine
 KEPT = 16
@@ -47,7 +47,7 @@ def load(kind: type[Backend], precision: str, engine: Path, contract: Contract, 
 
 
 class Split:
-    """Runs the one graph, and the other before it when the words are new. Counts `hits` and `misses`."""
+    """Runs the one graph, and the other before it when the words are new. `cache` has the features of the last ones."""
 
     def __init__(self, language: Runner, policy: Runner, contract: Contract, kept: int) -> None:
         understands, _ = contract.parts()
@@ -55,24 +55,16 @@ class Split:
         self._policy = policy
         self._words = understands.inputs[0]
         self._features = understands.output
-        self._kept = lru_cache(kept)(self._understand)
+        self.cache = Cache(self._understand, kept)
         self.identity = policy.identity
 
     @property
     def device_bytes(self) -> int:
         return self._language.device_bytes + self._policy.device_bytes
 
-    @property
-    def hits(self) -> int:
-        return self._kept.cache_info().hits
-
-    @property
-    def misses(self) -> int:
-        return self._kept.cache_info().misses
-
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         given = dict(inputs)
-        given[self._features] = self._kept(given.pop(self._words.name).tobytes())
+        given[self._features] = self.cache(given.pop(self._words.name).tobytes())
         return self._policy.infer(given)
 
     def _understand(self, words: bytes) -> NDArray[np.float32]:

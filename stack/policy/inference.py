@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from stack.engine.backends import Runner, Tensor
+from stack.engine.cache import Cache
 from stack.engine.normalization import Normalization
 from stack.engine.split import Split
 from stack.policy.cdr import Frame, LaserScan
@@ -85,7 +86,7 @@ class Inference:
         self._backend_s = 0.0
         self.identity = backend.identity
         self.tokenizer = CommandTokenizer(model / contract.tokenizer, contract.token_length)
-        self.cache = backend if isinstance(backend, Split) else self.tokenizer
+        self.cache: Cache[Any, Any] = backend.cache if isinstance(backend, Split) else self.tokenizer.cache
         self.needs_scan = "lidar" in self._names
         self.cycle_s = 0.0
 

@@ -5,7 +5,6 @@ The result is the same everywhere, and words that it does not know give no motio
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from model_registry.core.stop_words import Meaning, StopWords
+from stack.engine.cache import Cache
 
 PAD = 0
 UNKNOWN = 1
-_KEPT = 32
+_REMEMBERED = 32
 _STOP_WORDS = StopWords()
 
 
@@ -26,27 +26,19 @@ def stops(command: str) -> bool:
 
 
 class CommandTokenizer:
-    """Turns commands into int64 [1, length]. Keeps the last few, counting `hits` and `misses`."""
+    """Turns commands into int64 [1, length]. `cache` has the last few."""
 
     def __init__(self, path: Path, length: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
         self._length = length
-        self._kept = lru_cache(_KEPT)(self._encode)
+        self.cache = Cache(self._encode, _REMEMBERED)
 
     def __call__(self, command: str) -> NDArray[np.int64] | None:
         """The tokens of a command, or None when it must not move the robot.
 
         That is an empty command, a stop word, or one without a known word.
         """
-        return self._kept(command)
-
-    @property
-    def hits(self) -> int:
-        return self._kept.cache_info().hits
-
-    @property
-    def misses(self) -> int:
-        return self._kept.cache_info().misses
+        return self.cache(command)
 
     def _encode(self, command: str) -> NDArray[np.int64] | None:
         if stops(command):

@@ -123,7 +123,7 @@ def run(wheel: Path, trt: Any, log: Any, model: Path, folder: Path, tells: dict[
     torch.__version__, torch.float32, torch.int64 = "2.0", "float", "long"  # type: ignore[attr-defined]
     torch.zeros = lambda shape, dtype, device: (shape, dtype)  # type: ignore[attr-defined]
     torch.export = SimpleNamespace(export=lambda module, examples: (module, examples))  # type: ignore[attr-defined]
-    graphs.Graph = Module  # type: ignore[attr-defined]
+    graphs.TorchGraph = Module  # type: ignore[attr-defined]
     sys.modules.update({"torch": torch, "torch_tensorrt": library, graphs.__name__: graphs})
     from stack.engine.backends.torch_tensorrt import TorchTensorRT
 

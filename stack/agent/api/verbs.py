@@ -16,7 +16,7 @@ from stack.agent.change.staging import StageRequest, plan, stage
 from stack.agent.change.switch import SwitchRequest, runs_current, switch
 from stack.agent.disk.store import resolve
 from stack.agent.host import Host, Progress
-from stack.agent.reports import GATES, FailedError, Result
+from stack.agent.reports import PERMISSIONS, FailedError, Result
 from stack.agent.supervisor import OWNER
 from stack.agent.upkeep.prune import prune
 
@@ -67,7 +67,7 @@ def _switch(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
         reader.text("commit", ("auto", "wait")),
         reader.number("deadline_s", 0.0, 86_400.0),
         reader.number("probation_s", 0.0, 86_400.0),
-        reader.text("gate", GATES),
+        reader.text("gate", PERMISSIONS),
         reader.boolean("now"),
     )
     reader.done()
@@ -97,7 +97,7 @@ def _commit(host: Host, reader: Reader, owner: str, progress: Progress) -> Resul
 
 def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     to = reader.text("to")
-    gate = reader.text("gate", GATES)
+    kind = reader.text("gate", PERMISSIONS)
     now = reader.boolean("now")
     undo = reader.has("undo") and reader.boolean("undo")
     reader.done()
@@ -108,7 +108,7 @@ def _rollback(host: Host, reader: Reader, owner: str, progress: Progress) -> Res
     if ended is not None and target in (None, host.store.current()):
         return ended
     with claimed(host, owner, "rollback"):
-        return roll_back(host, target or resolve(host.store, to), gate, now, progress, undo)
+        return roll_back(host, target or resolve(host.store, to), kind, now, progress, undo)
 
 
 def _pin(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:

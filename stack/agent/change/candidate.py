@@ -34,9 +34,9 @@ _VOUCH_S = 3.0
 class Candidate:
     """A release in the free slot, beside what `current` names. `verb` is what asked for it."""
 
-    def __init__(self, host: Host, release: Release, verb: str, progress: Progress, gate: str) -> None:
+    def __init__(self, host: Host, release: Release, verb: str, progress: Progress, permission: str) -> None:
         """Raises RefusedError when this robot has no room for the change."""
-        self.cutover = cutover(host, release, gate)
+        self.cutover = cutover(host, release, permission)
         self.host = host
         self.release = release
         self.verb = verb

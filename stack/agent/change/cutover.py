@@ -52,7 +52,7 @@ def room(free: int | None, memory_mib: int | None, taken: int) -> int | None:
     return min((each for each in limits if each is not None), default=None)
 
 
-def cutover(host: Host, release: Release, gate: str) -> str | None:
+def cutover(host: Host, release: Release, permission: str) -> str | None:
     """How `release` can take over; None when nothing runs that it would take over from.
 
     Raises RefusedError when it cannot.
@@ -70,6 +70,6 @@ def cutover(host: Host, release: Release, gate: str) -> str | None:
     if needed > (freed := free + taken):
         ways = "end other programs" if host.config.memory_mib is None else "end other programs, raise memory_mib"
         raise RefusedError(f"{text}, {freed >> 20} without it; {ways}, or deploy a smaller model")
-    if gate == "moving":
+    if permission == "moving":
         raise RefusedError(f"{text}, so the robot has to stand while they change; leave out --gate moving")
     return STOP_FIRST

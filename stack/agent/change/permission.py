@@ -27,16 +27,17 @@ def standing(view: View) -> bool:
     return abs(view.linear) <= ZERO_LINEAR and abs(view.angular) <= ZERO_ANGULAR
 
 
-def blockers(view: View, gate: str, battery_min: float, has_battery: bool) -> list[str]:
-    """Why the robot may not be switched now. `moving` drops the demand for zero speed, nothing else.
+def blockers(view: View, kind: str, battery_min: float, has_battery: bool) -> list[str]:
+    """Why the robot may not be switched now. `kind` is idle or moving, which drops the demand for zero
+    speed and nothing else.
 
     The supervisor keeps the last that a source has said: of one that is silent it is not known any more.
     """
     reasons = []
     silent = view.faulty_sources
-    if gate == "idle" and "odom" in silent:
+    if kind == "idle" and "odom" in silent:
         reasons.append("its speed is unknown, odometry is not to be trusted")
-    elif gate == "idle" and not standing(view):
+    elif kind == "idle" and not standing(view):
         reasons.append(f"it moves at {view.linear:.2f} m/s and {view.angular:.2f} rad/s")
     if has_battery and (view.battery is None or "battery" in silent):
         reasons.append("its battery is unknown")
@@ -59,10 +60,11 @@ class Permission:
     speed, and nothing is waited for.
     """
 
-    def __init__(self, host: Host, verb: str, gate: str, now: bool) -> None:
+    def __init__(self, host: Host, verb: str, kind: str, now: bool) -> None:
         self._host = host
         self._verb = verb
-        self.gate = gate
+        self.kind = kind
+        """idle, or moving for one that is given while the robot drives."""
         self._now = now
         self._until_s = 0.0
         self._answer = HookAnswer("its hook was not asked yet")
@@ -77,7 +79,7 @@ class Permission:
 
     def document(self) -> dict[str, object]:
         """Schema agent, `wait` of the status."""
-        return {"gate": self.gate, "for": self.reasons, "lease_s": round(self.left_s, 1) or None}
+        return {"gate": self.kind, "for": self.reasons, "lease_s": round(self.left_s, 1) or None}
 
     def wait(self, deadline_s: float) -> None:
         """Ask anew until nothing blocks.
@@ -102,12 +104,12 @@ class Permission:
 
     def _ask(self) -> list[str]:
         """Ask once, the cheap questions first."""
-        lease_s = self._host.config.gate.lease_s
+        lease_s = self._host.config.permission.lease_s
         reasons = [] if self._verb == "rollback" else [*self._window(), *self._robot()]
         hook = self._host.config.hook
         if not reasons and hook is not None and not self._now:
             if (began := time.monotonic()) >= self._next_hook_s:
-                self._answer = hook.ask(self.gate)
+                self._answer = hook.ask(self.kind)
                 self._next_hook_s = began + _HOOK_EVERY_S
             reasons = [self._answer.reason] if self._answer.reason is not None else []
             lease_s = lease_s if self._answer.lease_s is None else self._answer.lease_s
@@ -124,12 +126,12 @@ class Permission:
     def _robot(self) -> list[str]:
         host = self._host
         robot = host.robot()
-        battery_min = max(host.config.gate.battery_min, robot.battery_floor)
+        battery_min = max(host.config.permission.battery_min, robot.battery_floor)
         try:
             view = host.supervisor.view()
         except HomeportError as error:
             return [str(error)]
-        return blockers(view, "moving" if self._now else self.gate, battery_min, robot.sources["battery"].present)
+        return blockers(view, "moving" if self._now else self.kind, battery_min, robot.sources["battery"].present)
 
 
 def come_to_rest(supervisor: SupervisorClient, owner: str, reason: str, stop: threading.Event) -> None:

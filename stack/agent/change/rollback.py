@@ -50,7 +50,7 @@ def call_off(host: Host, progress: Progress) -> Result | None:
     return result
 
 
-def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progress, undo: bool = False) -> Result:
+def roll_back(host: Host, target: Digest, kind: str, now: bool, progress: Progress, undo: bool = False) -> Result:
     """Warm: start the target in the free slot, let it drive, commit.
 
     Raises RefusedError before anything stops when it is not complete here. With `undo` the robot is afterwards as if
@@ -62,9 +62,9 @@ def roll_back(host: Host, target: Digest, gate: str, now: bool, progress: Progre
     if runs_current(host, release):
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("rollback", False, target, release.version, "COMMIT")
-    permission = Permission(host, "rollback", gate, now)
+    permission = Permission(host, "rollback", kind, now)
     permission.wait(time.monotonic() + _WAIT_S)
-    candidate = Candidate(host, release, "rollback", progress, gate)
+    candidate = Candidate(host, release, "rollback", progress, kind)
     candidate.undo = undo
     if candidate.old == target:
         candidate.slot = candidate.old_slot or candidate.slot
@@ -108,10 +108,10 @@ def _bring_up(candidate: Candidate, permission: Permission) -> None:
     The commit gives the hold back.
     """
     settings = candidate.host.config.gate
-    with candidate.deployment.step("WAIT", gate=permission.gate, cutover=candidate.cutover):
+    with candidate.deployment.step("WAIT", permission=permission.kind, cutover=candidate.cutover):
         candidate.start()
         candidate.pass_gate("restore", Patience(settings.restore_s, settings.ready_s))
-        if permission.gate == "idle":
+        if permission.kind == "idle":
             candidate.come_to_rest("rolling back")
         permission.wait(time.monotonic())
     candidate.select(RESTORE_S, permission)

@@ -35,7 +35,7 @@ class SwitchRequest:
     commit: str
     deadline_s: float
     probation_s: float
-    gate: str
+    permission: str
     now: bool
 
 
@@ -46,8 +46,8 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
         progress("COMMIT", f"{release.name} {release.version} already drives.")
         return Result("switch", False, release.digest, release.version, "COMMIT")
     check_settled(host.layout)
-    permission = Permission(host, "switch", request.gate, request.now)
-    candidate = Candidate(host, release, "switch", progress, request.gate)
+    permission = Permission(host, "switch", request.permission, request.now)
+    candidate = Candidate(host, release, "switch", progress, request.permission)
     wait = request.commit == "wait"
     try:
         _warm_up(candidate, request, permission)
@@ -89,7 +89,9 @@ def _warm_up(candidate: Candidate, request: SwitchRequest, permission: Permissio
     """
     settings = candidate.host.config.gate
     deadline = time.monotonic() + request.deadline_s
-    with candidate.deployment.step("WAIT", gate=request.gate, now=request.now, cutover=candidate.cutover) as done:
+    with candidate.deployment.step(
+        "WAIT", permission=request.permission, now=request.now, cutover=candidate.cutover
+    ) as done:
         permission.wait(deadline)
         candidate.start()
         result = candidate.pass_gate("shadow", Patience(settings.shadow_s, settings.ready_s + settings.shadow_s))

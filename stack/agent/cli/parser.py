@@ -13,7 +13,7 @@ from model_registry.core.examples import examples
 from model_registry.core.layout import SLOTS
 from model_registry.core.version import version
 from stack.agent.cli.examples import EXAMPLES
-from stack.agent.reports import GATES
+from stack.agent.reports import PERMISSIONS
 
 DESCRIPTION = """Change the release of this robot, and change it back.
 
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     asker = _Parser(add_help=False)
     digest: dict[str, Any] = {"type": lambda text: str(Digest.parse(text, "release")), "help": "sha256:<64 hex>"}
     release.add_argument("release", **digest)
-    robot.add_argument("--gate", choices=GATES, default="idle")
+    robot.add_argument("--gate", choices=PERMISSIONS, default="idle")
     robot.add_argument("--now", action="store_true", help="ask neither window nor hook; zero speed comes first")
     asker.add_argument("--by", metavar="WHO", help="who asks, for others who find the robot locked")
     for name, text in _PLAIN.items():

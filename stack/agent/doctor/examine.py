@@ -40,7 +40,7 @@ class Doubt(HomeportError):
 
 @dataclass(frozen=True, slots=True)
 class DoctorLine:
-    """One line: a verdict of VERDICTS, what was found, and what mends it."""
+    """One line: a verdict of VERDICTS, what was found, and what fixes it."""
 
     check: str
     verdict: str

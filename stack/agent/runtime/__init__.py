@@ -58,7 +58,7 @@ class Runtime(Protocol):
     def room(self, compressed_bytes: int) -> tuple[Need, ...]:
         """What an image of so many compressed bytes will take, and where."""
 
-    def keep(self, release: Release, rest: Callable[[], None]) -> None:
+    def copy(self, release: Release, rest: Callable[[], None]) -> None:
         """Make the copy of a release's image if there is none yet.
 
         `rest` is called between its pieces and may take its time.

@@ -112,20 +112,20 @@ class DockerRuntime:
     def ensure(self, release: Release) -> None:
         """Also the device's own image, when Docker has lost it: nothing drives without a supervisor."""
         image = image_of(self._layout, release)
-        self._images.mend(image.digest, (image.config_digest, image.digest), f"release {release.version}: its image")
+        self._images.restore(image.digest, (image.config_digest, image.digest), f"release {release.version}: its image")
         if self._device_found() is None and (copy := self._archives.find(self._device_digest)) is not None:
-            self._images.mend(self._device_digest, (copy.identity,), f"{self._device}: the device's own image")
+            self._images.restore(self._device_digest, (copy.identity,), f"{self._device}: the device's own image")
 
     def room(self, compressed_bytes: int) -> tuple[Need, ...]:
         needed, docker = int(_ROOM * compressed_bytes), Path(self._info().text("DockerRootDir"))
         return Need(self._layout.images, "a copy of its image", needed), Need(docker, "its image", needed)
 
-    def keep(self, release: Release, rest: Callable[[], None]) -> None:
+    def copy(self, release: Release, rest: Callable[[], None]) -> None:
         """Also the device's own image."""
         image = image_of(self._layout, release)
-        self._images.keep(image.digest, (image.config_digest, image.digest), rest)
+        self._images.copy(image.digest, (image.config_digest, image.digest), rest)
         if self._archives.find(self._device_digest) is None and (device := self._device_found()) is not None:
-            self._images.keep(self._device_digest, (device[1].digest("Id"),), rest)
+            self._images.copy(self._device_digest, (device[1].digest("Id"),), rest)
 
     def prune(self, kept: Collection[Digest], dry_run: bool) -> list[Removed]:
         return self._images.prune({*kept, self._device_digest}, dry_run)

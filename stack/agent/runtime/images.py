@@ -69,7 +69,7 @@ class Images:
         self._remove(before)
         return True
 
-    def mend(self, image: Digest, identities: tuple[Digest | None, ...], what: str) -> None:
+    def restore(self, image: Digest, identities: tuple[Digest | None, ...], what: str) -> None:
         """Bring an image back from its archive when Docker has lost or damaged it.
 
         Raises RefusedError or IntegrityError when that cannot be.
@@ -102,7 +102,7 @@ class Images:
             with suppress(HomeportError):
                 self._call("docker", "rm", "--force", "--volumes", each)
 
-    def keep(self, image: Digest, identities: tuple[Digest | None, ...], rest: Callable[[], None]) -> None:
+    def copy(self, image: Digest, identities: tuple[Digest | None, ...], rest: Callable[[], None]) -> None:
         """Make the archive of an image that is whole, unless there is one.
 
         Raises RefusedError when the disk has no room for it.

@@ -117,7 +117,7 @@ class ProcessRuntime:
 
     def installed(self, release: Release, folder: ReleaseFolder) -> bool:
         try:
-            return folder.site.exists() or self._kept(release).exists()
+            return folder.site.exists() or self._copy_of(release).exists()
         except HomeportError:  # made for another row
             return False
 
@@ -130,7 +130,7 @@ class ProcessRuntime:
         image_of(self._layout, release).digest.check_file(wheel, f"release {release.version}: image.whl")
         unpack(wheel, fetched.folder.site)
         self._files.make_folder(self._layout.images)
-        self._files.move(wheel, self._kept(release))
+        self._files.move(wheel, self._copy_of(release))
 
     def ensure(self, release: Release) -> None:
         """Compare `site/` with the wheel, and unpack that again where they differ.
@@ -138,7 +138,7 @@ class ProcessRuntime:
         Raises RefusedError or IntegrityError.
         """
         site = self._layout.release(release.digest).site
-        wheel = self._kept(release)
+        wheel = self._copy_of(release)
         if wheel.exists() and same(wheel, site):
             return
         if wheel.exists() and Digest.of_file(wheel).hex != wheel.stem:  # a damaged copy speaks against nothing
@@ -162,7 +162,7 @@ class ProcessRuntime:
     def room(self, compressed_bytes: int) -> tuple[Need, ...]:
         return ()
 
-    def keep(self, release: Release, rest: Callable[[], None]) -> None:
+    def copy(self, release: Release, rest: Callable[[], None]) -> None:
         """`install` has done it."""
 
     def prune(self, kept: Collection[Digest], dry_run: bool) -> list[Removed]:
@@ -172,7 +172,7 @@ class ProcessRuntime:
             path.unlink()
         return removed
 
-    def _kept(self, release: Release) -> Path:
+    def _copy_of(self, release: Release) -> Path:
         return self._layout.images / f"{image_of(self._layout, release).digest.hex}.whl"
 
     def device_tool(self, module: str, *arguments: str) -> Program:

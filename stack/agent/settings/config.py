@@ -14,12 +14,13 @@ slot_nice = -5                              # runtime process, optional: nice va
 slot_weight = 400                           # runtime docker, optional: their weight on the processor; others have 100
 [environment]                               # added to every slot
 [gate]                                      # all optional
-battery_min = 0.2
 shadow_s = 2.0
 probation_s = 30.0
 ready_s = 60.0
-lease_s = 60.0
 restore_s = 0.4
+[permission]                                # all optional: what the robot has to be before it is changed
+battery_min = 0.2
+lease_s = 60.0
 [hook]                                      # optional: the program that says if the robot may be touched (hook.py)
 command = ["/opt/site/may-change"]
 [[windows]]                                 # optional: when it may be switched (windows.py)
@@ -48,6 +49,7 @@ _ONLY = {
     "process": ("device_python", "device_path", "slot_nice"),
     "docker": ("device_image", "gpu", "slot_weight"),
 }
+_DAY_S = 86_400.0
 _CHANGE_S = 300.0 + 600.0 + 30.0
 """Of a change in which nothing warms up: with an image that is loaded from its copy, and a hook that hesitates."""
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
@@ -55,26 +57,42 @@ _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """What a candidate has to keep before it is committed.
+    """How long the gates look, in seconds.
 
-    `battery_min` is a fraction. A candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for
-    `probation_s` before COMMIT.
-
-    The robot's permission to be changed holds for `lease_s`, unless its hook names another time. What is brought back
-    counts as back when it was healthy for `restore_s` in a row.
+    A candidate has `ready_s` to be healthy for `shadow_s` in a row; then it drives for `probation_s` before COMMIT.
+    What is brought back counts as back when it was healthy for `restore_s` in a row.
     """
 
-    battery_min: float = 0.2
     shadow_s: float = 2.0
     probation_s: float = 30.0
     ready_s: float = 60.0
-    lease_s: float = 60.0
     restore_s: float = 0.4
 
     @classmethod
     def read(cls, reader: Reader) -> GateSettings:
-        most = {field.name: 86_400.0 for field in fields(cls)} | {"battery_min": 1.0}
-        return cls(**{key: reader.number(key, 0.0, maximum) for key, maximum in most.items() if reader.has(key)})
+        given = [field.name for field in fields(cls) if reader.has(field.name)]
+        return cls(**{key: reader.number(key, 0.0, _DAY_S) for key in given})
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionSettings:
+    """What a robot has to be before it is changed.
+
+    Its battery is charged to `battery_min` (a fraction) at least. The permission holds for `lease_s` seconds, unless
+    its hook names another time.
+    """
+
+    battery_min: float = 0.2
+    lease_s: float = 60.0
+
+    @classmethod
+    def read(cls, reader: Reader) -> PermissionSettings:
+        """Raises UsageError naming the key."""
+        default = cls()
+        return cls(
+            reader.number_or("battery_min", default.battery_min, 0.0, 1.0),
+            reader.number_or("lease_s", default.lease_s, 0.0, _DAY_S),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +112,7 @@ class Config:
     slot_weight: int | None
     environment: dict[str, str]
     gate: GateSettings
+    permission: PermissionSettings
     hook: Hook | None
     windows: tuple[Window, ...]
 
@@ -116,12 +135,17 @@ class Config:
             slot_weight=int(reader.number("slot_weight", 1, 10_000)) if reader.has("slot_weight") else None,
             environment=reader.table("environment", as_text) if reader.has("environment") else {},
             gate=GateSettings.read(reader.child("gate")) if reader.has("gate") else GateSettings(),
+            permission=(
+                PermissionSettings.read(reader.child("permission"))
+                if reader.has("permission")
+                else PermissionSettings()
+            ),
             hook=Hook.read(reader.child("hook")) if reader.has("hook") else None,
             windows=reader.objects("windows", Window.read) if reader.has("windows") else (),
         )
         for key in next(keys for name, keys in _ONLY.items() if name != runtime):
             if reader.has(key):
-                raise UsageError(f"{path.name}.{key}: not for runtime {runtime}; take it out")
+                raise UsageError(f"{path.name}.{key}: not for runtime {runtime}; remove it")
         reader.done()
         if "ROS_DOMAIN_ID" in config.environment:
             raise UsageError(f"{path.name}.environment: ROS_DOMAIN_ID is domain_id for all of the robot; set that one")

@@ -2,10 +2,10 @@
 
 What it does not say is a no.
 
-It runs without a shell, with an empty environment, as an account without rights, and gets the gate (`idle` or `moving`)
-as its last argument. Yes is exit code 0 with nothing on stdout or with `{"ok": true}`; everything else is "not now":
-`{"ok": false, "reason": "…"}`, another exit code (the first line is the reason), no end within `timeout_s`, or words
-that nobody can read. `lease_s` in the document says how long a yes holds.
+It runs without a shell, with an empty environment, as an account without rights, and gets what is asked of the robot
+(`idle` or `moving`) as its last argument. Yes is exit code 0 with nothing on stdout or with `{"ok": true}`; everything
+else is "not now": `{"ok": false, "reason": "…"}`, another exit code (the first line is the reason), no end within
+`timeout_s`, or words that nobody can read. `lease_s` in the document says how long a yes holds.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ class Hook:
         user = reader.text("user") if reader.has("user") else _USER
         return cls(command, reader.number_or("timeout_s", _TIMEOUT_S, 0.1, 60.0), user)
 
-    def ask(self, gate: str) -> HookAnswer:
+    def ask(self, kind: str) -> HookAnswer:
         """Run it once; never raises."""
         try:
-            return _read(*self._run(gate))
+            return _read(*self._run(kind))
         except (HomeportError, OSError, KeyError, subprocess.SubprocessError) as error:
             return HookAnswer(f"its hook {self.command[0]} gave no answer: {error}")
 
-    def _run(self, gate: str) -> tuple[int, bytes]:
+    def _run(self, kind: str) -> tuple[int, bytes]:
         """Exit code and stdout. Raises HomeportError when it is too slow or says too much."""
         null = subprocess.DEVNULL
         rights = self._rights()
         process = subprocess.Popen(
-            (*self.command, gate),
+            (*self.command, kind),
             stdin=null,
             stdout=subprocess.PIPE,
             stderr=null,

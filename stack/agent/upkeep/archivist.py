@@ -39,7 +39,7 @@ class Archivist:
         pause_s = _LOOK_S
         while not self._host.stopping.wait(pause_s):
             try:
-                self.keep()
+                self.look()
                 pause_s = _LOOK_S
             except _Ended:
                 return
@@ -50,7 +50,7 @@ class Archivist:
                 log.exception("no copy of an image")
                 pause_s = _AFTER_ERROR_S
 
-    def keep(self) -> None:
+    def look(self) -> None:
         """One look: quick when there is nothing to copy."""
         host = self._host
         refill(host.layout.reserve)
@@ -59,7 +59,7 @@ class Archivist:
         for digest in (host.store.fallback(), host.store.previous()):
             if (release := host.store.find(digest)) is not None:
                 self._worked_s = time.monotonic()
-                host.runtime.keep(release, self._rest)
+                host.runtime.copy(release, self._rest)
 
     def _rest(self) -> None:
         """As long as the last piece took, and while the robot changes. Raises when the agent stops."""

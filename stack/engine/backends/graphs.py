@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from onnx.checker import ValidationError
 
 from model_registry.core.errors import HomeportError, IncompatibleError
-from stack.engine import precision
+from stack.engine import conversion, precision
 from stack.engine.backends import Job
 from stack.engine.goldens import read_calibration
 
@@ -50,7 +50,7 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
         samples = read_calibration(job.model, job.contract)
         quantize(original, samples, target, symmetric=symmetric, apart=large(model))
     else:
-        write(precision.convert(model, job.precision), target)
+        write(conversion.convert(model, job.precision), target)
     return target
 
 

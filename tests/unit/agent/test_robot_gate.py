@@ -117,7 +117,7 @@ def test_a_permission_expires(rig: Rig) -> None:
 
 
 def test_a_permission_of_no_time_is_none(rig: Rig) -> None:
-    text = rig.layout.agent_toml.read_text().replace("[gate]", "[gate]\nlease_s = 0.0")
+    text = rig.layout.agent_toml.read_text().replace("[gate]", "[permission]\nlease_s = 0.0\n[gate]")
     rig.layout.agent_toml.write_text(text)
     configure(rig, "")
 

@@ -19,7 +19,7 @@ from ansible.template import Templar, trust_as_template
 from model_registry.core.errors import UsageError
 from model_registry.core.robot import SOURCES, Footprint, Robot
 from model_registry.core.toml import read_toml
-from stack.agent.settings.config import Config, GateSettings
+from stack.agent.settings.config import Config, GateSettings, PermissionSettings
 from stack.agent.settings.hook import Hook
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/device"
@@ -97,6 +97,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
             homeport_gpu="cdi",
             homeport_slot_environment={"OMP_NUM_THREADS": 1},
             homeport_gate_settings=gate,
+            homeport_permission_settings={"battery_min": 0.4, "lease_s": 9.0},
             homeport_hook={"command": ["/opt/site/may-change", "--docked"], "timeout_s": 5, "user": "site"},
             homeport_windows=[WINDOW, {**WINDOW, "tz": "UTC"}],
             homeport_device_path=["/opt/site"],
@@ -111,7 +112,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
         "process": {"device_image", "gpu", "slot_weight"},
     }[runtime]
     written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
-    inner = {"OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW}
+    inner = {"schema", "OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW, "battery_min", "lease_s"}
     assert written - set(gate) - inner == {field.name for field in fields(Config)} - others
     assert (config.slot_nice, config.slot_weight) == ((0, 400) if runtime == "docker" else (-5, None))
     assert config.hook == Hook(("/opt/site/may-change", "--docked"), 5.0, "site")
@@ -119,6 +120,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
         (tz, [0, 1, 2, 3, 4]) for tz in ("Europe/Berlin", "UTC")
     ]
     assert config.environment == {"OMP_NUM_THREADS": "1"} and config.gate == GateSettings(**gate)
+    assert config.permission == PermissionSettings(0.4, 9.0)
     assert (config.device_image, config.gpu) == ((IMAGE, "cdi") if runtime == "docker" else (None, "none"))
 
 

@@ -16,8 +16,8 @@ from model_registry.core.contract import Contract, Input
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
 from stack.engine.backends import BackendIdentity
+from stack.engine.conversion import convert
 from stack.engine.key import CONVERSION, cpu_identity, document, engine_key, power_mode
-from stack.engine.precision import convert
 from tests.fakes.robot import release_fields
 from tests.fakes.tiny import GRAPH, make_tiny_model
 

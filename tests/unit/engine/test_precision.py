@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError
-from stack.engine import precision
+from stack.engine import conversion, precision
 from stack.engine.backends.graphs import bake, large, read
 from stack.engine.backends.onnxruntime import OnnxRuntime, optimize
 from stack.engine.goldens import read_calibration
@@ -41,7 +41,7 @@ def run(model: onnx.ModelProto) -> np.ndarray:
 @pytest.mark.parametrize("path", [GRAPH, REFERENCE], ids=lambda path: path.stem)
 def test_a_graph_in_fp16_gives_nearly_the_same_as_before_and_as_the_runtimes_own_converter(path: Path) -> None:
     model = onnx.load(path)
-    ours = precision.convert(model, "fp16")
+    ours = conversion.convert(model, "fp16")
     onnx.checker.check_model(ours, full_check=True)
     theirs = convert_float_to_float16(onnx.load(path), keep_io_types=True)
     assert precision.of_graph(ours) == "fp16"
@@ -52,7 +52,7 @@ def test_a_graph_in_fp16_gives_nearly_the_same_as_before_and_as_the_runtimes_own
 @pytest.mark.parametrize("name", ["fp16", "bf16"])
 def test_a_converted_graph_takes_and_gives_what_it_did(name: str) -> None:
     model = onnx.load(REFERENCE)
-    narrow = precision.convert(model, name)
+    narrow = conversion.convert(model, name)
     assert list(narrow.graph.input) == list(model.graph.input)
     assert list(narrow.graph.output) == list(model.graph.output)
     assert {item.data_type for item in narrow.graph.initializer} <= {precision.TYPES[name], TensorProto.INT64}
@@ -61,14 +61,14 @@ def test_a_converted_graph_takes_and_gives_what_it_did(name: str) -> None:
 def test_every_weight_in_bf16_is_the_nearest_there_is() -> None:
     model = onnx.load(GRAPH)
     before = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    for item in precision.convert(model, "bf16").graph.initializer:
+    for item in conversion.convert(model, "bf16").graph.initializer:
         wide = numpy_helper.to_array(item).astype(np.float32)
         assert np.all(np.abs(wide - before[item.name]) <= np.abs(before[item.name]) / 256)
 
 
 def test_converting_twice_gives_the_same_bytes() -> None:
     model = onnx.load(REFERENCE)
-    first, second = (precision.convert(model, "bf16").SerializeToString(deterministic=True) for _ in range(2))
+    first, second = (conversion.convert(model, "bf16").SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
 
 
@@ -85,7 +85,7 @@ def make(nodes: list[onnx.NodeProto], shape: list[int], weights: dict[str, np.nd
 def test_what_an_operator_takes_in_float32_only_stays_as_exact_as_it_was() -> None:
     scales = np.array([1, 1, 1.3333334, 1.3333334], np.float32)
     nodes = [helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")]
-    narrow = precision.convert(make(nodes, [1, 2, 5, 5], {"scales": scales}), "fp16")
+    narrow = conversion.convert(make(nodes, [1, 2, 5, 5], {"scales": scales}), "fp16")
     onnx.checker.check_model(narrow, full_check=True)
     kept = next(item for item in narrow.graph.initializer if item.name == "scales__wide")
     assert np.array_equal(numpy_helper.to_array(kept), scales)
@@ -94,7 +94,7 @@ def test_what_an_operator_takes_in_float32_only_stays_as_exact_as_it_was() -> No
 
 def test_what_is_too_large_for_fp16_becomes_its_largest_number() -> None:
     nodes = [helper.make_node("Mul", ["x", "w"], ["y"])]
-    narrow = precision.convert(make(nodes, [1, 2, 4, 4], {"w": np.full((1,), 1e6, np.float32)}), "fp16")
+    narrow = conversion.convert(make(nodes, [1, 2, 4, 4], {"w": np.full((1,), 1e6, np.float32)}), "fp16")
     assert numpy_helper.to_array(narrow.graph.initializer[0])[0] == np.float16(65504)
 
 
@@ -143,7 +143,7 @@ def test_a_quantized_graph_may_have_its_weights_apart(tmp_path: Path) -> None:
 def test_an_operator_outside_of_the_standard_is_named() -> None:
     nodes = [helper.make_node("FusedMagic", ["x"], ["y"], domain="com.example")]
     with pytest.raises(IncompatibleError, match=r"com\.example\.FusedMagic"):
-        precision.convert(make(nodes, [1, 2, 4, 4], {}), "fp16")
+        conversion.convert(make(nodes, [1, 2, 4, 4], {}), "fp16")
 
 
 def test_a_mixture_is_told_as_one() -> None:
@@ -193,7 +193,7 @@ def test_an_int8_engine_answers_like_its_model(tmp_path: Path) -> None:
 
 def test_a_graph_that_already_is_in_the_precision_is_taken_as_it_is(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model")
-    onnx.save(precision.convert(onnx.load(GRAPH), "fp16"), model / "policy.onnx")
+    onnx.save(conversion.convert(onnx.load(GRAPH), "fp16"), model / "policy.onnx")
     assert bake(make_job(model, tmp_path / "same", "fp16")) == model / "policy.onnx"
     with pytest.raises(IncompatibleError, match="its graph is fp16 and the release asks for bf16"):
         bake(make_job(model, tmp_path / "other", "bf16"))

@@ -82,11 +82,11 @@ def test_d30_r10_a_command_that_is_repeated_costs_no_inference_of_language(model
     words = inputs(3)["tokens"]
     for _ in range(50):  # as the policy does: the same array again
         runner.infer({**inputs(), "tokens": words})
-    assert (language.calls, runner.misses, runner.hits) == (1, 1, 49)
+    assert (language.calls, runner.cache.misses, runner.cache.hits) == (1, 1, 49)
     words[0, 0] = 4  # another command in the same array
     runner.infer({**inputs(), "tokens": words})
     runner.infer(inputs(3))
-    assert (language.calls, runner.misses, runner.hits) == (2, 2, 50)
+    assert (language.calls, runner.cache.misses, runner.cache.hits) == (2, 2, 50)
 
 
 def test_d30_what_is_kept_is_bounded_and_the_oldest_goes_first(model: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_release_of_it_is_built_proved_and_driven_and_tells_what_it_kept(model
     root = tmp_path / "robot"
     make_release(root, model)
     plan, slot = load(find(Layout.at(root), "a"))
-    assert isinstance(slot.inference.cache, Split)
+    assert isinstance(slot.inference._backend, Split)
     before = slot.inference.cache.misses  # of the warm-up
     drive(slot)
     for number in range(1, 9):

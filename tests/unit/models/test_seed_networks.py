@@ -131,7 +131,7 @@ def test_r09_the_picture_shrinks_to_112_and_grows_to_224_without_a_tick_that_has
     _, slot = load(find(Layout.at(tmp_path / "robot"), "a"))
     sizes = {id(each): each._contract.image.width for each in (slot.pace.full, slot.pace.small) if each}
     assert sorted(sizes.values()) == [112, 224]
-    assert all(each._backend.misses == 1 for each in (slot.pace.full, slot.pace.small) if each), (
+    assert all(each._backend.cache.misses == 1 for each in (slot.pace.full, slot.pace.small) if each), (
         "warm: it has understood nothing"
     )
     drive(slot)

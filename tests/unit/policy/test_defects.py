@@ -281,7 +281,7 @@ def test_d30_only_language_is_cached_and_by_its_text(slot: Slot) -> None:
     drive(slot)
     first = slot.inference.tokenizer("go to the red pillar")
     assert first is slot.inference.tokenizer("go to the red pillar")
-    assert slot.inference.tokenizer.misses == 1
+    assert slot.inference.tokenizer.cache.misses == 1
 
 
 def test_d31_nothing_empties_caches_while_it_drives() -> None:

@@ -197,7 +197,7 @@ def test_r10_the_language_of_a_command_is_prepared_once(tmp_path: Path) -> None:
     for number in range(1, 9):
         feed(slot, 10.0 + number / 10)
         assert slot.infer(10.0 + number / 10, ros(10.0 + number / 10))
-    assert (slot.inference.tokenizer.misses, slot.inference.tokenizer.hits) == (1, 9)
+    assert (slot.inference.tokenizer.cache.misses, slot.inference.tokenizer.cache.hits) == (1, 9)
 
 
 def test_r13_a_cycle_of_more_than_100_ms_is_not_acted_on() -> None:

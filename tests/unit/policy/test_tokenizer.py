@@ -68,7 +68,7 @@ def test_repeated_commands_come_from_memory(path: Path) -> None:
     tokenize = CommandTokenizer(path, TOKENS)
     for _ in range(3):
         tokenize("turn left")
-    assert (tokenize.hits, tokenize.misses) == (2, 1)
+    assert (tokenize.cache.hits, tokenize.cache.misses) == (2, 1)
 
 
 def test_other_processes_give_the_same_tokens_whatever_their_hash_seed(path: Path) -> None:
