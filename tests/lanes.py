@@ -4,10 +4,10 @@
 | --- | --- | --- |
 | quick | units that start no program | one worker a core |
 | rigs | units on a rig or with programs of their own; a fleet of stand-ins; registries | three workers a core: they wait |
-| ros | robots on real topics | one at a time |
+| real | engines that are built in a child of low priority, and robots on real topics | one at a time |
 | containers | images, and robots that are containers | one at a time |
 
-`quick` is first and alone, so that a mistake shows within three minutes. Then `rigs` and after it `ros` run beside
+`quick` is first and alone, so that a mistake shows within three minutes. Then `rigs` and after it `real` run beside
 `containers`. The lanes print as they go, each line with the name of its lane; a failure is named when it happens.
 
     python -m tests.lanes                   everything
@@ -31,15 +31,19 @@ from tests.pythons import ALIKE, REPOSITORY, units
 from tests.run_folders import cleaned
 
 TESTS = REPOSITORY / "tests"
-NAMES = ("quick", "rigs", "ros", "containers")
+NAMES = ("quick", "rigs", "real", "containers")
 WAITING = frozenset({"test_fleet.py", "test_registry_http.py", "test_wrong_clock.py"})
 """Integration tests without a ROS node: playbooks over stand-ins for robots, and servers in this process."""
+ENGINES = "engine"
+"""Units of that folder that start programs: a build takes only what others leave of a core, and may not fall silent."""
 LAST = ("test_faults.py", "test_demo.py", "test_undisturbed.py")
-"""They suffer most from a busy machine: at the end of `ros` the other lanes are done."""
+"""They suffer most from a busy machine: at the end of `real` the other lanes are done."""
 STARTS_MAKE = frozenset({"test_makefile.py", "test_bootstrap.py"})
 MATRIX = "tests/unit/agent/test_fault_matrix.py"
 SABOTAGES = f"{MATRIX}::test_without_one_of_its_safeguards_the_matrix_fails"
-BEGIN, THEN, BESIDE = ("quick",), ("rigs", "ros"), ("containers",)
+BEGIN, THEN, BESIDE = ("quick",), ("rigs", "real"), ("containers",)
+SHARED_TIMEOUT_S = 360
+"""For a test that shares a core with two others: three times as long as for one that is alone (pyproject.toml)."""
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 CORES = len(os.sched_getaffinity(0))
 MOST_WORKERS = 24
@@ -54,9 +58,10 @@ def lanes() -> dict[str, list[str]]:
         name = str(path.relative_to(REPOSITORY))
         folder = path.relative_to(TESTS).parts[0]
         if folder == "unit":
-            found["quick" if name in quick else "rigs"].append(name)
+            program = "real" if path.parent.name == ENGINES else "rigs"
+            found["quick" if name in quick else program].append(name)
         elif folder == "integration":
-            found["rigs" if path.name in WAITING else "ros"].append(name)
+            found["rigs" if path.name in WAITING else "real"].append(name)
         elif folder == "e2e":
             found["containers"].append(name)
     return found
@@ -69,7 +74,9 @@ def _turn(name: str) -> int:
 def options(lane: str) -> list[str]:
     """How the tests of a lane are spread over processes."""
     workers = {"quick": CORES, "rigs": 3 * CORES}.get(lane, 0)
-    return ["-n", str(min(workers, MOST_WORKERS)), "--dist", "worksteal"] if workers else []
+    if not workers:
+        return []
+    return ["-n", str(min(workers, MOST_WORKERS)), "--dist", "worksteal", "-o", f"timeout={SHARED_TIMEOUT_S}"]
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ def cleaned() -> Iterator[None]:
     """The programs that tests start are compiled once, into a folder of this run; run folders that nobody serves are removed."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if OWNED in os.environ:
+        sys.pycache_prefix = None  # for what a test starts, and not for what it compiles itself
         yield
         return
     before, compiled = run_folders(), tempfile.mkdtemp(prefix="homeport-compiled-")

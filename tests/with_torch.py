@@ -26,7 +26,7 @@ PYTHON = FOLDER / "bin" / "python"
 LOCKED = ("requirements/unit.txt", "requirements/train.txt")
 TORCH = "requirements/torch.txt"
 """Apart, since it has no hashes, and pip wants them for all packages of a call or for none."""
-LOCKED_MB = 620
+LOCKED_MB = 700
 """What the packages of LOCKED take on disk, by du."""
 NEEDS_TORCH = re.compile(r"^\s*(?:torch = )?pytest\.importorskip\(\"(?:torch|onnxscript)\"", re.MULTILINE)
 MB = 1_000_000

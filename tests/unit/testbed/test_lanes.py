@@ -31,11 +31,11 @@ def test_names_that_lanes_are_chosen_by_are_files_that_exist() -> None:
     units = {Path(name).name for name in found["rigs"]}
 
     assert units >= {*WAITING, *STARTS_MAKE}
-    assert [Path(name).name for name in found["ros"]][-len(LAST) :] == list(LAST)
+    assert [Path(name).name for name in found["real"]][-len(LAST) :] == list(LAST)
 
 
 def test_what_needs_the_machine_for_itself_gets_one_process() -> None:
-    assert options("ros") == options("containers") == []
+    assert options("real") == options("containers") == []
     for lane in ("quick", "rigs"):
         assert 1 <= int(options(lane)[options(lane).index("-n") + 1]) <= MOST_WORKERS
 
@@ -50,12 +50,12 @@ def test_a_lane_ends_as_its_tests_do_and_names_a_failure_when_it_happens(
     file.write_text(text)
     runner = Runner()
 
-    runner.run("ros", [str(file)], "-p", "no:cacheprovider", "-p", "tests.conftest")
+    runner.run("real", [str(file)], "-p", "no:cacheprovider", "-p", "tests.conftest")
 
     [outcome] = runner.outcomes
-    assert (outcome.code, outcome.lane) == (code, "ros") and says in outcome.says
+    assert (outcome.code, outcome.lane) == (code, "real") and says in outcome.says
     lines = capfd.readouterr().out.splitlines()
-    assert lines and all(line.startswith("[ros] ") for line in lines)
+    assert lines and all(line.startswith("[real] ") for line in lines)
     named = [number for number, line in enumerate(lines) if "FAILED " in line and "(call)" in line]
     assert len(named) == code and all(number < len(lines) - 5 for number in named)
 
@@ -64,7 +64,7 @@ def test_a_runner_that_was_stopped_begins_no_lane(tmp_path: Path) -> None:
     runner = Runner()
     runner.stop(2, None)
 
-    runner.run("ros", [str(tmp_path / "test_given.py")])
+    runner.run("real", [str(tmp_path / "test_given.py")])
 
     assert runner.outcomes == []
 
