@@ -11,7 +11,7 @@ import pytest
 from stack.agent.cli.parser import parser
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+DOCS = sorted([*ROOT.glob("docs/*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "tests/README.md"))])
 SPOKEN = (
     "stack/agent/**/*.py",
     "stack/policy/*.py",
@@ -43,14 +43,14 @@ def test_every_message_in_troubleshooting_is_one_of_ours() -> None:
     assert [words for words in quoted if words not in sources] == []
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_of_the_agent_are_verbs_that_it_has(path: Path) -> None:
     named = set(re.findall(r"(?:`|^    )homeport-agent ([a-z-]+)", path.read_text(), re.MULTILINE))
 
     assert named <= verbs()
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
         name, _, heading = target.partition("#")
