@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 FLEET := bootstrap deploy rollback status prune drain
-.PHONY: help ready demo demo-down test test-pythons lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
+.PHONY: help ready demo demo-down test test-fast test-pythons test-torch lint bench dist lock lock-check image images push size scan fleet-up fleet-down clean $(FLEET) \
 	check-fleet check-switches check-release check-rollback check-registry
 
 # What a person may say. A value is taken letter by letter and travels in the environment: recipes write "$$LIMIT" and never $(LIMIT), so that
@@ -76,10 +76,16 @@ demo-down: $(READY) ## end the robots that `make demo KEEP=1` has left running
 
 test: lint ## lint and all tests (TESTS=path for a part); those with containers are skipped where Docker cannot run
 	@requirements/bench.sh || echo "Without these packages the tests that need them are skipped." >&2
-	@$(PY) -m pytest $(if $(TESTS),-- "$$TESTS",tests/unit tests/integration tests/e2e)
+	@$(PY) -m $(if $(TESTS),pytest -- "$$TESTS",tests.lanes)
+
+test-fast: lint ## lint, the units that start no program, and a sample of the fault matrix: at most four minutes
+	@$(PY) -m tests.lanes --fast
 
 test-pythons: $(READY) ## types, and the tests that need no rig, on the other Pythons from 3.11 to 3.13 that are here; the robot's code on 3.10
 	@$(PY) -m tests.pythons
+
+test-torch: $(READY) ## the tests that need PyTorch and ONNX Script, in .venv-torch; says first what it fetches and how large that is
+	@$(PY) -m tests.with_torch
 
 # A syntax check has no plan, and so not the group of deploy.yml that is made from it.
 lint: $(READY) ## ruff, mypy --strict, shellcheck, hadolint, yamllint, ansible-lint (production)

@@ -1,34 +1,37 @@
-"""Where tests write, and what every test run leaves behind: nothing."""
+"""Where tests write, what a test run says while it goes on, and what it leaves behind: nothing."""
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import settings
 
+from tests.run_folders import cleaned
+
 RAM = Path("/dev/shm")
 ROOM = 8 << 30
+MATRIX = "test_every_point_ends_on_the_old_release_or_the_new_one"
+RUN = pytest.StashKey[ExitStack]()
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sample", action="store_true", help="of the fault matrix, play each fault once in each scenario")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Temporary folders in memory where there is room for them, and programs may start: most of what tests write they
     also sync.
 
-    `--basetemp` or PYTEST_DEBUG_TEMPROOT=/tmp name another place. The programs that tests start are compiled once, into
-    a folder of this run.
+    `--basetemp` or PYTEST_DEBUG_TEMPROOT=/tmp name another place.
     """
     settings.register_profile("homeport", deadline=None)  # an example takes as long as the machine lets it
     settings.load_profile("homeport")
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="homeport-compiled-")
-    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+    config.stash[RUN] = ExitStack()
+    config.stash[RUN].enter_context(cleaned())
     if RAM.is_dir() and os.access(RAM, os.W_OK):
         found = os.statvfs(RAM)
         room = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
@@ -36,17 +39,55 @@ def pytest_configure() -> None:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RAM))
 
 
-def run_folders() -> set[Path]:
-    """The short folders that robots below another root keep their sockets and status files in."""
-    return set(Path(tempfile.gettempdir()).glob(f"homeport-{os.getuid()}-*"))
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A worker reports to the process that started it, and has nobody to announce to."""
+    plugins = session.config.pluginmanager
+    reporter = plugins.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(session.config, "workerinput"):
+        plugins.register(Announcer(reporter))
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _no_run_folder_is_left() -> Iterator[None]:
-    """Remove the run folders that this session's robots made, except those that a live process still serves."""
-    before = run_folders()
-    yield
-    served = Path("/proc/net/unix").read_text()
-    for folder in run_folders() - before:
-        if str(folder) not in served:
-            shutil.rmtree(folder, ignore_errors=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash.get(RUN, ExitStack()).close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --sample, leave of the fault matrix the first point of each pair of scenario and fault."""
+    if not config.getoption("--sample"):
+        return
+    seen: set[tuple[str, str]] = set()
+    left_out = []
+    for item in items:
+        if getattr(item, "originalname", "") != MATRIX:
+            continue
+        point = item.callspec.params["point"]  # type: ignore[attr-defined]
+        pair = (point.scenario, point.fault)
+        if pair in seen:
+            left_out.append(item)
+        seen.add(pair)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+class Announcer:
+    """Names a failure when it happens and not only at the end, and says how much of the fault matrix was played."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._reporter.write_line(f"\nFAILED {report.nodeid} ({report.when})", red=True)
+
+    def pytest_terminal_summary(self) -> None:
+        ended = {
+            outcome: sum(f"::{MATRIX}[" in report.nodeid for report in self._reporter.getreports(outcome))
+            for outcome in ("passed", "failed")
+        }
+        if not any(ended.values()):
+            return
+        from tests.testbed.scenarios import points
+
+        self._reporter.write_line(
+            f"Fault matrix: {ended['passed']} of {len(points())} points passed, {ended['failed']} failed"
+        )

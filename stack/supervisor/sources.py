@@ -263,12 +263,9 @@ class Sources:
         before: list[float | None] = []
         for kind, holds, patience_s in ((False, moving, 4 * FROZEN_S), (True, fast, FROZEN_S)):
             since_s = self._moving[kind]
-            if not holds:
-                since_s = None
-            elif since_s is None:
-                since_s = now_s
-            self._moving[kind] = since_s
-            long = since_s is not None and now_s - since_s > patience_s + self._response_s
+            since_s = now_s if since_s is None else since_s
+            self._moving[kind] = since_s if holds else None
+            long = holds and now_s - since_s > patience_s + self._response_s
             before.append(now_s - patience_s - self._response_s if long else None)
         return Moving(*before)
 

@@ -186,10 +186,15 @@ class Rig:
         return self.run("status").result
 
     def until(self, condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+        """Look again and again, and at most half of the time: what looking costs is taken from what is waited for."""
         deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {timeout_s} s until {what}"
-            time.sleep(0.05)
+        while True:
+            began = time.monotonic()
+            if condition():
+                return
+            ended = time.monotonic()
+            assert ended < deadline, f"waited {timeout_s} s until {what}"
+            time.sleep(max(0.05, ended - began))
 
     def publish(
         self,

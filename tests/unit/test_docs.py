@@ -12,7 +12,7 @@ import pytest
 from stack.agent.cli.parser import parser
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+DOCS = sorted([*ROOT.glob("docs/*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "tests/README.md"))])
 PLACES = ("*.md", "docs/**/*.md", "images/*.md", "ansible/**/*.md", "stack/models/*.md", "tests/*.md")
 """Where people read; what a signed model carries keeps its bytes."""
 PROSE = sorted(path for place in PLACES for path in ROOT.glob(place) if not path.is_symlink())
@@ -67,14 +67,14 @@ def test_no_line_is_longer_than_a_screen_is_wide(path: Path) -> None:
     assert list(too_long(path)) == [], "one sentence a line, wrapped at about 100; turn a wide table into a list"
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_of_the_agent_are_verbs_that_it_has(path: Path) -> None:
     named = set(re.findall(r"(?:`|^    )homeport-agent ([a-z-]+)", path.read_text(), re.MULTILINE))
 
     assert named <= verbs()
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
         name, _, heading = target.partition("#")

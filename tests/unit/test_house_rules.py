@@ -1,4 +1,4 @@
-"""The rules of CONTRIBUTING.md that a program can check."""
+"""The rules of CONTRIBUTING.md that a program can check: one test a rule, which names every place that breaks it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("model_registry", "stack", "ansible/plugins", "images")
@@ -27,14 +26,46 @@ BROAD_EXCEPT = {
     "stack/agent/upkeep/archivist.py",
 }
 PRINTS = re.compile(r"(^|/)(cli|cli/.*|__main__|build)\.py$|/cli/")
+# What a part may import of what is ours.
+FLOOR = "model_registry.core"
+MAY_IMPORT = {
+    "stack/supervisor": (FLOOR, "stack.supervisor"),
+    "stack/monitor": (FLOOR, "stack.monitor"),
+    "stack/agent": (FLOOR, "stack.agent"),
+    "stack/engine": (FLOOR, "stack.engine"),
+    "stack/policy": (FLOOR, "stack.policy", "stack.engine", "stack.monitor.resources"),
+    "images": ("model_registry",),
+    "model_registry": ("model_registry",),
+}
+ROS = {
+    "rclpy",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "nav_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "trajectory_msgs",
+    "rosgraph_msgs",
+}
 
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def source(path: Path) -> str:
+    return path.read_text()
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """The module and all that is in it."""
+    return tuple(ast.walk(ast.parse(source(path))))
+
+
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -49,86 +80,87 @@ def ours(module: str) -> bool:
     return module.split(".")[0] in ("model_registry", "stack", "tests")
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_imports_point_down_only(path: Path) -> None:
-    for module in imports(path):
-        core = module == "model_registry.core" or module.startswith("model_registry.core.")
-        if below(path, "model_registry"):
-            assert not module.startswith("stack"), f"model_registry never imports stack, and here is {module}"
-        if below(path, "stack/supervisor") and ours(module):
-            assert core or module.startswith("stack.supervisor"), module
-        if below(path, "stack/monitor") and ours(module):
-            assert core or module.startswith("stack.monitor"), module
-        if below(path, "images") and ours(module):
-            assert module.startswith("model_registry"), module
-        if below(path, "stack/agent") and ours(module):
-            assert core or module.startswith("stack.agent"), module
-        if below(path, "stack/engine") and ours(module):
-            assert core or module.startswith("stack.engine"), module
-        if below(path, "stack/policy") and ours(module):
-            assert core or module.startswith(("stack.policy", "stack.engine", "stack.monitor.resources")), module
-        assert not module.startswith("tests"), "shipped code never imports tests"
+def inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in SHIPPED if below(p, "stack/agent") or below(p, "model_registry/core")], ids=name
-)
-def test_the_agent_and_its_core_need_the_standard_library_only(path: Path) -> None:
-    foreign = (
-        {module.split(".")[0] for module in imports(path)} - set(sys.stdlib_module_names) - {"model_registry", "stack"}
-    )
-    assert foreign <= {"tomli"}  # the standard library's tomllib, for Python 3.10
+def offenders(paths: list[Path], breaks: Callable[[Path], Iterator[str]]) -> list[str]:
+    """Every place that breaks a rule, as `file: how`."""
+    return [f"{name(path)}: {how}" for path in paths for how in breaks(path)]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_ros_is_imported_in_node_modules_only(path: Path) -> None:
-    ros = {
-        "rclpy",
-        "diagnostic_msgs",
-        "geometry_msgs",
-        "nav_msgs",
-        "sensor_msgs",
-        "std_msgs",
-        "trajectory_msgs",
-        "rosgraph_msgs",
-    }
-    found = {module.split(".")[0] for module in imports(path)} & ros
-    assert not found or path.name == "node.py" or name(path) == "stack/supervisor/topics.py", found
+def test_imports_point_down_only() -> None:
+    def upward(path: Path) -> Iterator[str]:
+        for module in filter(ours, imports(path)):
+            if inside(module, "tests"):
+                yield f"imports {module}, and shipped code never imports tests"
+            for folder, allowed in MAY_IMPORT.items():
+                if below(path, folder) and not any(inside(module, each) for each in allowed):
+                    yield f"imports {module}"
+
+    assert offenders(SHIPPED, upward) == []
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_modules_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= MODULE_MAX
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= FUNCTION_MAX, f"{node.name} has {length} lines"
+def test_the_agent_and_its_core_need_the_standard_library_only() -> None:
+    known = {*sys.stdlib_module_names, "model_registry", "stack", "tomli"}  # tomli is tomllib for Python 3.10
+    part = [path for path in SHIPPED if below(path, "stack/agent") or below(path, "model_registry/core")]
+
+    def foreign(path: Path) -> Iterator[str]:
+        yield from (f"imports {module}" for module in imports(path) if module.split(".")[0] not in known)
+
+    assert len(part) > 30
+    assert offenders(part, foreign) == []
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_every_module_says_why_it_exists(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), "a module starts with a docstring"
+def test_ros_is_imported_in_node_modules_only() -> None:
+    others = [path for path in SHIPPED if path.name != "node.py" and name(path) != "stack/supervisor/topics.py"]
+
+    def ros(path: Path) -> Iterator[str]:
+        yield from (f"imports {module}" for module in imports(path) if module.split(".")[0] in ROS)
+
+    assert offenders(others, ros) == []
 
 
-def handlers(path: Path) -> Iterator[ast.ExceptHandler]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ExceptHandler):
-            yield node
+def test_modules_and_functions_stay_small() -> None:
+    def large(path: Path) -> Iterator[str]:
+        length = len(source(path).splitlines())
+        if length > MODULE_MAX:
+            yield f"{length} lines, and a module has at most {MODULE_MAX}"
+        for node in nodes(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > FUNCTION_MAX:
+                    yield f"{node.name} has {length} lines, and a function has at most {FUNCTION_MAX}"
+
+    assert offenders(SHIPPED, large) == []
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_broad_excepts_stand_at_thread_roots_only(path: Path) -> None:
-    broad = [h for h in handlers(path) if h.type is None or (isinstance(h.type, ast.Name) and h.type.id == "Exception")]
-    assert not broad or name(path) in BROAD_EXCEPT
+def test_every_module_says_why_it_exists() -> None:
+    def silent(path: Path) -> Iterator[str]:
+        if not ast.get_docstring(ast.parse(source(path))):
+            yield "a module starts with a docstring"
+
+    assert offenders(SHIPPED, silent) == []
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_only_command_lines_print(path: Path) -> None:
-    calls = [
-        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-    ]
-    assert PRINTS.search(name(path)) or not [call for call in calls if getattr(call.func, "id", "") == "print"]
+def test_broad_excepts_stand_at_thread_roots_only() -> None:
+    def broad(path: Path) -> Iterator[str]:
+        for node in nodes(path):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            if node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"):
+                yield f"a broad except in line {node.lineno}"
+
+    assert offenders([path for path in SHIPPED if name(path) not in BROAD_EXCEPT], broad) == []
+
+
+def test_only_command_lines_print() -> None:
+    def prints(path: Path) -> Iterator[str]:
+        for node in nodes(path):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                yield f"prints in line {node.lineno}"
+
+    assert offenders([path for path in SHIPPED if not PRINTS.search(name(path))], prints) == []
 
 
 BANS = {
@@ -140,18 +172,22 @@ BANS = {
 }
 
 
-@pytest.mark.parametrize("path", [p for p in [*SHIPPED, *TESTS] if p != Path(__file__)], ids=name)
-@pytest.mark.parametrize("ban", BANS, ids=str)
-def test_banned_constructs_are_absent(path: Path, ban: str) -> None:
-    assert not BANS[ban].search(path.read_text())
+def test_banned_constructs_are_absent() -> None:
+    def banned(path: Path) -> Iterator[str]:
+        yield from (ban for ban, pattern in BANS.items() if pattern.search(source(path)))
+
+    assert offenders([path for path in [*SHIPPED, *TESTS] if path != Path(__file__)], banned) == []
 
 
-@pytest.mark.parametrize("path", [p for p in TESTS if p != Path(__file__)], ids=name)
-def test_tests_poll_with_deadlines_and_never_just_sleep(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")):
-        sleeps = [n for n in ast.walk(function) if isinstance(n, ast.Attribute) and n.attr == "sleep"]
-        assert not sleeps, f"{function.name} sleeps"
+def test_tests_poll_with_deadlines_and_never_just_sleep() -> None:
+    def sleepers(path: Path) -> Iterator[str]:
+        for function in nodes(path):
+            if not isinstance(function, ast.FunctionDef) or not function.name.startswith("test_"):
+                continue
+            if any(isinstance(node, ast.Attribute) and node.attr == "sleep" for node in ast.walk(function)):
+                yield f"{function.name} sleeps"
+
+    assert offenders([path for path in TESTS if path != Path(__file__)], sleepers) == []
 
 
 def tracked() -> list[Path]:
@@ -169,11 +205,12 @@ def test_no_file_names_a_machine_or_a_package_registry_host() -> None:
         "/ro" + "ot/",
         "/fa" + "rm/",
     ]
-    for path in tracked():
-        if path.suffix in (".onnx", ".npz"):
-            continue
+
+    def named(path: Path) -> Iterator[str]:
         text = path.read_text(errors="replace")
-        assert not [word for word in hosts if word in text], path
+        yield from (word for word in hosts if word in text)
+
+    assert offenders([path for path in tracked() if path.suffix not in (".onnx", ".npz")], named) == []
 
 
 def test_version_has_one_source() -> None:
@@ -222,11 +259,13 @@ def test_every_schema_has_two_sides() -> None:
     assert {path.name.removesuffix(".schema.json") for path in (ROOT / "docs/schemas").glob("*.json")} == set(SIDES)
 
 
-@pytest.mark.parametrize("schema", SIDES, ids=str)
-@pytest.mark.parametrize("side", [0, 1], ids=["writer", "reader"])
-def test_each_schema_is_used_by_the_tests_of_both_sides(schema: str, side: int) -> None:
-    folder = ROOT / SIDES[schema][side]
-    assert any(re.search(rf'"{schema}[".#]', path.read_text()) for path in folder.rglob("*.py")), folder
+def test_each_schema_is_used_by_the_tests_of_both_sides() -> None:
+    def uses(folder: str, schema: str) -> bool:
+        return any(re.search(rf'"{schema}[".#]', source(path)) for path in TESTS if below(path, folder))
+
+    unused = [f"{schema}: {folder}" for schema, sides in SIDES.items() for folder in sides if not uses(folder, schema)]
+
+    assert unused == []
 
 
 def test_only_the_supervisor_writes_the_command() -> None:

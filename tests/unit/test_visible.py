@@ -112,7 +112,16 @@ def kinds(folder: Path) -> Iterator[tuple[str, Kind]]:
     slot |= {"non_finite": 0, "memory_bytes": 1, "monotonic_ns": 1, "sources": {"camera": {"age_ms": 1.0}}}
     told = {"schema": 1, "kind": "deploy", "began": "2026-11-30T22:31:04+00:00", "ended": None, "asked": {}}
     told |= {"who": {"user": "ann", "host": "c", "folder": "/"}, "outcome": {"summary": "1", "hosts": {"h": {}}}}
-    step = {"seq": 1, "deployment": "d", "stage": "FETCH", "phase": "done", "release": None, "detail": {}, "wall": ""}
+    step = {
+        "schema": 1,
+        "seq": 1,
+        "deployment": "d",
+        "stage": "FETCH",
+        "phase": "done",
+        "release": None,
+        "detail": {},
+        "wall": "",
+    }
     yield "release", (RELEASE, lambda document: Release.parse(encoded(document)))
     yield "contract", (contract(folder / "m"), lambda document: Contract.parse(encoded(document)))
     manifest = json.loads(source.manifest(NAME, digest))

@@ -147,17 +147,17 @@ class Config:
             if reader.has(key):
                 raise UsageError(f"{path.name}.{key}: not for runtime {runtime}; remove it")
         reader.done()
-        if "ROS_DOMAIN_ID" in config.environment:
-            raise UsageError(f"{path.name}.environment: ROS_DOMAIN_ID is domain_id for all of the robot; set that one")
-        if runtime == "docker" and not config.source.startswith("https://"):
-            raise UsageError(
-                f"{path.name}.source: runtime docker pulls images from https://HOST, not {config.source!r}"
-            )
-        if config.device_image is not None and not _IMAGE.fullmatch(config.device_image):
-            raise UsageError(
-                f"{path.name}.device_image: expected HOST[:PORT]/NAME@sha256:…, got {config.device_image!r}"
-            )
+        config.check(path.name)
         return config
+
+    def check(self, name: str) -> None:
+        """What several keys of `name` say together. Raises UsageError."""
+        if "ROS_DOMAIN_ID" in self.environment:
+            raise UsageError(f"{name}.environment: ROS_DOMAIN_ID is domain_id for all of the robot; set that one")
+        if self.runtime == "docker" and not self.source.startswith("https://"):
+            raise UsageError(f"{name}.source: runtime docker pulls images from https://HOST, not {self.source!r}")
+        if self.device_image is not None and not _IMAGE.fullmatch(self.device_image):
+            raise UsageError(f"{name}.device_image: expected HOST[:PORT]/NAME@sha256:…, got {self.device_image!r}")
 
 
 def change_s(path: Path) -> float:

@@ -213,7 +213,8 @@ def test_words_that_the_model_does_not_know_are_no_failure_of_the_robot(rig: Rig
 
 
 def shadow(rig: Rig, slot: str, sources: dict[str, dict[str, object]]) -> None:
-    """Let this process be a slot that says so of its sources."""
+    """Let this process be a slot that says so of its sources, on a robot whose agent is gone: that would end it."""
+    rig.stop_agent()
     own = ProcessId(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
     remember(rig.layout.slot_process(slot), own, own.pid)
     status = json.loads(rig.layout.slot_status("a").read_bytes())

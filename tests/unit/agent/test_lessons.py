@@ -79,5 +79,5 @@ def test_nothing_but_the_windows_decides_by_the_time_of_day() -> None:
     journal = (TOP / "stack/agent/disk/journal.py").read_text()
     assert len(asks.findall(journal)) == 1 and "def utc_now() -> str:" in journal, "words for people"
     users = {path.name for path in sources if path.suffix == ".py" and "import Clock" in path.read_text()}
-    told = {"condition.py", "doctor.py", "docker.py"}
+    told = {"condition.py", "examine.py", "docker.py"}
     assert users == {"windows.py", *told}, "all but the windows only tell a person what the clock says"

@@ -84,7 +84,7 @@ def test_what_onnx_runtime_computes_in_fp32_here_is_refused_and_never_proved_as_
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_in_torch_which_does_compute_it_the_reference_is_within_its_tolerance(tmp_path: Path, precision: str) -> None:
-    pytest.importorskip("torch", reason="PyTorch is not installed: python -m pip install -r requirements/torch.txt")
+    pytest.importorskip("torch", reason="PyTorch is not installed: run make test-torch")
     result, where = gate(tmp_path, MODELS[0], {"inference_p99_ms": 1000.0}, precision=precision, backends=["torch"])
     assert json.loads((where / "engine" / "key.json").read_bytes())["precision"] == precision
     parity = {item.metric: item for item in result.checks if item.metric.startswith("parity")}

@@ -19,7 +19,7 @@ from stack.engine.backends.onnxruntime import OnnxRuntime
 from tests.fakes.jobs import build_and_load, make_job
 from tests.fakes.tiny import add_calibration, make_tiny_model
 
-torch = pytest.importorskip("torch", reason="torch is not installed: python -m pip install -r requirements/torch.txt")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: run make test-torch")
 
 REFERENCE = Path(__file__).parents[3] / "stack/models/reference/pilot-1.0.0"
 

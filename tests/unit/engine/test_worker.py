@@ -62,9 +62,9 @@ def test_a_pause_is_not_taken_for_silence(order: Callable[..., worker.BuildOrder
     def pause(text: str) -> None:
         pid = int(text.split()[3])
         os.kill(pid, signal.SIGSTOP)
-        subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(2.5); os.kill({pid}, 18)"]).wait()
+        subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(7); os.kill({pid}, 18)"]).wait()
 
-    assert worker.build(order(), lambda text: pause(text) if "process" in text else None, silence_s=1.0) == "fp32"
+    assert worker.build(order(), lambda text: pause(text) if "process" in text else None, silence_s=5.0) == "fp32"
 
 
 def test_a_child_that_says_nothing_is_ended(order: Callable[..., worker.BuildOrder]) -> None:

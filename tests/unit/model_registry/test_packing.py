@@ -57,7 +57,6 @@ def link_folder(folder: Path) -> None:
         (edit(goldens=[{"path": "golden/none.npz", "tolerance": {}}]), "none.npz"),
         (edit(surprise=1), "surprise"),
     ],
-    ids=str,
 )
 def test_a_bad_folder_is_refused_and_nothing_is_stored(
     change: Callable[[Path], None], words: str, tmp_path: Path

@@ -23,8 +23,8 @@ from tests.fakes.observations import drive, feed, ros
 from tests.fakes.robot import make_release
 from tests.fakes.schemas import check
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: python -m pip install -r requirements/torch.txt")
-pytest.importorskip("onnxscript", reason="onnxscript is not installed: python -m pip install -r requirements/train.txt")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: run make test-torch")
+pytest.importorskip("onnxscript", reason="ONNX Script is not installed: run make test-torch")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 FEATURES = {"optimized": 2048, "hardware_accelerated": 8192, "resource_optimized": 1024, "safe_production": 1024}

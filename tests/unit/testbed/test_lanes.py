@@ -1,0 +1,123 @@
+"""`make test` runs every test file in one lane, quick ones first, and ends with what went wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import with_torch
+from tests.lanes import LAST, MOST_WORKERS, NAMES, STARTS_MAKE, WAITING, Outcome, Runner, lanes, options
+from tests.pythons import REPOSITORY
+from tests.testbed.scenarios import points
+
+PASSES = "def test_it():\n    pass\n"
+FAILS = "def test_it():\n    assert 1 == 2\n"
+
+
+def test_every_test_file_is_in_one_lane() -> None:
+    counted = Counter(name for files in lanes().values() for name in files)
+    there = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests").rglob("test_*.py")}
+
+    assert set(counted) == there and set(counted.values()) == {1}
+    assert tuple(lanes()) == NAMES and all(lanes().values())
+
+
+def test_names_that_lanes_are_chosen_by_are_files_that_exist() -> None:
+    found = lanes()
+    units = {Path(name).name for name in found["rigs"]}
+
+    assert units >= {*WAITING, *STARTS_MAKE}
+    assert [Path(name).name for name in found["real"]][-len(LAST) :] == list(LAST)
+
+
+def test_what_needs_the_machine_for_itself_gets_one_process() -> None:
+    assert options("real") == options("containers") == []
+    for lane in ("quick", "rigs"):
+        assert 1 <= int(options(lane)[options(lane).index("-n") + 1]) <= MOST_WORKERS
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"), [(PASSES, 0, "1 passed"), (FAILS, 1, "1 failed")], ids=["passes", "fails"]
+)
+def test_a_lane_ends_as_its_tests_do_and_names_a_failure_when_it_happens(
+    text: str, code: int, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "test_given.py"
+    file.write_text(text)
+    runner = Runner()
+
+    runner.run("real", [str(file)], "-p", "no:cacheprovider", "-p", "tests.conftest")
+
+    [outcome] = runner.outcomes
+    assert (outcome.code, outcome.lane) == (code, "real") and says in outcome.says
+    lines = capfd.readouterr().out.splitlines()
+    assert lines and all(line.startswith("[real] ") for line in lines)
+    named = [number for number, line in enumerate(lines) if "FAILED " in line and "(call)" in line]
+    assert len(named) == code and all(number < len(lines) - 5 for number in named)
+
+
+def test_a_runner_that_was_stopped_begins_no_lane(tmp_path: Path) -> None:
+    runner = Runner()
+    runner.stop(2, None)
+
+    runner.run("real", [str(tmp_path / "test_given.py")])
+
+    assert runner.outcomes == []
+
+
+def test_a_lane_says_what_it_was_in_one_line() -> None:
+    assert str(Outcome("rigs", 0, "=== 5 passed in 60.0s ===", 90.0)) == "rigs          1.5 min  5 passed in 60.0s"
+
+
+def test_a_lane_that_does_not_exist_is_named_with_those_that_do() -> None:
+    argv = [sys.executable, "-m", "tests.lanes", "slow"]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2 and done.stdout == ""
+    assert f"slow: no such lane; there are {', '.join(NAMES)}" in done.stderr
+
+
+def test_a_sample_of_the_matrix_has_every_fault_in_every_scenario_once() -> None:
+    argv = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "--sample"]
+    file = "tests/unit/agent/test_fault_matrix.py"
+    done = subprocess.run([*argv, file], cwd=REPOSITORY, capture_output=True, text=True, timeout=100)
+    sampled = [point for point in points() if f"[{point}]" in done.stdout]
+
+    assert done.returncode == 0, done.stdout
+    assert Counter((point.scenario, point.fault) for point in sampled) == {
+        (point.scenario, point.fault): 1 for point in points()
+    }
+
+
+def test_the_tests_of_make_test_torch_are_those_that_are_skipped_without_it() -> None:
+    assert with_torch.files() == [
+        "tests/unit/engine/test_reference_precisions.py",
+        "tests/unit/engine/test_torch.py",
+        "tests/unit/models/test_seed_networks.py",
+    ]
+
+
+def test_what_is_to_be_fetched_is_listed_with_its_size(tmp_path: Path) -> None:
+    large, small = tmp_path / "large one.whl", tmp_path / "small.whl"
+    with large.open("wb") as file:
+        file.truncate(25 * with_torch.MB)
+    small.write_bytes(b"x" * 1000)
+    report = {
+        "install": [
+            {"metadata": {"name": name, "version": "1.0"}, "download_info": {"url": url}}
+            for name, url in (
+                ("small", small.as_uri()),
+                ("large", large.as_uri()),
+                ("lost", "http://127.0.0.1:9/lost.whl"),
+            )
+        ]
+    }
+
+    assert list(with_torch.listing(report)) == [
+        "  large 1.0: 25 MB",
+        "  3 packages, 25 MB to fetch in all, and 1 whose size nobody says",
+    ]
