@@ -100,6 +100,7 @@ def test_a_robot_never_forgets_and_an_older_record_is_refused(rig: Rig) -> None:
     assert tell(rig, one, signed(rig, 6)).code == 0
     assert tell(rig, one, signed(rig, 1, channel="canary")).code == 0
     assert kept(rig.layout) == {
+        "schema": 1,
         "seen": {"pilot:stable": 6, "pilot:canary": 1},
         "releases": {OTHER: "channel record pilot:stable 5"},
     }
@@ -185,7 +186,7 @@ def test_a_boot_prefers_what_is_not_revoked_and_takes_it_where_nothing_else_is_l
     robot.reset("new")
     commit_third(robot)
     told = {robot.new: "channel record pilot:stable 1", **({robot.old: "the same"} if also_fallback else {})}
-    robot.layout.revoked.write_text(json.dumps({"seen": {"pilot:stable": 1}, "releases": told}))
+    robot.layout.revoked.write_text(json.dumps({"schema": 1, "seen": {"pilot:stable": 1}, "releases": told}))
     envelope = robot.layout.current / "release.dsse.json"
     envelope.write_bytes(envelope.read_bytes().replace(b"sig", b"gis"))
 
