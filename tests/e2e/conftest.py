@@ -20,6 +20,7 @@ from tests.testbed.bench.plain import PlainBench
 from tests.testbed.engine import Engine, EngineError, enable_arm64, find_engine
 
 HERE = Path(__file__).parent
+README = "test_readme.py"
 TUTORIAL, LAST_CHAPTER = "test_tutorial.py", "test_fleet_down_leaves_nothing_behind"
 
 
@@ -74,16 +75,20 @@ def standing(engine: Engine, place: Path) -> Bench:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tutorial begin, since it makes the bench that the others use, and let its last chapter end."""
+    """README's robots first, while no others drive beside them; then the tutorial, which makes the bench that the
+    others use, and whose last chapter ends it.
+    """
     items.sort(key=_turn)
 
 
 def _turn(item: pytest.Item) -> int:
     if item.path.parent != HERE:
         return 0
+    if item.path.name == README:
+        return 1
     if item.path.name != TUTORIAL:
-        return 2
-    return 3 if item.name == LAST_CHAPTER else 1
+        return 3
+    return 4 if item.name == LAST_CHAPTER else 2
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ BESIDE = ("nice", "-n", "10")
 # then, and that is refused.
 BUSY_METRICS = frozenset({
     "silence_ms", "stall_ms", "observation_age_ms", "inference_p99_ms", "cadence_ms", "latency_rise", "control_hz",
-    "missed_rate",
+    "missed_rate", "healthy_s",
     "driver_missed_rate", "status", "ready", "selectable", "commit",
 })  # fmt: skip
 BUSY_WORDS = ("its probation has ended", "not on probation here")

@@ -57,9 +57,11 @@ systemctl start docker.service
 # that were there when it started.
 DISK = """
 systemctl stop homeport-agent
+mkdir -p /var/lib/homeport/images
+mv /var/lib/homeport/images /var/lib/images
 mount -t tmpfs -o size=2g,mode=0755 tmpfs /mnt
 cp -a /var/lib/homeport/. /mnt/
-mkdir -p /mnt/images /var/lib/images
+mkdir /mnt/images
 mount --bind /var/lib/images /mnt/images
 mount --rbind /mnt /var/lib/homeport
 systemctl start homeport-agent
