@@ -101,7 +101,7 @@ def test_the_child_ends_when_its_parent_is_killed(order: Callable[..., worker.Bu
         "import sys, os, signal, json\nfrom stack.engine import worker\n"
         "def stop(text):\n    print(text, flush=True)\n    os.kill(int(text.split()[3]), signal.SIGSTOP)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "worker.build(worker.Order(**json.loads(sys.argv[1])), stop)"
+        "worker.build(worker.BuildOrder(**json.loads(sys.argv[1])), stop)"
     )
     from model_registry.core.documents import dump
 
