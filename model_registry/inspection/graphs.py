@@ -1,11 +1,13 @@
 """Each graph of a model is opened with the library `onnx`, and held against the contract and the oldest runtime.
 
 Weights in other files are measured and not read, so a model of many gigabytes is looked into within seconds and within
-the memory that its structure needs.
+the memory that its structure needs. Where ONNX Runtime is installed it opens that structure as well, and so says which
+operator it has not for these types; elsewhere `runtime` says what is known of its oldest version.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from model_registry.inspection.runtime import check_runtime
 from model_registry.inspection.tensors import bytes_of, check_tensors, place_of
 
 _SMALL = 1024  # elements: what may be a shape, and not a weight
+_MOST_BYTES = 2**31 - 1  # of one file: more than that protobuf does not read
 
 
 def check_graphs(folder: Path, contract: Contract, pointers: frozenset[str], findings: Findings) -> dict[str, bytes]:
@@ -69,6 +72,8 @@ def read(path: Path) -> Any:  # noqa: ANN401 — onnx has no types
     import onnx
     from google.protobuf.message import DecodeError
 
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError("one file of ONNX holds 2 GiB, and it is larger: its weights belong into another one")
     try:
         model = onnx.load_model(str(path), load_external_data=False)
     except DecodeError as error:
@@ -105,26 +110,45 @@ def _inferred(file: Path, model: Any, part: Contract) -> Iterator[str]:  # noqa:
     light = _light(file, model)
     if light is None:
         return
+    structure = light.SerializeToString()
     try:
         checker.check_model(light)
         [output] = [item for item in light.graph.output if item.name == part.output]
         output.type.tensor_type.ClearField("shape")
-        known = shape_inference.infer_shapes(light, strict_mode=True, data_prop=True)
+        known = shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         yield f"is not a valid ONNX graph ({reason(error, str(file))}); export the model again"
         return
     [output] = [item for item in known.graph.output if item.name == part.output]
     shape = output.type.tensor_type.shape
     sizes = [dim.dim_value for dim in shape.dim]
-    if not output.type.tensor_type.HasField("shape"):
-        return
     matches = len(sizes) == len(part.output_shape) and all(
         size in (0, wanted) for size, wanted in zip(sizes, part.output_shape, strict=True)
     )
-    if not matches:
+    if output.type.tensor_type.HasField("shape") and not matches:
         yield (
             f"tensor {part.output!r} comes out as {shape_text(shape)}, and vla.json says {list(part.output_shape)}; "
             "make vla.json and the graph agree, or export it again"
+        )
+    yield from _opened(structure)
+
+
+def _opened(structure: bytes) -> Iterator[str]:
+    """What ONNX Runtime says of a graph without its weights, where it is installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it says is in the message
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(structure, options, providers=["CPUExecutionProvider"])
+    except (state.NotImplemented, state.InvalidGraph) as error:
+        yield (
+            f"is a graph that ONNX Runtime {onnxruntime.__version__} cannot run ({reason(error)}); export it with "
+            "operators and types that it has"
         )
 
 

@@ -19,6 +19,8 @@ from model_registry.core.digest import Digest
 from model_registry.core.errors import RefusedError
 from model_registry.core.reasons import LENGTH
 from model_registry.inspection import inspect
+from model_registry.inspection.findings import Findings
+from model_registry.inspection.graphs import check_graphs, read
 from model_registry.packing import check_folder, pack, prepare
 from model_registry.sources import open_source
 from model_registry.store import pull_model
@@ -206,6 +208,13 @@ def test_bytes_that_are_no_graph_are_refused(data: bytes, tmp_path: Path) -> Non
     assert f"{GRAPH}: is not an ONNX graph (" in said and "export the model again" in said
 
 
+def test_one_file_of_more_than_protobuf_reads_is_told_as_that(tmp_path: Path) -> None:
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(ValueError, match="holds 2 GiB, and it is larger: its weights belong into another one"):
+        read(tmp_path / "large.onnx")
+
+
 @given(data=st.binary(max_size=400))
 @settings(max_examples=60, deadline=None)
 def test_no_bytes_pass_for_a_graph(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -293,6 +302,50 @@ def test_two_graphs_that_give_each_other_nothing_are_refused(tmp_path: Path) -> 
     more = {"id": "second", "role": "policy", "graph": "second.onnx"}
     write_contract(folder, {**fields, "components": [*fields["components"], more]})
     assert "names 2 graphs, and nothing passes from one to the other" in refusal(folder)
+
+
+UNARY = (
+    *("Abs", "Ceil", "Cos", "Exp", "Floor", "Gelu", "HardSwish", "IsNaN", "Mish", "Neg"),
+    *("Not", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sqrt", "Tanh"),
+)
+TYPES = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT16", "INT32", "INT64", "UINT64", "BOOL")
+
+
+def cast_around(op: str, kind: int) -> Change:
+    """The action through one operator on another type."""
+
+    def change(model: onnx.ModelProto) -> None:
+        opset(20)(model)
+        rename("action", "raw")(model)
+        model.graph.output[0].name = "action"
+        for name, source, result, attributes in (
+            ("Cast", "raw", "narrow", {"to": kind}),
+            (op, "narrow", "done", {}),
+            ("Cast", "done", "action", {"to": TensorProto.FLOAT}),
+        ):
+            model.graph.node.append(helper.make_node(name, [source], [result], result, **attributes))
+
+    return change
+
+
+@pytest.mark.parametrize("op", UNARY)
+def test_onnx_runtime_opens_what_passes(op: str, tmp_path: Path) -> None:
+    """Of every operator and type: it is refused, or ONNX Runtime makes a session of it."""
+    refused = []
+    folder = make_model(tmp_path / "m", size=0)
+    for kind in TYPES:
+        model = scan_graph()
+        cast_around(op, TensorProto.DataType.Value(kind))(model)
+        onnx.save(model, str(folder / GRAPH))
+        findings = Findings()
+        assert check_graphs(folder, Contract.load(folder), frozenset(), findings) == {}
+        if findings.refusals:
+            [said] = findings.refusals
+            assert "is not a valid ONNX graph (" in said or " cannot run (" in said
+            refused.append(kind)
+        else:
+            onnxruntime.InferenceSession(str(folder / GRAPH), providers=["CPUExecutionProvider"])
+    assert 0 < len(refused) < len(TYPES)
 
 
 @given(has=st.integers(1, 6), says=st.integers(1, 6))
