@@ -52,6 +52,11 @@ def external(tensor: Any) -> bool:  # noqa: ANN401
     return bool(tensor.data_location == EXTERNAL)
 
 
+def label(node: Any) -> str:  # noqa: ANN401
+    """What to call a node: its name, or else its first result."""
+    return repr(node.name or next(iter(node.output), "without a name"))
+
+
 def _inside(node: Any) -> Iterator[Any]:  # noqa: ANN401
     for attribute in node.attribute:
         for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):

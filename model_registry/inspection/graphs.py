@@ -14,7 +14,7 @@ from typing import Any
 
 from model_registry.core.axes import Ends, shape_text
 from model_registry.core.contract import Contract
-from model_registry.core.onnx_parts import external, tensors
+from model_registry.core.onnx_parts import external, label, tensors
 from model_registry.core.reasons import reason
 from model_registry.inspection.findings import Findings
 from model_registry.inspection.runtime import check_runtime
@@ -80,7 +80,30 @@ def read(path: Path) -> Any:  # noqa: ANN401 — onnx has no types
         raise ValueError(reason(error)) from error
     if not model.ir_version or not model.graph.node:
         raise ValueError("there are no nodes in it")
+    if not _legible(model):
+        raise ValueError("a name in it is not UTF-8")
     return model
+
+
+def _legible(message: Any) -> bool:  # noqa: ANN401
+    """Whether every text in a message is one: protobuf decodes each only when it is asked for."""
+    for field in message.DESCRIPTOR.fields:
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        try:
+            value = getattr(message, field.name)
+        except UnicodeDecodeError:
+            return False
+        if field.type == field.TYPE_STRING:
+            texts = [value] if isinstance(value, (str, bytes)) else value
+            if any(isinstance(text, bytes) for text in texts):
+                return False
+        elif hasattr(value, "DESCRIPTOR"):
+            if message.HasField(field.name) and not _legible(value):
+                return False
+        elif not all(map(_legible, value)):
+            return False
+    return True
 
 
 def _loose(graph: Any, outer: set[str]) -> Iterator[str]:  # noqa: ANN401
@@ -92,7 +115,7 @@ def _loose(graph: Any, outer: set[str]) -> Iterator[str]:  # noqa: ANN401
         for name in node.input:
             if name and name not in given:
                 yield (
-                    f"tensor {name!r}, which node {node.name or node.output[0]!r} ({node.op_type}) reads, is missing: "
+                    f"tensor {name!r}, which node {label(node)} ({node.op_type}) reads, is missing: "
                     "it is no input, no weight and no result; export the graph again with its weights"
                 )
         for attribute in node.attribute:

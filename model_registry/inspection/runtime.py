@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from model_registry.core.onnx_parts import nodes
+from model_registry.core.onnx_parts import label, nodes
 from model_registry.inspection.findings import Findings
 
 STANDARD = ""
@@ -93,7 +93,7 @@ def _about_operators(model: Any) -> Iterator[str]:  # noqa: ANN401
         said.add(operator)
         if not _known(operator, opsets):
             yield (
-                f"node {node.name or node.output[0]!r} is {node.op_type} of the operator domain "
+                f"node {label(node)} is {node.op_type} of the operator domain "
                 f"{operator[0] or 'ai.onnx'}, which ONNX Runtime {OLDEST} on robots does not have; export it with "
                 "standard operators"
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import lzma
 import math
+import re
 import struct
 import zipfile
 import zlib
@@ -22,8 +23,11 @@ from model_registry.inspection.findings import Findings
 
 MOST_BYTES = 256 << 20  # of one file, unpacked: what a robot reads
 _PIECE = 1 << 20
+_ZIP = b"PK"
 _MAGIC = b"\x93NUMPY"
 _HEADER_BYTES = 65_536
+_KEYS = {"descr", "fortran_order", "shape"}
+_PLAIN = re.compile("[<>|=](b1|[iu][1248]|f[248])")
 _DAMAGE = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -59,7 +63,10 @@ def read_headers(path: Path) -> dict[str, Array]:
     Raises UsageError when it is no such file, too large, or holds anything but plain numbers.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            file.seek(0)
+            if file.read(2) != _ZIP:  # numpy looks there, zipfile elsewhere
+                raise zipfile.BadZipFile("it does not begin like one")
             members = archive.infolist()
             if sum(member.file_size for member in members) > MOST_BYTES:
                 raise UsageError(f"unpacks to more than {MOST_BYTES >> 20} MiB; split it into several files")
@@ -94,13 +101,13 @@ def _read_header(data: bytes, name: str) -> tuple[Array, int]:
     try:
         header = ast.literal_eval(data[start : start + length].decode("latin-1").strip())
         dtype = header["descr"]
-        shape = tuple(int(axis) for axis in header["shape"])
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
+        shape = tuple(header["shape"])
+        complete = header.keys() == _KEYS and isinstance(header["fortran_order"], bool)
+    except (ValueError, SyntaxError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as error:
         raise UsageError(f"the header of {name!r} in it cannot be read; write it with numpy.savez") from error
-    plain = isinstance(dtype, str) and dtype[1:2] in {"b", "i", "u", "f"} and dtype[2:].isdigit()
-    if not plain:
+    if not isinstance(dtype, str) or not _PLAIN.fullmatch(dtype):
         raise UsageError(f"{name!r} in it holds {dtype!r}; only plain numbers are allowed in goldens")
-    if min(shape, default=0) < 0:
+    if not complete or any(type(axis) is not int or axis < 0 for axis in shape):
         raise UsageError(f"{name!r} in it has the shape {list(shape)}; write it with numpy.savez")
     return Array(dtype, shape), start + length
 

@@ -222,6 +222,23 @@ def test_no_bytes_pass_for_a_graph(data: bytes, tmp_path_factory: pytest.TempPat
     assert f"{GRAPH}: " in refusal(put(folder, GRAPH, data))
 
 
+@given(places=st.lists(st.tuples(st.integers(0, 299), st.integers(0, 255)), min_size=1, max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_graph_is_refused_or_is_one_that_opens(
+    places: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Bytes of its structure, before and behind its weights, have become others."""
+    folder = make_model(tmp_path_factory.mktemp("damaged") / "m", size=0)
+    data = bytearray((folder / GRAPH).read_bytes())
+    for place, value in places:
+        data[place if place < 150 else place - 300] = value
+    (folder / GRAPH).write_bytes(data)
+    findings = Findings()
+    changed = check_graphs(folder, Contract.load(folder), frozenset(), findings)
+    if not findings.refusals:
+        onnxruntime.InferenceSession(changed.get(GRAPH, bytes(data)), providers=["CPUExecutionProvider"])
+
+
 AXES = [
     [("lidar", 0, "batch"), ("action", 0, "batch")],
     [("lidar", 0, ""), ("action", 0, "")],

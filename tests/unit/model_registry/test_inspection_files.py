@@ -199,6 +199,10 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def prefixed(path: Path) -> None:
+    path.write_bytes(b"#!" + path.read_bytes())
+
+
 LIDAR = np.ones((1, 90), np.float32)
 ACTION = np.zeros((8, 2), np.float32)
 
@@ -208,6 +212,7 @@ ACTION = np.zeros((8, 2), np.float32)
     [
         (bomb, f"unpacks to more than {MOST_BYTES >> 20} MiB; split it"),
         (liar, "npz"),
+        (prefixed, "is not a readable .npz file (it does not begin like one)"),
         (cut, "is not a readable .npz file ("),
         (flip, "is not a readable .npz file (Bad CRC-32"),
         (arrays(), "holds no arrays"),
