@@ -8,10 +8,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from model_registry.core.contract import FILE_NAME, Contract, check_path
+from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.errors import IntegrityError, NotFoundError, UsageError
+from model_registry.core.paths import check_path
 from model_registry.manifests import FILE_PATH, TITLE, Descriptor, Manifest
 from model_registry.sources import Source, read_blob
 
@@ -22,7 +23,8 @@ MANIFEST_NAME = "manifest.json"
 _WEIGHT, _WEIGHT_CONFIG, _DATASET, _DOC = (
     f"application/vnd.cncf.model.{kind}.v1.raw" for kind in ("weight", "weight.config", "dataset", "doc")
 )
-_BY_SUFFIX = {".onnx": _WEIGHT, ".data": _WEIGHT, ".safetensors": _WEIGHT, ".npz": _DATASET, ".md": _DOC, "": _DOC}
+_WEIGHTS = dict.fromkeys((".onnx", ".data", ".onnx_data", ".safetensors"), _WEIGHT)
+_BY_SUFFIX = {**_WEIGHTS, ".npz": _DATASET, ".md": _DOC, "": _DOC}
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,12 @@ def pack(
     source: SourceOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Store a model folder under the name and version of its contract; prints NAME@DIGEST."""
-    packing.check_folder(folder)
+    """Look into a model folder and store it under the name and version of its contract; prints NAME@DIGEST."""
+    prepared = packing.prepare(folder)
+    for note in prepared.notes:
+        say(f"{note}, as vla.json says; the folder stays as it is")
     with transfer(f"Packing {folder}") as progress:
-        contract, digest = packing.pack(folder, open_source(source, writable=True), progress)
+        contract, digest = packing.put(prepared, open_source(source, writable=True), progress)
     fields = {"name": contract.name, "version": contract.version, "digest": str(digest)}
     result(fields, as_json, f"{contract.name}@{digest}")
 

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_integer, as_number, as_text, parse
 from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, UsageError
+from model_registry.core.paths import check_path
 from model_registry.core.release import check_name, check_version
 from model_registry.core.robot import Robot
 
 FILE_NAME = "vla.json"
 LANGUAGE = "language"
 KNOWN_FEATURES = frozenset({LANGUAGE})
-ALLOWED_SUFFIXES = frozenset({".onnx", ".data", ".json", ".npz", ".safetensors", ".txt", ".md", ".model", ".v1", ""})
 SEMANTICS = {"image": "float32", "lidar": "float32", "text": "int64", "prefix": "float32", "delay": "int64"}
 BASE_DIMENSIONS = ("linear_x", "angular_z")
-
-
-def check_path(text: str, path: str) -> str:
-    """A relative file path that is safe to join anywhere. Raises UsageError."""
-    parts = PurePosixPath(text).parts
-    bad = not parts or text.startswith("/") or ".." in parts or "\\" in text or str(PurePosixPath(text)) != text
-    if bad or not text.isascii() or not text.isprintable() or len(text) > 200:
-        raise UsageError(f"{path}: expected a plain relative path, got {text!r}")
-    if PurePosixPath(text).suffix not in ALLOWED_SUFFIXES:
-        raise UsageError(
-            f"{path}: {text!r} is not a kind of file that models may carry "
-            f"({', '.join(sorted(ALLOWED_SUFFIXES - {''}))})"
-        )
-    return text
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from model_registry.core.release import Release
 from stack.engine.backends import BackendIdentity
 
 CONVERSION = 1  # rises when the same model would be converted or built to other bytes
-_WEIGHTS = frozenset({".data", ".safetensors"})
+_WEIGHTS = frozenset({".data", ".onnx_data", ".safetensors", ""})  # one file a tensor: named by it, without an ending
 _CPU_INFO = Path("/proc/cpuinfo")
 _POWER_MODE = Path("/var/lib/nvpmodel/status")  # Jetson only
 # Only flags that choose code: a kernel update adds others, and must not make every engine foreign.

@@ -1,4 +1,4 @@
-"""A small model folder that every check of the registry accepts; its graph is random bytes, so nothing can run it."""
+"""A small model folder that every check of the registry accepts: one matrix from a scan to actions, and ballast."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import random
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from model_registry.core.digest import Digest
+from stack.models.commands import tokenizer_json
+from stack.models.package import norm_stats
 
 NAME = "models/pilot"
 
@@ -19,14 +23,33 @@ def make_model(
     """Write a model of about `size` bytes into `folder` and return it. The same arguments give the same bytes."""
     folder.mkdir(parents=True)
     (folder / "golden").mkdir()
-    (folder / "policy.onnx").write_bytes(random.Random(seed).randbytes(size))
-    (folder / "tokenizer.json").write_text(json.dumps({"seed": seed}))
-    (folder / "norm_stats.json").write_text(json.dumps({"mean": [0.0, 0.0], "std": [1.0, 1.0]}))
+    (folder / "policy.onnx").write_bytes(scan_graph(seed, size).SerializeToString())
+    (folder / "tokenizer.json").write_bytes(tokenizer_json())
+    (folder / "norm_stats.json").write_bytes(norm_stats((0.0, 0.0), (1.0, 1.0)))
     (folder / "README.md").write_text("A model for tests.\n")
     action = np.zeros((8, 2), np.float32)
     np.savez(folder / "golden" / "forward.npz", lidar=np.ones((1, 90), np.float32), action=action)
     write_contract(folder, contract(folder, version, embodiment))
     return folder
+
+
+def scan_graph(seed: int = 0, ballast: int = 0) -> onnx.ModelProto:
+    """lidar [1, 90] to action [1, 8, 2]; `ballast` more bytes of a weight that nothing reads."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "w": (rng.standard_normal((90, 16)) * 0.01).astype(np.float32),
+        "shape": np.array([1, 8, 2], np.int64),
+        "ballast": np.frombuffer(random.Random(seed).randbytes(ballast), np.uint8),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["lidar", "w"], ["flat"], "multiply"),
+        helper.make_node("Reshape", ["flat", "shape"], ["action"], "arrange"),
+    ]
+    inputs = [helper.make_tensor_value_info("lidar", TensorProto.FLOAT, [1, 90])]
+    outputs = [helper.make_tensor_value_info("action", TensorProto.FLOAT, [1, 8, 2])]
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "scan", inputs, outputs, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 def contract(folder: Path, version: str = "1.0.0", embodiment: str = "diff_drive") -> dict[str, object]:

@@ -24,6 +24,7 @@ SPOKEN = (
     "stack/supervisor/*.py",
     "stack/agent/shell/*.sh",
     "model_registry/core/*.py",
+    "model_registry/inspection/*.py",
     "model_registry/sources/http.py",
     "ansible/roles/device/**/*.yml",
     "ansible/plugins/filter/*.py",

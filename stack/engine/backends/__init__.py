@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import IncompatibleError
+from model_registry.core.reasons import reason
 
 Tensor = NDArray[np.float32] | NDArray[np.int64]
 Options = Mapping[str, float | str | bool]
@@ -117,7 +118,7 @@ def choose(names: tuple[str, ...]) -> Choice:
         try:  # a backend whose device is missing raises ImportError as well; a library behind its library, OSError
             kind = getattr(importlib.import_module(f"{__name__}.{name}"), _CLASSES[name])
         except (ImportError, OSError) as error:
-            skipped.append(f"{name}: {' '.join(str(error).split())[:200]}")
+            skipped.append(f"{name}: {reason(error)}")
             continue
         return Choice(name, kind, tuple(skipped))
     raise IncompatibleError(

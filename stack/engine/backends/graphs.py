@@ -9,11 +9,15 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.checker import ValidationError
 
+from model_registry.core.axes import Ends
 from model_registry.core.errors import HomeportError, IncompatibleError
+from model_registry.core.onnx_parts import external, tensors
+from model_registry.core.reasons import reason
 from stack.engine import conversion, precision
 from stack.engine.backends import Job
 from stack.engine.goldens import read_calibration
 
+_SMALL = 1024  # bytes of a tensor: below, a graph's own file holds it, where shapes are read from
 _MAX_BYTES = 2_000_000_000  # of one file; what is larger has its weights in another one
 
 
@@ -29,13 +33,22 @@ def source(job: Job) -> Path:
 
 
 def bake(job: Job, *, symmetric: bool = False) -> Path:
-    """The path of the graph in `job.precision`: the model's own file when it has that precision already.
+    """The path of the graph in `job.precision`: the model's own file when it has that precision already and a runtime
+    reads it as it is; else one in the job's scratch folder.
 
     Raises IncompatibleError when it cannot have that precision.
     """
     original = source(job)
-    model = read(original)
+    model, fixed = whole(job)
     have = precision.of_graph(model)
+    target = job.scratch / "graph.onnx"
+    as_it_is = not fixed and alone(original, model)
+    if have == job.precision and as_it_is:
+        return original
+    if not as_it_is and (have == job.precision or job.precision == "int8"):
+        job.say("Writing the graph with its weights and the sizes of its axes.")
+        original = job.scratch / "whole.onnx"
+        write(model, original)
     if have == job.precision:
         return original
     if have != "fp32":
@@ -43,7 +56,6 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
             f"{original}: its graph is {have} and the release asks for {job.precision}; change one of them"
         )
     job.say(f"Converting the graph to {job.precision}.")
-    target = job.scratch / "graph.onnx"
     if job.precision == "int8":
         from stack.engine.quantize import quantize
 
@@ -54,13 +66,46 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
     return target
 
 
+def whole(job: Job) -> tuple[onnx.ModelProto, bool]:
+    """The model's one graph with its weights, and whether axes without a size got the contract's.
+
+    Raises IncompatibleError when what it takes or gives is not what the contract says.
+    """
+    path = source(job)
+    model = read(path)
+    ends = Ends(model)
+    ends.hold(job.contract)
+    if ends.faults:
+        raise IncompatibleError(f"{path}: {ends.faults[0]}")
+    return model, bool(ends.fixed)
+
+
 def read(path: Path) -> onnx.ModelProto:
     """A graph with its weights. Raises HomeportError in one line."""
     try:
         return onnx.load(path)
     except (OSError, ValueError, ValidationError, DecodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HomeportError(f"{path}: cannot be read as a graph ({reason}); export the model again") from error
+        why = reason(error, str(path))
+        raise HomeportError(f"{path}: cannot be read as a graph ({why}); export the model again") from error
+
+
+def alone(path: Path, model: onnx.ModelProto) -> bool:
+    """Whether a runtime builds an engine from this file that needs nothing of the model's folder.
+
+    ONNX Runtime leaves in the model's own files what it finds there, unless it is told to write large weights apart;
+    and it reads no shape from another file. `model` is the same graph with its weights.
+    """
+    skeleton = onnx.load(path, load_external_data=False)
+    apart = [tensor for tensor in tensors(skeleton) if external(tensor)]
+    if not apart:
+        return True
+    return large(model) and all(tensor_bytes(tensor) >= _SMALL for tensor in apart)
+
+
+def tensor_bytes(tensor: onnx.TensorProto) -> int:
+    """How many bytes the numbers of a tensor take."""
+    size = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return int(math.prod(tensor.dims) * size)
 
 
 def write(model: onnx.ModelProto, path: Path) -> None:

@@ -22,6 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError
+from model_registry.core.reasons import reason
 from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends
 from stack.engine.machine import available_cores
 
@@ -56,9 +57,9 @@ class OnnxRuntime:
     def build(job: Job) -> str:
         """Raises IncompatibleError when there is not exactly one graph."""
         from stack.engine import precision
-        from stack.engine.backends.graphs import bake, large, read, source
+        from stack.engine.backends.graphs import bake, large, read, whole
 
-        model = read(source(job))
+        model, _ = whole(job)
         note = {"multiplications": precision.multiplications(model)}
         (job.target / _NOTE).write_bytes(dump(note))
         engine = job.target / OnnxRuntime.FILE
@@ -127,7 +128,7 @@ def _open(graph: Path, options: onnxruntime.SessionOptions, failure: str, remedy
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=list(dict.fromkeys((_PROVIDER, _CPU))))
     except _ERRORS as error:
-        raise HomeportError(f"{graph}: {failure} ({' '.join(str(error).split())[:200]}); {remedy}") from error
+        raise HomeportError(f"{graph}: {failure} ({reason(error, str(graph))}); {remedy}") from error
     if session.get_providers()[0] != _PROVIDER:  # it falls back in silence
         raise HomeportError(
             f"{graph}: {_PROVIDER} did not start and ONNX Runtime took {session.get_providers()[0]}; {remedy}"

@@ -16,6 +16,7 @@ import tensorrt as trt
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.files import Files
+from model_registry.core.reasons import reason
 from stack.engine import precision
 from stack.engine.backends import Job, cuda
 
@@ -38,7 +39,7 @@ class Log(trt.ILogger):  # type: ignore[misc]
 
     def log(self, severity: object, msg: str) -> None:
         kinds = trt.ILogger.Severity
-        text = " ".join(msg.split())[:300]
+        text = reason(msg)
         if severity in (kinds.INTERNAL_ERROR, kinds.ERROR):
             self.error = text
         if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING) and _OUT_OF_MEMORY.search(text):
@@ -105,7 +106,9 @@ def _serialize(job: Job, graph: Path, workspace: int, log: Log) -> bytes:
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)] or [log.reason]
-        raise HomeportError(f"{graph}: TensorRT cannot parse it ({reasons[0][:300]}); export the model again")
+        raise HomeportError(
+            f"{graph}: TensorRT cannot parse it ({reason(reasons[0], str(graph))}); export the model again"
+        )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.builder_optimization_level = int(job.options.get("tensorrt_optimization_level", 3))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
+from model_registry.core.reasons import reason
 from stack.engine import precision
 from stack.engine.backends import BackendIdentity, Job, Tensor, cuda
 from stack.engine.backends.graphs import bake, read
@@ -107,8 +108,7 @@ class TorchTensorRT:
             with configured(timings):
                 compiled = torch_tensorrt.dynamo.compile(program, inputs=list(examples), **options)
         except (RuntimeError, AssertionError, AttributeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise HomeportError(f"torch_tensorrt cannot build it ({reason}); choose another backend") from error
+            raise HomeportError(f"torch_tensorrt cannot build it ({reason(error)}); choose another backend") from error
         if timings.exists():
             Files().write(job.timing, timings.read_bytes())
         torch_tensorrt.save(compiled, str(job.target / TorchTensorRT.FILE), arg_inputs=list(examples))
@@ -121,8 +121,8 @@ class TorchTensorRT:
         try:
             self._module = torch_tensorrt.load(str(path)).module()
         except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise HomeportError(f"{path}: cannot be loaded ({reason}); build the engine again") from error
+            why = reason(error, str(path))
+            raise HomeportError(f"{path}: cannot be loaded ({why}); build the engine again") from error
         self._names = [item.name for item in contract.inputs]
         given = self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in contract.inputs})
         if given.shape != contract.output_shape:

@@ -73,6 +73,8 @@ def test_every_field_of_the_document_changes_the_key(contract: Contract) -> None
     [
         lambda c: replace(c, files={**c.files, "policy.onnx": Digest.of(b"other")}),
         lambda c: replace(c, files={**c.files, "policy.data": Digest.of(b"weights")}),
+        lambda c: replace(c, files={**c.files, "policy.onnx_data": Digest.of(b"weights")}),
+        lambda c: replace(c, files={**c.files, "onnx__MatMul_7": Digest.of(b"weights")}),
         lambda c: replace(c, files={**c.files, c.tokenizer: Digest.of(b"words")}),
         lambda c: replace(c, files={**c.files, c.normalization: Digest.of(b"units")}),
         lambda c: replace(c, image=replace(c.image, width=224)),

@@ -12,6 +12,7 @@ import pytest
 from model_registry.cli import app
 from model_registry.cli.entry import run
 from tests.fakes.model import make_model
+from tests.fakes.odd_graphs import rename_axes, with_graph
 from tests.fakes.recipe import make_key, make_recipe
 
 Result = tuple[int, str, str]
@@ -71,6 +72,16 @@ def test_the_whole_way_from_a_folder_to_a_robot(shell: Shell) -> None:
     assert shell("model", "verify", json.loads(out)["path"])[0] == 0
     code, out, _ = shell(*wanted)
     assert json.loads(out)["bytes_fetched"] == 0
+
+
+def test_packing_says_what_it_changes(shell: Shell) -> None:
+    folder = with_graph(shell.folder / "odd", rename_axes(("lidar", 0, "batch"), ("action", 0, "batch")))
+    code, out, err = shell("model", "pack", folder, "--source", shell.source)
+    assert (code, out.partition("@")[0]) == (0, "models/pilot")
+    for tensor in ("lidar", "action"):
+        assert f"policy.onnx: axis 0 of '{tensor}' (batch) is fixed to 1, as vla.json says; the folder stays" in err
+    assert shell("model", "verify", out, "--source", shell.source)[0] == 0
+    assert shell("model", "verify", folder)[0] == 0
 
 
 def test_what_is_here_already_needs_no_source(shell: Shell) -> None:

@@ -13,6 +13,7 @@ import pytest
 from model_registry.core.contract import Contract
 from model_registry.core.layout import Layout
 from model_registry.core.release import PROFILES
+from model_registry.packing import prepare
 from stack.engine import split
 from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.engine.goldens import read_goldens
@@ -38,6 +39,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, folder in found.items():
         write(name, "1.0.0", folder)
     return found
+
+
+def test_they_are_packed_as_they_are(folders: dict[str, Path]) -> None:
+    assert {name: prepare(folder).changed for name, folder in folders.items()} == {name: {} for name in PROFILES}
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -1,0 +1,108 @@
+"""A model is looked into before it is signed, on the desk of its publisher.
+
+What a robot would refuse is refused here, where somebody can export the model again: robots would only say so one by
+one, after the release was signed and rolled out. Nothing of the model is run.
+
+    inspect(folder, contract)   what packing has to change in the folder's files; RefusedError with all that is wrong
+
+The checks, one module each:
+
+    pointers   files that Git LFS or Xet left in the place of the real ones
+    graphs     each graph can be read, and its ends are those that the contract names (core/axes.py)
+    runtime    opset, IR version and operators are those of the oldest ONNX Runtime on robots
+    tensors    weights are there, whole, and inside the model
+    vectors    goldens and calibration data can be read, and are not larger than a robot unpacks
+    words      the tokenizer loads, and the normalisation names every dimension
+
+The libraries `onnx` and `tokenizers` are imported late, because only a publisher's machine has to have them.
+A `Contract` is all that this package knows of vla.json.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_registry.core.contract import FILE_NAME, Contract
+from model_registry.core.digest import Digest
+from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.inspection.findings import Findings
+from model_registry.inspection.pointers import check_pointers
+from model_registry.inspection.vectors import check_vectors
+from model_registry.inspection.words import check_normalization, check_tokenizer
+
+_LIBRARIES = ("onnx", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """`changed`: path → the bytes to pack in place of the file's own; `notes`: one sentence for each change."""
+
+    changed: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def inspect(folder: Path, contract: Contract) -> Inspection:
+    """Look into every file of a model folder whose digests were checked. Reads only.
+
+    Raises RefusedError that names everything that is wrong, and HomeportError where a library is missing here.
+    """
+    _need_libraries()
+    findings = Findings()
+    changed = _look(folder, contract, findings)
+    if findings.refusals:
+        raise RefusedError(_together(folder, findings.refusals))
+    return Inspection(changed, tuple(findings.notes))
+
+
+def _need_libraries() -> None:
+    if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
+        raise HomeportError(
+            f"models are looked into with {' and '.join(missing)} before they are packed, and this Python does not "
+            "have it; run pip install 'homeport[controller]', then pack again"
+        )
+
+
+def _look(folder: Path, contract: Contract, findings: Findings) -> dict[str, bytes]:
+    """The changed files of a model and of its variants, `vla.json` among them where a digest in it changes."""
+    pointers = check_pointers(folder, contract, findings)
+    changed: dict[str, bytes] = {}
+    for name in contract.variants:
+        changed |= _look_into_variant(folder, name, findings)
+    from model_registry.inspection.graphs import check_graphs
+
+    changed |= check_graphs(folder, contract, pointers, findings)
+    check_tokenizer(folder, contract, pointers, findings)
+    check_normalization(folder, contract, pointers, findings)
+    check_vectors(folder, contract, pointers, findings)
+    if changed:
+        changed[FILE_NAME] = _with_digests(folder, changed)
+    return changed
+
+
+def _look_into_variant(folder: Path, name: str, findings: Findings) -> dict[str, bytes]:
+    inner = Findings(findings.refusals, findings.notes, f"{findings.prefix}{name}/")
+    try:
+        contract = Contract.load(folder / name)
+        contract.check_files(folder / name)
+    except HomeportError as error:
+        findings.refuse(name, str(error))
+        return {}
+    return {f"{name}/{path}": data for path, data in _look(folder / name, contract, inner).items()}
+
+
+def _with_digests(folder: Path, changed: Mapping[str, bytes]) -> bytes:
+    document = json.loads((folder / FILE_NAME).read_bytes())
+    for path, data in changed.items():
+        document["files"][path] = str(Digest.of(data))
+    return json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
+def _together(folder: Path, refusals: list[str]) -> str:
+    if len(refusals) == 1:
+        return f"{folder}: {refusals[0]}"
+    numbered = " ".join(f"({number}) {text}." for number, text in enumerate(refusals, 1))
+    return f"{folder}: {len(refusals)} things to fix before this model can be packed: {numbered}"
