@@ -129,7 +129,12 @@ def test_steps_1_to_3_make_programs_and_an_inventory(story: Story) -> None:
         f"    {robot.name}: {{homeport_site: bay, homeport_domain_id: {robot.domain}}}\n" for robot in story.robots
     )
     (story.fleet / "hosts.yml").write_text(f"robots:\n  hosts:\n{hosts}")
-    story.edit("group_vars/robots.yml", {"homeport_source:": f"homeport_source: oci:{story.bench.registry}"})
+    own = {
+        "homeport_source:": f"homeport_source: oci:{story.bench.registry}",
+        "  linear:": "  linear: 0.5",  # release 1.1.0 drives faster than the example allows
+        "  angular:": "  angular: 1.0",
+    }
+    story.edit("group_vars/robots.yml", own)
     with (story.fleet / "group_vars" / "robots.yml").open("a") as file:
         file.write(f"""
 homeport_wheelhouse: {wheelhouse(PYTHONS)}

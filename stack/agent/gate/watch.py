@@ -70,6 +70,8 @@ class Watch:
         self._good_at: float | None = None
         self._bad: tuple[float, GateResult] | None = None
         """Since when it fails without a break, and by what at first."""
+        self._lacked = ""
+        """What it lacked when it last was not healthy."""
         self._slow: SlotSample | None = None
         self._risen: SlotSample | None = None
         self._before = first
@@ -100,6 +102,7 @@ class Watch:
                 return result
             return self._too_little(result) if late else None
         self._good_at = None
+        self._lacked = next((check.text for check in result.checks if not check.ok), "")
         return result if self._lapsed(sample, result) or late else None
 
     def _remember(self, sample: SlotSample) -> None:
@@ -119,12 +122,12 @@ class Watch:
         self._bad = None
 
     def _too_little(self, result: GateResult) -> GateResult:
-        """At the deadline: good now, and not for long enough."""
+        """At the deadline: good now, and not for long enough; what it lacked last says why."""
         good_s = round(self._good_s, 1)
         wanted_s = self._patience.sustain_s
-        check = Check(
-            "healthy_s", good_s, wanted_s, False, f"healthy for {good_s} s of {wanted_s} s before the deadline"
-        )
+        why = f"; the last time that it was not: {self._lacked}" if self._lacked else ""
+        text = f"healthy for {good_s} s of {wanted_s} s before the deadline{why}"
+        check = Check("healthy_s", good_s, wanted_s, False, text)
         return GateResult(result.gate, "unreachable", (check, *result.checks))
 
     def _lapsed(self, sample: SlotSample, result: GateResult) -> bool:

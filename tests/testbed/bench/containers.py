@@ -33,7 +33,7 @@ storage: {{filesystem: {{rootdirectory: /var/lib/docker-registry}}, delete: {{en
 http: {{addr: ":{REGISTRY_PORT}", tls: {{certificate: /etc/bench/registry.crt, key: /etc/bench/registry.key}}}}
 """
 # What systemd and an engine inside a container need. --privileged asks for more than every kernel here can give.
-CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYSLOG"]
+CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYSLOG", "SYS_NICE"]
 # Without a group of their own, all robots together count as one process of this machine, and their control loops starve
 # beside Ansible.
 CGROUPS = Path("/sys/fs/cgroup")
