@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from model_registry.core.axes import Ends, shape_text
 from model_registry.core.contract import Contract
-from model_registry.core.onnx_parts import external, label, tensors
+from model_registry.core.onnx_parts import bytes_of, external, label, skeleton, tensors
 from model_registry.core.reasons import reason
 from model_registry.inspection.findings import Findings
 from model_registry.inspection.runtime import check_runtime
-from model_registry.inspection.tensors import bytes_of, check_tensors, place_of
+from model_registry.inspection.tensors import check_tensors, place_of
 
-_SMALL = 1024  # elements: what may be a shape, and not a weight
 _MOST_BYTES = 2**31 - 1  # of one file: more than that protobuf does not read
 
 
@@ -176,23 +176,10 @@ def _opened(structure: bytes) -> Iterator[str]:
 
 
 def _light(file: Path, model: Any) -> Any:  # noqa: ANN401
-    """The graph with inputs in the place of large weights, on whose numbers no shape depends; small ones are read from
-    their files. None where an attribute has its numbers in another file.
+    """The graph without its large weights; small ones are read from their files. None where an attribute has its
+    numbers in another file.
     """
-    import onnx
-
-    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    light.functions.extend(model.functions)
-    graph = light.graph
-    graph.name = model.graph.name or "graph"
-    for name in ("node", "input", "output", "value_info", "sparse_initializer"):
-        getattr(graph, name).extend(getattr(model.graph, name))
-    inputs = {item.name for item in graph.input}
-    for weight in model.graph.initializer:
-        if _elements(weight) <= _SMALL:
-            graph.initializer.append(_whole(file, weight))
-        elif weight.name not in inputs:
-            graph.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    light = skeleton(model, small=partial(_whole, file))
     return None if any(map(external, tensors(light))) else light
 
 
@@ -207,10 +194,3 @@ def _whole(file: Path, tensor: Any) -> Any:  # noqa: ANN401
         source.seek(offset)
         data = source.read(bytes_of(tensor) or 0)
     return onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=data)
-
-
-def _elements(tensor: Any) -> int:  # noqa: ANN401
-    count = 1
-    for size in tensor.dims:
-        count *= size
-    return count

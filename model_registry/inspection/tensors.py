@@ -7,41 +7,22 @@ folder that it lies in.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from model_registry.core.contract import Contract
-from model_registry.core.onnx_parts import external, tensors
+from model_registry.core.onnx_parts import bytes_of, external, tensors
 from model_registry.inspection.findings import Findings
 
 _STRING = 8
-# Bits of an element by TensorProto.DataType, as docs/IR.md and onnx.proto of onnx/onnx say.
-_BITS = {
-    **dict.fromkeys((2, 3, 9, 17, 18, 19, 20, 24), 8),
-    **dict.fromkeys((4, 5, 10, 16), 16),
-    **dict.fromkeys((1, 6, 12), 32),
-    **dict.fromkeys((7, 11, 13, 14), 64),
-    15: 128,
-    **dict.fromkeys((21, 22, 23), 4),
-    **dict.fromkeys((25, 26), 2),
-}
 _TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 # What a file of weights may end with: by these an engine knows that it has to be built again.
 WEIGHT_SUFFIXES = frozenset({".data", ".onnx_data", ""})
 _ONE_FILE = "export it again with its weights in one file beside it"
 
 
-def bytes_of(tensor: Any) -> int | None:  # noqa: ANN401 — onnx has no types
-    """How many bytes the numbers of a tensor take, or None where its type or shape does not say."""
-    bits = _BITS.get(tensor.data_type)
-    if bits is None or min(tensor.dims, default=0) < 0:
-        return None
-    return int(math.prod(tensor.dims) * bits + 7) // 8
-
-
-def place_of(tensor: Any) -> tuple[str, int]:  # noqa: ANN401
+def place_of(tensor: Any) -> tuple[str, int]:  # noqa: ANN401 — onnx has no types
     """The file that holds an external tensor, as the graph names it, and where its numbers begin in it, in bytes."""
     entries = {item.key: item.value for item in tensor.external_data}
     return entries.get("location", ""), _number(entries.get("offset", "0"))

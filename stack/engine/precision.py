@@ -13,9 +13,10 @@ from collections import Counter
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from model_registry.core.errors import IncompatibleError
+from model_registry.core.onnx_parts import elements, skeleton
 
 TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.INT8}
 _NAMES = {**{number: name for name, number in TYPES.items()}, TensorProto.UINT8: "int8", TensorProto.INT32: "int8"}
@@ -23,7 +24,6 @@ _FLOAT = TensorProto.FLOAT
 _COMPUTES = re.compile(r"Conv|MatMul|Gemm|LSTM|GRU|RNN|Attention|EmbedLayer")
 _WORDS = {"bf16": r"bf16|bfloat16", "fp16": r"half|fp16|float16", "int8": r"int8", "fp32": r"float|fp32"}
 _PASSES = ("Cast", "DequantizeLinear", "Transpose", "Reshape", "Identity", "Unsqueeze", "Slice", "Concat")
-_SMALL = 1024  # elements: what may be a shape, and not a weight
 _SHARES = {"int8": 0.5}  # recurrent layers stay float32 when a graph is quantised
 
 
@@ -41,7 +41,7 @@ def of_graph(model: onnx.ModelProto) -> str:
                 if name and number in _NAMES:
                     sizes[_NAMES[number]] += size
     if not sizes:
-        return "fp32" if not weights else _NAMES.get(max(weights.values(), key=_elements).data_type, "none")
+        return "fp32" if not weights else _NAMES.get(max(weights.values(), key=elements).data_type, "none")
     return verdict(sizes)
 
 
@@ -106,25 +106,6 @@ def infos(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [*known.value_info, *known.output]
 
 
-def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with inputs for its weights, on whose values no shape depends: what serializes a model whole ends at 2
-    GiB.
-    """
-    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph = light.graph
-    names = {item.name for item in model.graph.input}
-    graph.name = model.graph.name
-    light.functions.extend(model.functions)
-    for field in ("node", "input", "output", "value_info"):
-        getattr(graph, field).extend(getattr(model.graph, field))
-    for item in model.graph.initializer:
-        if _elements(item) <= _SMALL:
-            graph.initializer.append(item)
-        elif item.name not in names:
-            graph.input.append(helper.make_tensor_value_info(item.name, item.data_type, item.dims))
-    return light
-
-
 def _weight(
     name: str, weights: dict[str, TensorProto], makers: dict[str, onnx.NodeProto], cast: int | None = None
 ) -> tuple[str, int, int]:
@@ -138,8 +119,4 @@ def _weight(
         name = node.input[0]
     if name not in weights:
         return "", 0, 0
-    return name, weights[name].data_type if cast is None else cast, _elements(weights[name])
-
-
-def _elements(tensor: TensorProto) -> int:
-    return int(np.prod(tensor.dims, dtype=np.int64))
+    return name, weights[name].data_type if cast is None else cast, elements(weights[name])
