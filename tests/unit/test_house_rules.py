@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ FOLDERS = ("model_registry", "stack", "ansible/plugins", "images")
 SHIPPED = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
 MODULE_MAX, FUNCTION_MAX = 300, 40
+PAIRS_PER_1000 = 2.0
+GIVEN_BY_OTHERS = {"FilterModule"}  # Ansible looks for a class of this name in every file of filters
 # Thread roots and process roots where one broad except trips or reports (rule 5), and the CLIs that print.
 BROAD_EXCEPT = {
     "stack/policy/node.py",
@@ -274,3 +277,34 @@ def test_only_the_supervisor_writes_the_command() -> None:
     }
 
     assert writers == {"stack/supervisor/topics.py"}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """A search leads to the one that is meant."""
+    where: dict[str, list[str]] = defaultdict(list)
+    for path in SHIPPED:
+        for node in nodes(path):
+            if isinstance(node, ast.ClassDef) and node.name not in GIVEN_BY_OTHERS:
+                where[node.name].append(f"{name(path)}:{node.lineno}")
+    assert {shared: places for shared, places in where.items() if len(places) > 1} == {}
+
+
+def test_no_ternary_stands_inside_a_ternary() -> None:
+    def nested(path: Path) -> Iterator[str]:
+        for node in nodes(path):
+            if isinstance(node, ast.IfExp):
+                inner = [each for each in ast.walk(node) if isinstance(each, ast.IfExp) and each is not node]
+                yield from [f"line {node.lineno}: write an if"] if inner else []
+
+    assert offenders(SHIPPED, nested) == []
+
+
+def test_tuples_assign_only_what_belongs_together_as_a_pair() -> None:
+    def pairs(path: Path) -> Iterator[str]:
+        for node in nodes(path):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+                yield from [f"line {node.lineno}"] if isinstance(node.value, ast.Tuple) else []
+
+    found = offenders(SHIPPED, pairs)
+    lines = sum(len(source(path).splitlines()) for path in SHIPPED)
+    assert len(found) <= PAIRS_PER_1000 * lines / 1000, found
