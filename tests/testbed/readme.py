@@ -21,8 +21,6 @@ from tests.fakes.ros import REPOSITORY
 
 README = REPOSITORY / "README.md"
 _STEP = re.compile(r"(\d+)\. ")
-# Text of a numbered step is indented by three or four blanks, its commands by four more.
-_COMMAND = re.compile(r" {7,}(?=\S)")
 PROGRAMS = ("make", "ssh", "git", "cd", "source", "sudo", ".venv/bin/")
 BLOCK = re.compile(r"^(?: {4}| {8})(\S.*)$")
 HEADING = re.compile(r"^#+ +(.*?)\s*$")
@@ -36,10 +34,14 @@ class Command(NamedTuple):
     line: str
 
 
-def begins_with_a_program(line: str) -> bool:
-    """Whether a line of a block is to be typed."""
-    word = line.split()[0]
-    return any(word.startswith(name) if name.endswith("/") else word == name for name in PROGRAMS)
+def typed(line: str) -> str | None:
+    """The command in a line of a block; None for text, and for what is printed."""
+    block = BLOCK.match(line)
+    if block is None:
+        return None
+    word = block[1].split()[0]
+    is_program = any(word.startswith(name) if name.endswith("/") else word == name for name in PROGRAMS)
+    return block[1] if is_program else None
 
 
 def commands(text: str) -> list[Command]:
@@ -51,11 +53,11 @@ def _lines(text: str) -> Iterator[Command]:
     section = ""
     for line in text.splitlines():
         heading = HEADING.match(line)
-        block = BLOCK.match(line)
+        command = typed(line)
         if heading is not None:
             section = heading[1]
-        elif block is not None and begins_with_a_program(block[1]):
-            yield Command(section, block[1])
+        elif command is not None:
+            yield Command(section, command)
         else:
             for found in INLINE.findall(line):
                 yield Command(section, found)
@@ -77,13 +79,14 @@ def section(heading: str, text: str | None = None) -> str:
 
 
 def steps(body: str) -> list[Step]:
-    """The numbered steps of a section. An indented line after the first step is one of its commands."""
+    """The numbered steps of a section, each with the commands of its blocks."""
     numbers: list[int] = []
     commands: dict[int, list[str]] = {}
     for line in body.splitlines():
         if begun := _STEP.match(line):
             numbers.append(int(begun[1]))
             commands[numbers[-1]] = []
-        elif numbers and _COMMAND.match(line):
-            commands[numbers[-1]].append(line.strip())
+        elif numbers:
+            command = typed(line)
+            commands[numbers[-1]] += [] if command is None else [command]
     return [Step(number, tuple(commands[number])) for number in numbers]

@@ -81,8 +81,8 @@ def verdict(
 ) -> dict[str, Any]:
     """Compare the planned `wave` with the results its hosts registered as `register`, on top of an `earlier` verdict.
 
-    Returns `halted`, `failed` (host → failure, over the whole run) and `passed` (of this wave). A failed canary always
-    halts.
+    Returns `halted`, `failed` (host → failure, over the whole run) and `passed` (of this wave).
+    A failed canary always halts.
     """
     asked = [host for host in wave if host not in earlier["failed"]]
     found = {host: failure_of(hostvars[host].get(register), release) for host in asked}

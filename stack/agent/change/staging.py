@@ -222,7 +222,7 @@ class _Staging:
         if not self._installed:
             self._host.runtime.install(release, Fetched(self._fetched, self._request.source, self._image_bytes))
             envelope = self._fetched.envelope.read_bytes()
-            payload, _ = dsse.read_payload(envelope, PAYLOAD_TYPE, "release.dsse.json")
+            payload, _ = dsse.read_payload(envelope, PAYLOAD_TYPE, self._fetched.envelope.name)
             files.write(self._fetched.document, payload)
             files.sync_tree(self._fetched.path)
             if self._home.path.exists():  # its image had gone, or a document

@@ -29,7 +29,6 @@ from tests.testbed.engine import Engine
 
 # Units have a /tmp of their own, and people's homes may be closed: here every account of a robot sees the registry.
 HOMES = Path("/dev/shm")
-LOGIN = "deploy"
 FIRST_DOMAIN = 31
 UNITS = ("homeport-recovery", "homeport-agent", "homeport-supervisor", "homeport-monitor", "base")
 TRACE = "/tmp/trace.jsonl"
@@ -64,7 +63,7 @@ class Person:
         folder = self.home / ".ssh"
         folder.mkdir(mode=0o700, exist_ok=True)
         shared = {
-            "User": LOGIN,
+            "User": image.PLAIN_LOGIN,
             "IdentityFile": keys / "operator",
             "IdentitiesOnly": "yes",
             "HostKeyAlias": HOST_KEY_ALIAS,
@@ -152,7 +151,7 @@ class PlainRobot(Robot):
     def give_driver(self) -> None:
         """Install the simulated body with the robot's own Python and start it, now and at every boot."""
         environment = " ".join(self._ros_settings())
-        facts = {"login": LOGIN, "python": self._python(), "domain": self.domain, "trace": TRACE}
+        facts = {"login": image.PLAIN_LOGIN, "python": self._python(), "domain": self.domain, "trace": TRACE}
         unit = BODY.format(environment=environment, **facts).encode()
         containers.put(self.container, {"/etc/systemd/system/base.service": (unit, 0o644, 0)})
         self.run("systemctl", "daemon-reload")
