@@ -21,9 +21,10 @@ pytestmark = pytest.mark.timeout(600)  # the first of them makes the bench
 ROBOTS = ("alder", "birch")
 
 
-def versions(bench: Bench) -> dict[str, str]:
-    """What really drives each robot, by its own agent."""
-    return {name: robot.agent("status")["running"]["version"] for name, robot in bench.robots.items()}
+def versions(bench: Bench, name: str = "running") -> set[str | None]:
+    """What really drives the robots, by their own agents; or what they ran before, with "previous"."""
+    found = [robot.agent("status", check_code=False)[name] or {} for robot in bench.robots.values()]
+    return {release.get("version") for release in found}
 
 
 def image_id(bench: Bench, version: str) -> str:
@@ -44,11 +45,11 @@ def slots(robot: Robot) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def driven(bench: Bench) -> Bench:
     """Both robots run 1.1.0, and ran 1.0.0 before."""
-    wanted = [bench.releases["1.1.0"], bench.releases["1.0.0"]]
-    found = [robot.agent("status") for robot in bench.robots.values()]
-    if any([(status[key] or {}).get("digest") for key in ("running", "previous")] != wanted for status in found):
-        for version in ("1.0.0", "1.1.0"):
-            bench.deploy(version)
+    if (versions(bench), versions(bench, "previous")) == ({"1.1.0"}, {"1.0.0"}):
+        return bench
+    if versions(bench) != {"1.0.0"}:
+        bench.deploy("1.0.0")
+    bench.deploy("1.1.0")
     return bench
 
 
@@ -88,7 +89,7 @@ def test_rollback_works_when_the_registry_is_gone(driven: Bench) -> None:
 
     assert all(host["ok"] and host["bytes_fetched"] == 0 for host in report["hosts"].values())
     assert again.returncode == 0 and "changed=1" not in again.stdout, "who is there stays there"
-    assert set(versions(bench).values()) == {"1.0.0"}
+    assert versions(bench) == {"1.0.0"}
     for robot in bench.robots.values():
         assert {container["Image"] for container in slots(robot)} == {image_id(bench, "1.0.0")}
 
