@@ -140,7 +140,7 @@ homeport_wheelhouse: {wheelhouse(tuple(image.PYTHONS.values()))}
 # A container may not change its kernel, and nobody stands in the simulated room.
 homeport_sysctl: false
 homeport_gate: moving
-homeport_probation_s: 4
+homeport_probation_s: 2
 homeport_report: {story.bench.person.home}/report.json
 """)
 
