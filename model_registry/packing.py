@@ -53,6 +53,8 @@ def check_folder(folder: Path) -> tuple[Contract, dict[str, tuple[Digest, int]]]
             raise RefusedError(f"{path}: not a plain file; a model carries real files only, copy it there")
         if path.is_file() and relative != MANIFEST_NAME:
             check_path(relative, str(folder))
+    if not contract.goldens:
+        raise UsageError(f"{FILE_NAME}.goldens: a model without goldens cannot be proved; add at least one")
     contract.check_files(folder)
     files = {path: (digest, (folder / path).stat().st_size) for path, digest in contract.files.items()}
     own = (folder / FILE_NAME).read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from stack.engine.backends import Tensor
+from stack.engine.observing import Tensor
 
 
 class _Samples(CalibrationDataReader):  # type: ignore[misc]

@@ -9,21 +9,21 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.cdr import Cursor, MalformedMessageError
 from model_registry.core.errors import HomeportError
+from stack.engine.observing import RGB, Frame, LaserScan
 
 _MAX_PIXELS = 1 << 25
-_RGB = (0, 1, 2)
 # Encoding → bytes of a pixel, and which of them are red, green and blue.
 _ENCODINGS = {
-    "rgb8": (3, _RGB),
+    "rgb8": (3, RGB),
     "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, _RGB),
+    "rgba8": (4, RGB),
     "bgra8": (4, (2, 1, 0)),
     "mono8": (1, (0, 0, 0)),
 }
@@ -48,39 +48,6 @@ class Image:
 
 Convert = Callable[[Image, str], NDArray[Any]]
 """cv_bridge's `imgmsg_to_cv2`: a message and the wanted encoding -> pixels."""
-
-
-class Frame(NamedTuple):
-    """Pixels uint8 [height, width, channels] as they were sent; `order` says which channel is red, green and blue.
-
-    Channels are put in order after the picture was made small: to do it here would copy the whole frame.
-    """
-
-    pixels: NDArray[np.uint8]
-    order: tuple[int, int, int] = _RGB
-
-    def sample(self) -> bytes:
-        """64 pixels of a fixed grid."""
-        height, width = self.pixels.shape[:2]
-        return self.pixels[:: max(1, height // 8), :: max(1, width // 8)][:8, :8].tobytes()
-
-
-@dataclass(frozen=True)
-class LaserScan:
-    """What is used of sensor_msgs/LaserScan: radians, metres, and `ranges` float32 [beams]."""
-
-    stamp_ns: int
-    angle_min: float
-    angle_increment: float
-    range_min: float
-    range_max: float
-    ranges: NDArray[np.float32]
-
-    @property
-    def valid(self) -> float:
-        """Fraction of beams that say anything: neither NaN, -inf nor nearer than the laser can measure."""
-        with np.errstate(invalid="ignore"):
-            return float(np.count_nonzero(self.ranges >= self.range_min)) / max(1, len(self.ranges))
 
 
 def parse_image(data: bytes) -> Image:
@@ -153,7 +120,7 @@ def _converted(image: Image, convert: Convert | None) -> Frame:
         raise UnsupportedImageError(
             f"camera: encoding {image.encoding[:40]!r} became no colour image; check the driver"
         )
-    return Frame(pixels, _RGB)
+    return Frame(pixels, RGB)
 
 
 def cv_bridge() -> Convert | None:

@@ -141,8 +141,6 @@ class Contract:
         normalised = self.action.normalise != "none" or (state is not None and state.normalise != "none")
         if normalised and self.statistics is None:
             raise UsageError(f"{path}.statistics: missing; numbers are normalised, name the file with their statistics")
-        if not self.goldens:
-            raise UsageError(f"{path}.goldens: a model without goldens cannot be proved; add at least one")
         for name in self.files:
             check_path(name, f"{path}.files")
         if missing := [name for name in self.named_files() if name not in self.files]:
