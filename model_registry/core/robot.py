@@ -12,13 +12,13 @@ from pathlib import Path
 
 from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
+from model_registry.core.sensors import Sensors
 from model_registry.core.stop_words import StopWords
 from model_registry.core.toml import read_toml
 
 SOURCES = ("scan", "odom", "battery", "estop")
 _OPTIONAL_SOURCES = frozenset({"estop"})
 TOPICS = {
-    "camera": "/camera/image_raw",
     "scan": "/scan",
     "odom": "/odom",
     "battery": "/battery_state",
@@ -171,11 +171,8 @@ class Robot:
     safety: Safety = Safety()
     stop_words: StopWords = field(default_factory=StopWords)
     """`[voice]`: the site's own words for stop, beside the built-in English ones."""
-    camera_stamps: bool = True
-    """False: slots do not look at the stamps of the camera's driver.
-
-    Each release's profile says how old a frame may be.
-    """
+    sensors: Sensors = field(default_factory=Sensors)
+    """What slots see and feel: cameras and joints."""
 
     @property
     def row_arch(self) -> str:
@@ -210,7 +207,7 @@ class Robot:
             lidar=Lidar.read(reader.child("lidar")) if reader.has("lidar") else Lidar(),
             safety=Safety.read(reader.child("safety")) if reader.has("safety") else Safety(),
             stop_words=StopWords.read(reader.child("voice")) if reader.has("voice") else StopWords(),
-            camera_stamps=_stamps(sources.child("camera")) if sources.has("camera") else True,
+            sensors=Sensors.read(reader, sources),
         )
         reader.done()
         if robot.footprint is None and robot.sources["scan"].present:

@@ -12,7 +12,7 @@ The checks, one module each:
     runtime    opset, IR version and operators are those of the oldest ONNX Runtime on robots
     tensors    weights are there, whole, and inside the model
     vectors    goldens and calibration data can be read, and are not larger than a robot unpacks
-    words      the tokenizer loads, and the normalisation names every dimension
+    words      the tokenizer loads, and statistics name every number that is normalised
 
 The libraries `onnx` and `tokenizers` are imported late, because only a publisher's machine has to have them.
 A `Contract` is all that this package knows of vla.json.
@@ -32,7 +32,7 @@ from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.inspection.findings import Findings
 from model_registry.inspection.pointers import check_pointers
 from model_registry.inspection.vectors import check_vectors
-from model_registry.inspection.words import check_normalization, check_tokenizer
+from model_registry.inspection.words import check_statistics, check_tokenizer
 
 _LIBRARIES = ("onnx", "tokenizers")
 
@@ -76,7 +76,7 @@ def _look(folder: Path, contract: Contract, findings: Findings) -> dict[str, byt
 
     changed |= check_graphs(folder, contract, pointers, findings)
     check_tokenizer(folder, contract, pointers, findings)
-    check_normalization(folder, contract, pointers, findings)
+    check_statistics(folder, contract, pointers, findings)
     check_vectors(folder, contract, pointers, findings)
     if changed:
         changed[FILE_NAME] = _with_digests(folder, changed)

@@ -25,12 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
+from model_registry.core.contract.observation import STATISTICS
 from model_registry.core.documents import Reader, parse
 
 EPSILON = np.float32(1e-8)
-NEEDS = {"none": (), "mean_std": ("mean", "std"), "min_max": ("min", "max"), "quantiles": ("q01", "q99")}
-"""Kind of normalisation → the statistics that it takes."""
-
 Numbers = NDArray[np.float32]
 
 
@@ -47,7 +45,7 @@ class Normaliser:
         """Raises UsageError when a row lacks what its kind needs."""
         if kind == "none":
             return cls(kind, np.zeros(0, np.float32), np.zeros(0, np.float32))
-        first, second = (np.asarray([row.number(key) for row in rows], np.float32) for key in NEEDS[kind])
+        first, second = (np.asarray([row.number(key) for row in rows], np.float32) for key in STATISTICS[kind])
         if kind == "mean_std":
             return cls(kind, first, second)
         spread = second - first

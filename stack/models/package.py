@@ -153,9 +153,11 @@ def finish(
     reader = Reader(document["observation"], "observation")
     recipes = Observations.read(reader)
     dims = len(document["action"]["dims"])
+    arrays: Document
     if calibration:
         document["calibration"] = [CALIBRATION]
-        np.savez_compressed(folder / CALIBRATION, **stacked(calibration, recipes, dims))
+        arrays = stacked(calibration, recipes, dims)
+        np.savez_compressed(folder / CALIBRATION, **arrays)
     (folder / "golden").mkdir(exist_ok=True)
     document["goldens"] = [{"path": f"golden/{golden.name}.npz", "tolerance": TOLERANCE} for golden in goldens]
     for golden in goldens:

@@ -19,6 +19,7 @@ from model_registry.core.errors import HomeportError
 from stack.engine.observing import RGB, Frame, LaserScan
 
 _MAX_PIXELS = 1 << 25
+_MAX_JOINTS = 256
 # Encoding → bytes of a pixel, and which of them are red, green and blue.
 _ENCODINGS = {
     "rgb8": (3, RGB),
@@ -72,6 +73,59 @@ def parse_scan(data: bytes) -> LaserScan:
         raise MalformedMessageError("message: a scan whose angles or limits are not numbers; check the laser's driver")
     ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4").astype(np.float32, copy=False)
     return LaserScan(stamp_ns, angle_min, increment, range_min, range_max, ranges)
+
+
+@dataclass(frozen=True)
+class JointStates:
+    """The fields of sensor_msgs/JointState: names, and where given rad, rad/s and Nm (or m, m/s and N) of each."""
+
+    stamp_ns: int
+    names: tuple[str, ...]
+    positions: tuple[float, ...]
+    velocities: tuple[float, ...]
+    efforts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Of nav_msgs/Odometry: how fast the base moves, in m/s and rad/s, by name."""
+
+    stamp_ns: int
+    values: dict[str, float]
+
+
+def parse_joints(data: bytes) -> JointStates:
+    """Raises MalformedMessageError; a number that is not finite is refused."""
+    cursor = Cursor(data)
+    stamp_ns = cursor.stamp_ns()
+    cursor.text()
+    (count,) = cursor.take("I")
+    if count > _MAX_JOINTS:
+        raise MalformedMessageError(f"message: {count} joints, at most {_MAX_JOINTS} are read; check its publisher")
+    names = tuple(cursor.text() for _ in range(count))
+    columns = [np.frombuffer(cursor.block(8), dtype=f"{cursor.order}f8") for _ in range(3)]
+    for column in columns:
+        if len(column) not in (0, count):
+            raise MalformedMessageError(f"message: {len(column)} numbers for {count} joints; check its publisher")
+        if not np.isfinite(column).all():
+            raise MalformedMessageError("message: a joint's number is not finite; check its driver")
+    positions, velocities, efforts = (tuple(column.tolist()) for column in columns)
+    return JointStates(stamp_ns, names, positions, velocities, efforts)
+
+
+def parse_speeds(data: bytes) -> Speeds:
+    """Raises MalformedMessageError; a number that is not finite is refused."""
+    cursor = Cursor(data)
+    stamp_ns = cursor.stamp_ns()
+    cursor.text()
+    cursor.text()
+    cursor.take("7d")  # the pose
+    cursor.take("288x")  # its covariance
+    twist = cursor.take("6d")
+    values = {"linear_x": twist[0], "linear_y": twist[1], "angular_z": twist[5]}
+    if not all(map(math.isfinite, values.values())):
+        raise MalformedMessageError("message: a speed that is not finite; check the base's driver")
+    return Speeds(stamp_ns, values)
 
 
 def frame(image: Image, convert: Convert | None = None) -> Frame:

@@ -15,26 +15,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
+from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, LaserScan
+from sensor_msgs.msg import Image, JointState, LaserScan
 from std_msgs.msg import Float32, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
 from model_registry.core.robot import TOPICS
+from model_registry.core.sensors import JOINTS_TOPIC, CameraSettings, Sensors
 from model_registry.core.visible import visible
 from stack.monitor.resources import Resources, ResourceSample
 from stack.policy.cdr import detections_type
-from stack.policy.faults import Publishers
+from stack.policy.faults import CAMERA, Publishers
 from stack.policy.hearing import SlotInput
 from stack.policy.load import Found, find, load
 from stack.policy.profile import Topic, TopicFacts
@@ -55,6 +58,8 @@ _GRAPH_PERIOD_S = 1.0
 _SWITCH_S = 0.0005
 
 
+Take = Callable[[bytes, float, int], None]
+"""Takes the bytes of a message, when it came (monotonic s), and the same moment in ROS time (ns)."""
 Told = tuple[Topic, Any]
 """A status topic and its publisher."""
 
@@ -88,7 +93,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         status = self._status
         publish = self.create_lifecycle_publisher
         status.engine, status.degraded, status.running = plan.key, plan.choice.degraded, self._slot
-        self._dims = [dim.name for dim in plan.contract.dims]
+        self._dims = list(plan.contract.action.names)
         self._actions = publish(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)
         quality = QoSProfile(depth=self._slot.profile.depth, reliability=ReliabilityPolicy.RELIABLE)
         topics = self._slot.profile.topics
@@ -98,16 +103,15 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._subscribe()
 
     def _subscribe(self) -> None:
-        slot, release = self._slot, str(self._found.release.digest)
-        topics = self._found.robot.topics if self._found.robot else TOPICS
+        slot = self._slot
+        release = str(self._found.release.digest)
+        now = time.monotonic
 
         def on_state(message: String) -> None:
             self._selected = selects(message.data, self._name, release)
 
-        now, ros_ns = time.monotonic, time.time_ns
         ears = [
-            SlotInput("camera", Image, topics["camera"], lambda data: slot.on_camera(data, now(), ros_ns()), raw=True),
-            SlotInput("scan", LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), raw=True),
+            *self._sensors(),
             SlotInput("command", String, "/command", lambda message: slot.on_command(message.data, now()), kept=True),
             SlotInput("state", String, "/safety/state", on_state, kept=True),
         ]
@@ -120,6 +124,27 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             for quality in (_LATCHED, _SENSOR) if ear.kept else (_SENSOR,):
                 self.create_subscription(ear.kind, ear.topic, ear.take, quality, raw=ear.raw)
         self._ears = {ear.name: ear for ear in ears}
+
+    def _sensors(self) -> list[SlotInput]:
+        """What the model looks at, on the topics that this robot has them on."""
+        slot = self._slot
+        robot = self._found.robot
+        topics = robot.topics if robot else TOPICS
+        sensors = robot.sensors if robot else Sensors()
+        joints = sensors.joints_source
+        kinds: dict[str, tuple[type, str, Take]] = {
+            "scan": (LaserScan, topics["scan"], slot.on_scan),
+            "joints": (JointState, joints.topic if joints else JOINTS_TOPIC, slot.on_joints),
+            "odom": (Odometry, topics["odom"], slot.on_odom),
+        }
+        for name in slot.sources.cameras:
+            settings = sensors.cameras.get(name, CameraSettings())
+            kinds[CAMERA + name] = (Image, settings.topic, partial(slot.on_camera, name))
+        return [
+            SlotInput(name, kind, topic, _timed(take), raw=True)
+            for name, (kind, topic, take) in kinds.items()
+            if name in slot.sources.named
+        ]
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start inference and control."""
@@ -192,7 +217,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(action.stamp_ns, 1_000_000_000)
         message.header.frame_id = f"{self._found.release.digest.short}/{self._status.epoch}/{self._seq}"
         for number, step in enumerate(() if action.steps is None else action.steps.tolist()):
-            seconds, nanoseconds = divmod(round(number * 1e9 / self._slot.contract.control_hz), 1_000_000_000)
+            seconds, nanoseconds = divmod(round(number * 1e9 / self._slot.contract.action.control_hz), 1_000_000_000)
             when = Duration(sec=seconds, nanosec=nanoseconds)
             message.points.append(JointTrajectoryPoint(velocities=step, time_from_start=when))
         if message.points and action.advisory is not None:
@@ -246,6 +271,11 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         if due := now >= self._due.get(what, 0.0):
             self._due[what] = now + period_s
         return due
+
+
+def _timed(take: Take) -> Callable[[bytes], None]:
+    """Give what takes a message the time that it came."""
+    return lambda data: take(data, time.monotonic(), time.time_ns())
 
 
 def run(slot: str, layout: Layout) -> int:

@@ -67,7 +67,7 @@ class SlotStatusFile:
             "degraded": self.degraded,
             "actions": self.actions,
             "void_reason": self.void_reason,
-            "sources": running.sources(now, ros_now_ns) if running else {},
+            "sources": running.inputs(now, ros_now_ns) if running else {},
             "memory_bytes": psutil.Process().memory_info().rss,
             "machine": self.machine,
             "monotonic_ns": int(now * 1e9),
@@ -89,7 +89,7 @@ def _figures(running: Slot) -> dict[str, object]:
     return {
         "backend": inference.identity.name,
         "precision": inference.identity.precision,
-        "control_hz": running.contract.control_hz,
+        "control_hz": running.contract.action.control_hz,
         "inferences": running.inferences,
         "inference_p50_ms": p50_ms,
         "inference_p99_ms": p99_ms,

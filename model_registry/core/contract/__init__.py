@@ -21,7 +21,6 @@ from model_registry.core.documents import Reader, as_number, as_text, parse
 from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.paths import check_path
 from model_registry.core.release import check_name, check_version
-from model_registry.core.robot import Robot
 
 FILE_NAME = "vla.json"
 SCHEMA = 2
@@ -167,19 +166,6 @@ class Contract:
         present = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}
         if extra := sorted(present - {*self.files, FILE_NAME, "manifest.json"}):
             raise IntegrityError(f"{model}: {extra[0]} is not listed in {FILE_NAME}; add it there or remove it")
-
-    def check_fits(self, robot: Robot) -> None:
-        """Raises IncompatibleError when this model was not made for that robot."""
-        if self.embodiment != robot.embodiment:
-            raise IncompatibleError(
-                f"model {self.name} {self.version} is made for {self.embodiment}, and {robot.name} is a "
-                f"{robot.embodiment}; deploy it to robots it was made for"
-            )
-
-    @property
-    def drives_a_base(self) -> bool:
-        """Whether the actions have an output path on a robot of this version."""
-        return self.action.space == "base_velocity" and self.action.names == ("linear_x", "angular_z")
 
 
 def _path(reader: Reader, key: str) -> str:

@@ -15,7 +15,9 @@ from model_registry.core.documents import Reader, as_integer
 from model_registry.core.errors import UsageError
 from model_registry.core.paths import check_path
 
-NORMALISATIONS = ("none", "mean_std", "min_max", "quantiles")
+STATISTICS = {"none": (), "mean_std": ("mean", "std"), "min_max": ("min", "max"), "quantiles": ("q01", "q99")}
+"""Kind of normalisation → the statistics that it takes of each number."""
+NORMALISATIONS = tuple(STATISTICS)
 PARTS = ("joint_position", "joint_velocity", "effort", "gripper", "base_velocity")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _SLOT = "{text}"

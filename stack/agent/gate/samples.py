@@ -51,6 +51,8 @@ class SlotStatus:
     """Why its actions say nothing now."""
     faults: dict[str, str] = field(default_factory=dict)
     """Input → what is wrong with it, and what to do."""
+    needed: frozenset[str] = frozenset()
+    """The inputs without which it makes no actions."""
 
     @classmethod
     def read(cls, reader: Reader) -> SlotStatus:
@@ -61,12 +63,14 @@ class SlotStatus:
         sources = reader.table("sources", Reader)
         ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
         faults = {name: each.text("error") for name, each in sources.items() if each.has("fault")}
+        needed = frozenset(name for name, each in sources.items() if each.has("needed") and each.boolean("needed"))
         p50_ms, p99_ms = (
             reader.number(f"inference_{key}") if reader.has(f"inference_{key}") else None
             for key in ("p50_ms", "p99_ms")
         )
         machine = reader.table("machine", _number_or_none) if reader.has("machine") else {}
-        return fill(cls, reader, source_ages_ms=ages, faults=faults, p50_ms=p50_ms, p99_ms=p99_ms, machine=machine)
+        times = {"p50_ms": p50_ms, "p99_ms": p99_ms}
+        return fill(cls, reader, source_ages_ms=ages, faults=faults, needed=needed, machine=machine, **times)
 
     @classmethod
     def load(cls, path: Path) -> SlotStatus | None:
