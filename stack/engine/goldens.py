@@ -132,6 +132,12 @@ def stacked(observations: Sequence[Observation], recipes: Observations, dims: in
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an .npz file, the same bytes for the same arrays."""
+    named: dict[str, Any] = dict(arrays)
+    np.savez_compressed(path, **named)
+
+
 def _row(seen: Observation, recipes: Observations, dims: int) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, recipe in recipes.cameras.items():
         pixels = [frame.pixels[:, :, list(frame.order)] for frame in seen.frames[name]]

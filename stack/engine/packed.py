@@ -20,6 +20,8 @@ from stack.engine.inference import Inference
 from stack.engine.observing import Tensor
 from stack.engine.wiring import Wired
 
+_RUNNING: tuple[type[Exception], ...] = (*ERRORS, ValueError)
+
 
 class Packed:
     """One graph. With `watched`, `seen` has a copy of what it was given by each call."""
@@ -48,7 +50,7 @@ class Packed:
             self.seen.append({name: value.copy() for name, value in inputs.items()})
         try:
             results = self._session.run(self._names, dict(inputs))
-        except (*ERRORS, ValueError) as error:
+        except _RUNNING as error:
             raise HomeportError(f"{self._path}: cannot be run ({reason(error)}); export the model again") from error
         return dict(zip(self._names, results, strict=True))
 

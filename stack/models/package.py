@@ -19,7 +19,7 @@ from model_registry.core.contract.observation import Observations
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
 from model_registry.core.files import Files
-from stack.engine.goldens import read_observations, stacked
+from stack.engine.goldens import read_observations, save_arrays, stacked
 from stack.engine.observing import Observation
 
 NAME = "homeport/pilot"
@@ -153,16 +153,15 @@ def finish(
     reader = Reader(document["observation"], "observation")
     recipes = Observations.read(reader)
     dims = len(document["action"]["dims"])
-    arrays: Document
     if calibration:
         document["calibration"] = [CALIBRATION]
         arrays = stacked(calibration, recipes, dims)
-        np.savez_compressed(folder / CALIBRATION, **arrays)
+        save_arrays(folder / CALIBRATION, arrays)
     (folder / "golden").mkdir(exist_ok=True)
     document["goldens"] = [{"path": f"golden/{golden.name}.npz", "tolerance": TOLERANCE} for golden in goldens]
     for golden in goldens:
         arrays = stacked([golden.seen], recipes, dims)
-        np.savez_compressed(folder / "golden" / f"{golden.name}.npz", **arrays, action=golden.action[None])
+        save_arrays(folder / "golden" / f"{golden.name}.npz", {**arrays, "action": golden.action[None]})
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CONTRACT)
     document["files"] = {path.relative_to(folder).as_posix(): str(Digest.of_file(path)) for path in paths}
     Files().write(folder / CONTRACT, text(document))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from model_registry.core.documents import Reader
@@ -35,10 +36,8 @@ def topics(patient: Patient) -> str:
     ]
     slot = linked_slot(patient.layout)
     status = None if slot is None else _status(patient, slot)
-    for name in sorted(status.needed - status.faults.keys()) if status is not None else ():
-        age = status.source_ages_ms[name]
-        if name not in sources and (age is None or age > _SILENT_MS):
-            silent.append(f"{_topic(patient, name)} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})")
+    if status is not None:
+        silent += _unheard(patient, status, frozenset(sources))
     remedies = []
     if silent:
         domain = patient.config.domain_id
@@ -71,6 +70,14 @@ def inputs(patient: Patient) -> str:
     remedies = ", and ".join(dict.fromkeys(each.remedy for each in refused))
     message = f"{'. '.join(each.reason for each in refused)}; {remedies}"
     raise HomeportError(message) if any(each.drives for each in refused) else Doubt(message)
+
+
+def _unheard(patient: Patient, status: SlotStatus, told: frozenset[str]) -> Iterator[str]:
+    """What a slot needs and has not heard for long, of which neither the supervisor tells nor the slot itself."""
+    for name in sorted(status.needed - status.faults.keys() - told):
+        age = status.source_ages_ms[name]
+        if age is None or age > _SILENT_MS:
+            yield f"{_topic(patient, name)} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})"
 
 
 def _topic(patient: Patient, name: str) -> str:
