@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from model_registry.core.contract.graphs import GraphTensor
 from model_registry.core.errors import HomeportError, IncompatibleError
 from stack.engine.backends import Runner
 from stack.engine.backends.null import Null
@@ -27,6 +28,11 @@ from tests.fakes.tiny import STEPS, make_tiny_model
 def action_of(backend: Runner, given: Mapping[str, Tensor]) -> Any:
     """A copy of what the graph gives: it is valid until the next call."""
     return backend.infer(given)["action"].copy()
+
+
+def changed(item: GraphTensor, name: str, **changes: Any) -> GraphTensor:
+    """The same input, or another one where it has this name."""
+    return replace(item, **changes) if item.name == name else item
 
 
 @pytest.fixture
@@ -47,8 +53,8 @@ def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Pa
     "change",
     [
         lambda g: replace(g, inputs=g.inputs[:2]),
-        lambda g: replace(g, inputs=(replace(g.inputs[0], shape=(1, 3, 224, 224)), *g.inputs[1:])),
-        lambda g: replace(g, inputs=(g.inputs[0], replace(g.inputs[1], dtype="float32"), g.inputs[2])),
+        lambda g: replace(g, inputs=tuple(changed(item, "image", shape=(1, 3, 224, 224)) for item in g.inputs)),
+        lambda g: replace(g, inputs=tuple(changed(item, "tokens", dtype="float32") for item in g.inputs)),
         lambda g: replace(g, outputs=(replace(g.outputs[0], name="velocity"),)),
         lambda g: replace(g, outputs=(replace(g.outputs[0], shape=(1, STEPS, 3)),)),
     ],

@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, UsageError
 from stack.engine.backends import BackendIdentity
+from stack.engine.images import ImagePreprocessor
+from stack.engine.lidar import lidar_sectors
+from stack.engine.words import PAD, UNKNOWN, CommandTokenizer
 from stack.monitor.resources import Resources, ResourceSample
 from stack.policy.cdr import Frame, LaserScan, parse_scan
 from stack.policy.inference import Inference, Observation
-from stack.engine.images import ImagePreprocessor
-from stack.engine.lidar import lidar_sectors
 from stack.policy.ladder import HOT_S, LIMITS, Ladder
 from stack.policy.profile import PROFILES, SETTINGS, TopicFacts, profile
 from stack.policy.slot import Slot
-from stack.engine.words import PAD, UNKNOWN, CommandTokenizer
 from tests.fakes.observations import Constant, beams, command, drive, feed, frame, make_slot, ros
 from tests.fakes.tiny import make_tiny_model
 

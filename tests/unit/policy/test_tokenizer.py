@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stack.models.commands import TOKENS, UNKNOWN, tokenizer_json
 from stack.engine.words import CommandTokenizer
+from stack.models.commands import TOKENS, UNKNOWN, tokenizer_json
 
 
 @pytest.fixture
