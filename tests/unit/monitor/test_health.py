@@ -21,7 +21,9 @@ SLOT = {
     "gap_free": True, "rung": "full", "advisory": None,
     "late_p99_ms": 0.1, "late_counts": [], "empty": 0, "struggling": False, "slow": 0,
     "void_reason": None,
-    "sources": {"camera_front": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}},
+    "sources": {
+        "camera_front": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}
+    },
     "memory_bytes": 5, "machine": {}, "monotonic_ns": NOW_NS - 400_000_000,
 }  # fmt: skip
 STATE = {
