@@ -68,7 +68,7 @@ def test_the_robot_says_whether_its_cameras_stamps_are_looked_at(
     example = (REPOSITORY / "docs/examples/robot.toml").read_text()
     layout = Layout.at(root)
     layout.robot_toml.parent.mkdir(parents=True, exist_ok=True)
-    layout.robot_toml.write_text(re.sub(r"^(\[cameras.front\].*\n.*)\n", rf"\1\n{entry}\n", example, flags=re.M))
+    layout.robot_toml.write_text(re.sub(r"^(\[cameras.front\].*\n.*)\n.*$", rf"\1\n{entry}", example, flags=re.M))
     _, slot = load(find(layout, "a"))
     slot.on_camera("front", frame(0.0), time.monotonic(), time.time_ns())
     assert slot.sources.cameras["front"].fault(time.monotonic(), time.time_ns()) == fault

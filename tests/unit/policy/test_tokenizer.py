@@ -90,7 +90,9 @@ def test_repeated_commands_come_from_memory(path: Path) -> None:
 
 def test_other_processes_give_the_same_tokens_whatever_their_hash_seed(path: Path) -> None:
     program = (
-        "import sys, pathlib; ;print(CommandTokenizer(pathlib.Path(sys.argv[1]), 10)('go to the red pillar').tolist())"
+        "import sys, pathlib; from stack.engine.words import CommandTokenizer;"
+        "from model_registry.core.contract.observation import TextRecipe; recipe = TextRecipe('', 10);"
+        "print(CommandTokenizer(pathlib.Path(sys.argv[1]), recipe)('go to the red pillar').numbers.tolist())"
     )
     said = {
         subprocess.run(
