@@ -14,6 +14,8 @@ import numpy as np
 
 from model_registry.core.contract import Contract
 from model_registry.core.contract.graphs import Graph
+from model_registry.core.contract.observation import Observations
+from model_registry.core.documents import Reader
 from stack.engine.backends.null import Null
 from stack.engine.observing import Tensor
 from stack.engine.wiring import Wired
@@ -28,8 +30,9 @@ _NOISE = count()
 
 
 class Constant(Null):
-    """Runs the one graph of a model: gives `value` throughout after `seconds`, and keeps what it was `given`, and copies
-    of it as they were `seen`.
+    """Runs the one graph of a model: gives `value` throughout after `seconds`.
+
+    It keeps what it was `given`, and copies of it as they were `seen`.
     """
 
     value, seconds = 0.0, 0.0
@@ -66,6 +69,34 @@ def make_slot(
     full = timed(folder, backend)
     smaller = None if small is None else timed(small, small_backend or Constant())
     return Slot(full.contract, replace(PROFILES[profile], **settings), full, smaller, wiring=wiring)
+
+
+def wants(folder: Path, observation: Mapping[str, Any]) -> Path:
+    """Make a model folder's contract want something else; its one graph reads each of it under its own name."""
+    document = json.loads((folder / "vla.json").read_bytes())
+    document["observation"] = dict(observation)
+    sources = Observations.read(Reader(dict(observation), "observation")).tensors(len(document["action"]["dims"]))
+    [graph] = document["graphs"]
+    graph["inputs"] = {name: name for name in sources}
+    (folder / "vla.json").write_text(json.dumps(document))
+    return folder
+
+
+def joints(stamp_s: float, **positions: float) -> bytes:
+    """A message of joints with positions in rad, and as velocities and efforts ten and a hundred times as much."""
+    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("arm").put("I", len(positions))
+    for name in positions:
+        writer.text(name)
+    for times in (1.0, 10.0, 100.0):
+        writer.put("I", len(positions)).put("d" * len(positions), *(times * value for value in positions.values()))
+    return writer.bytes()
+
+
+def odometry(stamp_s: float, linear_x: float, angular_z: float, linear_y: float = 0.0) -> bytes:
+    """A message of odometry that says how fast the base moves, in m/s and rad/s."""
+    writer = Writer().put("iI", int(stamp_s), int(stamp_s % 1 * 1e9)).text("odom").text("base")
+    writer.put("d" * 43, *[0.0] * 43)
+    return writer.put("d" * 6, linear_x, linear_y, 0.0, 0.0, 0.0, angular_z).put("d" * 36, *[0.0] * 36).bytes()
 
 
 def without_stamps(folder: Path, *sources: str) -> SourceWiring:
