@@ -27,13 +27,13 @@ from stack.policy.hearing import SlotInputs
 from stack.policy.inference import TimedInference
 from stack.policy.pace import Pace
 from stack.policy.profile import Profile
-from stack.policy.sensing import Sources, SourceWiring
+from stack.policy.sensing import SlotSources, SourceWiring
 from stack.policy.sources import Command, Latest, Order, Received
 from stack.policy.ticks import Ticks
 
 
 @dataclass(frozen=True)
-class Action:
+class TickAction:
     """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason.
 
     `stamp_ns` is ROS time, `advisory` the model's score of them.
@@ -76,7 +76,7 @@ class Slot:
         high = np.minimum([dim.max for dim in action.dims], most).astype(np.float32)
         self.contract = contract
         self.profile = profile
-        self.sources = Sources(contract, profile, wiring or SourceWiring.plain(contract))
+        self.sources = SlotSources(contract, profile, wiring or SourceWiring.plain(contract))
         self.command: Latest[Order] = Latest(stamps=False)
         self.detections: Latest[bytes] = Latest(stamps=False)
         self.hearing = SlotInputs(
@@ -243,7 +243,7 @@ class Slot:
 
     # Control
 
-    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> Action:
+    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> TickAction:
         """What to publish at this tick, `periods` after the last one."""
         order = self.command.get()
         reason = self._fault(now, ros_now_ns)
@@ -251,8 +251,8 @@ class Slot:
         rest = self.chunks.take(now, generation, periods)
         self.ticks.note(rest is None and generation is not None and self.chunks.dry(generation))
         if rest is None:
-            return Action(None, reason or "no_chunk", ros_now_ns)
-        return Action(rest.actions, None, rest.stamp_ns, rest.advisory)
+            return TickAction(None, reason or "no_chunk", ros_now_ns)
+        return TickAction(rest.actions, None, rest.stamp_ns, rest.advisory)
 
     def inputs(self, now: float, ros_now_ns: int) -> dict[str, object]:
         """The inputs in the slot status."""

@@ -21,7 +21,7 @@ from stack.engine.observing import Tensor
 from stack.engine.wiring import Wired
 from stack.policy.inference import TimedInference
 from stack.policy.profile import PROFILES
-from stack.policy.sensing import SourceSettings, SourceWiring
+from stack.policy.sensing import Listening, SourceWiring
 from stack.policy.slot import Slot
 from tests.fakes.cdr import Writer
 
@@ -101,7 +101,7 @@ def odometry(stamp_s: float, linear_x: float, angular_z: float, linear_y: float 
 
 def without_stamps(folder: Path, *sources: str) -> SourceWiring:
     """A robot's sources, of which the stamps of some are not looked at."""
-    settings = {name: SourceSettings(stamps=False) for name in sources}
+    settings = {name: Listening(stamps=False) for name in sources}
     return replace(SourceWiring.plain(Contract.load(folder)), settings=settings)
 
 

@@ -13,7 +13,7 @@ from model_registry.core.contract import Contract
 from model_registry.core.errors import IncompatibleError
 from model_registry.core.plan import StateNumber
 from model_registry.core.robot import Robot
-from stack.policy.sensing import SourceSettings, SourceWiring
+from stack.policy.sensing import Listening, SourceWiring
 from stack.policy.slot import Slot
 from tests.fakes.observations import (
     SECOND,
@@ -110,7 +110,7 @@ def test_what_is_wrong_with_one_camera_is_told_of_that_one(tmp_path: Path, backe
 
 
 def test_each_camera_has_the_age_and_the_stamps_that_the_robot_gives_it(tmp_path: Path, backend: Constant) -> None:
-    settings = {"camera_front": SourceSettings(max_age_s=0.1), "camera_wrist": SourceSettings(stamps=False)}
+    settings = {"camera_front": Listening(max_age_s=0.1), "camera_wrist": Listening(stamps=False)}
     wiring = SourceWiring({"front": "front", "wrist": "wrist"}, settings=settings)
     slot = slot_for(tmp_path, backend, {"cameras": {"front": CAMERA, "wrist": CAMERA}}, wiring)
     see(slot, "front", 10.0)
@@ -123,7 +123,7 @@ def test_each_camera_has_the_age_and_the_stamps_that_the_robot_gives_it(tmp_path
 
 
 def test_no_robot_lets_a_camera_be_older_than_the_profile_does(tmp_path: Path, backend: Constant) -> None:
-    wiring = SourceWiring({"front": "front"}, settings={"camera_front": SourceSettings(max_age_s=5.0)})
+    wiring = SourceWiring({"front": "front"}, settings={"camera_front": Listening(max_age_s=5.0)})
     slot = slot_for(tmp_path, backend, {"cameras": {"front": CAMERA}}, wiring)
     assert slot.sources.cameras["front"].max_age_s == 0.3
 
@@ -162,7 +162,7 @@ def test_a_joint_that_is_never_named_is_told_and_nothing_is_made_up(tmp_path: Pa
 
 def test_joints_without_usable_stamps_are_as_old_as_their_arrival_says(tmp_path: Path, backend: Constant) -> None:
     numbers = (StateNumber("position", "elbow"), StateNumber("position", "gripper"))
-    wiring = SourceWiring({}, numbers, {"joints": SourceSettings(stamps=False, max_age_s=0.05)})
+    wiring = SourceWiring({}, numbers, {"joints": Listening(stamps=False, max_age_s=0.05)})
     slot = slot_for(tmp_path, backend, {"state": ARM}, wiring)
     slot.on_joints(joints(0.0, elbow=0.5, gripper=0.1), 10.0, ros(10.0))
     assert drives(slot, 10.0)
@@ -314,11 +314,11 @@ def test_sources_are_wired_as_the_robot_says(tmp_path: Path) -> None:
     assert (elbow.source, elbow.field, elbow.name) == ("joints", "position", "elbow")
     assert (elbow.factor, elbow.offset) == (-57.29578, 90.0)
     assert wiring.settings == {
-        "camera_head": SourceSettings(True, 0.15),
-        "camera_wrist": SourceSettings(False, None),
-        "scan": SourceSettings(False),
-        "odom": SourceSettings(True),
-        "joints": SourceSettings(True, 0.05),
+        "camera_head": Listening(True, 0.15),
+        "camera_wrist": Listening(False, None),
+        "scan": Listening(False),
+        "odom": Listening(True),
+        "joints": Listening(True, 0.05),
     }
 
 
