@@ -17,7 +17,7 @@ from stack.engine.backends.graphs import bake, large, read
 from stack.engine.backends.onnxruntime import OnnxRuntime, optimize
 from stack.engine.goldens import read_calibration
 from stack.engine.quantize import quantize
-from tests.fakes.jobs import build_and_load, make_job
+from tests.fakes.jobs import build_and_load, inputs_of, make_job
 from tests.fakes.tiny import GRAPH, add_calibration, make_tiny_model
 
 ROOT = Path(__file__).parents[3]
@@ -121,13 +121,13 @@ def test_what_one_file_may_not_hold_in_any_precision_has_its_weights_apart(tmp_p
     assert large(of_two_gibibytes()) and not large(onnx.load(REFERENCE))
     job = make_job(REFERENCE.parent, tmp_path)
     runner = build_and_load(OnnxRuntime, job)
-    given = {item.name: np.ones(item.shape, np.dtype(item.dtype)) for item in job.contract.inputs}
-    before = runner.infer(given)
+    given = inputs_of(job.graph)
+    before = runner.infer(given)["action"].copy()
     runner.close()
     optimize(REFERENCE, job.target / "engine.onnx", apart=True)
     assert (job.target / "engine.onnx.data").stat().st_size > (job.target / "engine.onnx").stat().st_size
-    runner.load(job.target, job.contract)
-    assert np.array_equal(runner.infer(given), before)
+    runner.load(job.target, job.graph)
+    assert np.array_equal(runner.infer(given)["action"], before)
     assert precision.of_graph(read(job.target / "engine.onnx")) == "fp32"
 
 
@@ -188,7 +188,7 @@ def test_an_int8_engine_answers_like_its_model(tmp_path: Path) -> None:
         "tokens": rng.integers(2, 20, (1, 10)),
         "lidar": rng.random((1, 90)).astype(np.float32),
     }
-    assert np.max(np.abs(wide.infer(given) - narrow.infer(given))) < 0.05
+    assert np.max(np.abs(wide.infer(given)["action"] - narrow.infer(given)["action"])) < 0.05
 
 
 def test_a_graph_that_already_is_in_the_precision_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ from stack.engine.backends import BackendIdentity
 from stack.monitor.resources import Resources, ResourceSample
 from stack.policy.cdr import Frame, LaserScan, parse_scan
 from stack.policy.inference import Inference, Observation
-from stack.policy.inputs import ImagePreprocessor, lidar_sectors
+from stack.engine.images import ImagePreprocessor
+from stack.engine.lidar import lidar_sectors
 from stack.policy.ladder import HOT_S, LIMITS, Ladder
 from stack.policy.profile import PROFILES, SETTINGS, TopicFacts, profile
 from stack.policy.slot import Slot
-from stack.policy.tokenizer import PAD, UNKNOWN, CommandTokenizer
+from stack.engine.words import PAD, UNKNOWN, CommandTokenizer
 from tests.fakes.observations import Constant, beams, command, drive, feed, frame, make_slot, ros
 from tests.fakes.tiny import make_tiny_model
 
@@ -141,7 +142,7 @@ def test_d15_what_is_reported_is_what_really_runs(name: str, degraded: bool, opt
 
 def test_d17_words_are_the_same_numbers_in_every_process(model: Path) -> None:
     program = (
-        "import sys, pathlib; from stack.policy.tokenizer import CommandTokenizer as T;"
+        "import sys, pathlib; from stack.engine.words import CommandTokenizer as T;"
         "print(T(pathlib.Path(sys.argv[1]), 10)('turn left').tolist())"
     )
     argv = [sys.executable, "-c", program, str(model / "tokenizer.json")]

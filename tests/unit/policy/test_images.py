@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stack.policy.cdr import Image, UnsupportedImageError, cv_bridge, frame
-from stack.policy.inputs import ImagePreprocessor
+from stack.engine.images import ImagePreprocessor
 
 ORDER = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0), "mono8": (0, 0, 0)}
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stack.models.commands import TOKENS, UNKNOWN, tokenizer_json
-from stack.policy.tokenizer import CommandTokenizer
+from stack.engine.words import CommandTokenizer
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_repeated_commands_come_from_memory(path: Path) -> None:
 
 def test_other_processes_give_the_same_tokens_whatever_their_hash_seed(path: Path) -> None:
     program = (
-        "import sys, pathlib; from stack.policy.tokenizer import CommandTokenizer;"
+        "import sys, pathlib; from stack.engine.words import CommandTokenizer;"
         "print(CommandTokenizer(pathlib.Path(sys.argv[1]), 10)('go to the red pillar').tolist())"
     )
     said = {

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stack.policy.inputs import ImagePreprocessor, lidar_sectors
+from stack.engine.images import ImagePreprocessor
+from stack.engine.lidar import lidar_sectors
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FULL_TURN = (-math.pi, math.tau / 360)
