@@ -60,9 +60,10 @@ class GraphTensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """One ONNX file. Before `wired`, its inputs have sources and no types.
+    """One ONNX file.
 
-    Then only the `explicit` ones, whose shape the contract gives, have shapes as well.
+    Until it is `wired`, its inputs have no types, and only the `explicit` ones, whose shapes the contract gives, have
+    shapes.
     """
 
     id: str
@@ -70,7 +71,7 @@ class Graph:
     runs: str
     inputs: tuple[GraphTensor, ...]
     outputs: tuple[GraphTensor, ...]
-    explicit: frozenset[str] = frozenset()
+    explicit: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, reader: Reader) -> Graph:
@@ -88,7 +89,7 @@ class Graph:
             runs=reader.text("runs", (COMMAND, FRAME, STEP)),
             inputs=tuple(GraphTensor(name, "", shapes.get(name, ()), source) for name, source in sources.items()),
             outputs=outputs,
-            explicit=frozenset(shapes),
+            explicit=tuple(shapes),
         )
 
     def wired(self, path: str, known: Mapping[str, TensorType]) -> Graph:
@@ -108,7 +109,7 @@ class Graph:
                     f"{list(tensor.shape)} of {item.source}; make them agree"
                 )
             inputs.append(replace(item, dtype=tensor.dtype, shape=shape))
-        return replace(self, inputs=tuple(inputs))
+        return replace(self, inputs=tuple(inputs), explicit=())
 
     def gives(self) -> dict[str, TensorType]:
         """What later graphs and the output may read: `<id>.<tensor>`."""

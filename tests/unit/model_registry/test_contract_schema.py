@@ -27,7 +27,7 @@ MORE_THAN_A_SCHEMA_SAYS = re.compile(
             "too large a number",
             "expected a plain relative path, got",
             "is not a kind of file that models may carry",
-            "is used and not listed with its digest",
+            "is used and (is )?not ",
             "numbers are normalised, name the file",
             "this program does not know",
             "are more numbers than a robot prepares",
