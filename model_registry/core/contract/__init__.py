@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +151,7 @@ class Contract:
         for name in self.files:
             check_path(name, f"{path}.files")
         if missing := [name for name in self.named_files() if name not in self.files]:
-            raise UsageError(f"{path}.files: {missing[0]!r} is used and not listed with its digest")
+            raise UsageError(f"{path}.files: {missing[0]!r} is used and is not among them; put it into the folder")
 
     def named_files(self) -> tuple[str, ...]:
         """Every file that the contract names: graphs, tokenizer, statistics, calibration data, goldens."""
@@ -173,6 +174,11 @@ class Contract:
         present = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}
         if extra := sorted(present - {*self.files, FILE_NAME, "manifest.json"}):
             raise IntegrityError(f"{model}: {extra[0]} is not listed in {FILE_NAME}; add it there or remove it")
+
+
+def contract_text(document: object) -> bytes:
+    """vla.json as it is packed: readable, and the same bytes for the same document."""
+    return json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n"
 
 
 def _path(reader: Reader, key: str) -> str:

@@ -1,0 +1,71 @@
+"""The verbs of `homeport model` that need the engine's code: check."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model_registry.cli.entry import JsonOption, aligned, result, say
+from model_registry.cli.model import app
+from model_registry.core.errors import HomeportError, RefusedError
+from model_registry.core.examples import click_epilog
+from model_registry.core.robot import Robot
+
+if TYPE_CHECKING:
+    from stack.cli.checking import ModelCheck
+
+_MODULES = {"opencv-python-headless": "cv2"}
+_RUNNING = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "tokenizers")
+
+
+@app.command(
+    epilog=click_epilog("homeport model check pilot-1.0.0", "homeport model check pilot-1.0.0 --robot robot.toml")
+)
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with vla.toml, or vla.json, and the model's files.")],
+    robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml that the model must fit.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a model's goldens as a slot would, and look into all its files; says everything that is wrong at once.
+
+    Ends with 5 where something is.
+    """
+    _need(*_RUNNING)
+    from stack.cli.checking import check as check_model
+
+    found = check_model(folder, None if robot is None else Robot.load(robot))
+    for note in found.notes:
+        say(note)
+    result(asdict(found), as_json, "\n".join(_lines(found)))
+    if found.refusals:
+        count = len(found.refusals)
+        things = "one thing" if count == 1 else f"{count} things"
+        raise RefusedError(f"{found.model}: {things} to fix, named above; then check it again")
+
+
+def _need(*packages: str) -> None:
+    """Raises HomeportError where a package that a verb needs is not installed here."""
+    if missing := [name for name in packages if importlib.util.find_spec(_MODULES.get(name, name)) is None]:
+        raise HomeportError(f"this Python lacks {' and '.join(missing)}; run pip install {' '.join(missing)}")
+
+
+def _lines(found: ModelCheck) -> list[str]:
+    lines = []
+    if found.dimensions:
+        rows = [("dimension", "worst", "tolerance", "unit", "golden", "")]
+        for each in found.dimensions:
+            worst = "not finite" if each.worst is None else f"{each.worst:.3g}"
+            figures = (worst, f"{each.tolerance:.3g}")
+            rows.append((f"{each.model}{each.name}", *figures, each.unit, each.golden, "" if each.ok else "too far"))
+        lines += aligned(rows).splitlines()
+    if found.inference_ms is not None and found.cadence_ms is not None:
+        lines.append(
+            f"{found.goldens} goldens; an inference takes {found.inference_ms:.1f} ms here with one thread, and robots "
+            f"have {found.cadence_ms:.0f} ms between two chunks"
+        )
+    lines += [f"refused: {each}" for each in found.refusals]
+    return lines if found.refusals else [*lines, f"{found.model} answers as its goldens say, and can be packed"]
