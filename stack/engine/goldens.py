@@ -59,6 +59,10 @@ def read_goldens(model: Path, contract: Contract, precision: str) -> list[Golden
         observations = read_observations(tables, contract, golden.path)
         if "action" not in tables:
             raise UsageError(f"{golden.path}: no array 'action'; it has {', '.join(sorted(tables))}")
+        if said := wanted_arrays(contract, golden=True)["action"].refuse(
+            tables["action"].dtype.str, tables["action"].shape
+        ):
+            raise UsageError(f"{golden.path}: action {said}; export it again")
         actions = tables["action"].astype(np.float32).reshape(shape)
         if len(actions) != len(observations):
             raise UsageError(
