@@ -150,10 +150,10 @@ class Safety:
 
     @classmethod
     def read(cls, reader: Reader) -> Safety:
-        most = reader.number_or("action_max_age_s", ACTION_MAX_AGE_S, 0.1, 5.0)
+        most = reader.number_or("action_max_age_s", ACTION_MAX_AGE_S, 0.5, 5.0)
         return cls(
             margin=reader.number_or("margin", 0.1, 0.02, 5.0),
-            action_age_s=reader.number_or("action_age_s", min(0.5, most), 0.05, most),
+            action_age_s=reader.number_or("action_age_s", 0.5, 0.05, most),
             auto_resume_s=reader.number("auto_resume_s", 0.5, 60.0) if reader.has("auto_resume_s") else None,
             action_max_age_s=most,
         )
