@@ -149,7 +149,8 @@ def _row(seen: Observation, recipes: Observations, dims: int) -> Iterator[tuple[
     if recipes.goal is not None and seen.goal is not None:
         yield "goal", seen.goal.pixels[:, :, list(seen.goal.order)]
     if recipes.state is not None and seen.state is not None:
-        yield "state", seen.state
+        rows = seen.state.reshape(-1, len(recipes.state.keys))
+        yield "state", rows[0] if len(recipes.state.frames) == 1 else rows
     if recipes.text is not None:
         yield "text", np.array(seen.text)
     if recipes.lidar is not None and seen.scan is not None:

@@ -96,7 +96,7 @@ class Slot:
         self.advisory: float | None = None
         self.slow = 0
         self._convert = cv_bridge()
-        self._seed = seed
+        self.seed = seed
         self._done: tuple[int, int] | None = None
         self._busy = False
         self._preparing = threading.Lock()
@@ -232,7 +232,7 @@ class Slot:
         self.pace.begin(now)
         inference = self.inference
         ahead = self.chunks.ahead(leading.mark, generation)
-        seen, stamp_ns = self.sources.observe(inference, text, ahead, self.chunks.delay_steps, self._seed)
+        seen, stamp_ns = self.sources.observe(inference, text, ahead, self.chunks.delay_steps, self.seed)
         answer = inference(seen)
         self._done = (leading.number, number)
         self.advisory = answer.advisory

@@ -113,8 +113,11 @@ class Actions:
         return max(1, min(self.execute_steps, math.floor(oldest_s * self.control_hz + 1e-6)))
 
     def longest_inference_s(self, oldest_s: float) -> float:
-        """The longest inference that still leaves no hole between chunks: the usable actions less one period."""
-        return (self.usable_steps(oldest_s) - 1) / self.control_hz
+        """The longest inference that still leaves no hole between chunks: the usable actions less one period.
+
+        Of a single action half of its period: the next one has to be there when it ends.
+        """
+        return max(self.usable_steps(oldest_s) - 1.0, 0.5) / self.control_hz
 
     @property
     def chunk_s(self) -> float:
