@@ -18,7 +18,7 @@ from model_registry.core.documents import dump
 from model_registry.core.release import Release
 from stack.engine.backends import BackendIdentity
 
-CONVERSION = 1  # rises when the same model would be converted or built to other bytes
+CONVERSION = 2  # rises when the same model would be converted or built to other bytes
 _WEIGHTS = frozenset({".data", ".onnx_data", ".safetensors", ""})  # one file a tensor: named by it, without an ending
 _CPU_INFO = Path("/proc/cpuinfo")
 _POWER_MODE = Path("/var/lib/nvpmodel/status")  # Jetson only

@@ -34,6 +34,11 @@ def _device() -> dict[str, str]:
     return {"name": found.name, "sm": f"{found.major}{found.minor}", "memory": memory, "driver": driver}
 
 
+def _ends(contract: Contract) -> tuple[list[str], list[str]]:
+    """The names of what goes in and of what comes out."""
+    return [item.name for item in contract.inputs], [contract.output]
+
+
 class Torch:
     """A module on its device."""
 
@@ -50,7 +55,7 @@ class Torch:
         engine = job.target / Torch.FILE
         if job.precision == "int8":
             raise IncompatibleError("torch computes int8 graphs in fp32; choose another backend or precision")
-        TorchGraph(graph, job.contract)  # whether it knows every operator
+        TorchGraph(graph, *_ends(job.contract))  # whether it knows every operator
         write(graph, engine)
         return precisions.of_graph(read(engine))
 
@@ -69,15 +74,16 @@ class Torch:
         check_ends("its graph", contract, inputs, outputs)
         torch.set_num_threads(available_cores())
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = TorchGraph(graph, contract).eval().to(self._device)
+        self._module = TorchGraph(graph, *_ends(contract)).eval().to(self._device)
         self._names = self._module.names
         self.device_bytes = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
 
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         with torch.inference_mode():
             given = [torch.from_numpy(inputs[name]).to(self._device) for name in self._names]
-            result: NDArray[np.float32] = self._module(*given).cpu().numpy()
-        return result
+            (result,) = self._module(*given)
+        output: NDArray[np.float32] = result.cpu().numpy()
+        return output
 
     def close(self) -> None:
         del self._module

@@ -95,7 +95,8 @@ class TorchTensorRT:
             raise IncompatibleError(
                 "torch_tensorrt: int8 is built by the backend tensorrt; choose it, or another precision"
             )
-        module = TorchGraph(read(bake(job)), job.contract).eval().cuda()
+        names = [item.name for item in job.contract.inputs]
+        module = TorchGraph(read(bake(job)), names, [job.contract.output]).eval().cuda()
         kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.contract.inputs)
         examples = tuple(torch.zeros(shape, dtype=dtype, device="cuda") for shape, dtype in kinds)
         program = torch.export.export(module, examples)
@@ -134,8 +135,9 @@ class TorchTensorRT:
     def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
         with torch.inference_mode():
             given = [torch.from_numpy(inputs[name]).cuda(non_blocking=True) for name in self._names]
-            result: NDArray[np.float32] = self._module(*given).float().cpu().numpy()
-        return result
+            (result,) = self._module(*given)
+        output: NDArray[np.float32] = result.float().cpu().numpy()
+        return output
 
     def close(self) -> None:
         del self._module
