@@ -87,9 +87,10 @@ RECIPE = Recipe(("onnxruntime",), "fp32", 250.0, 8 << 30)
 
 
 class Zeros(Null):
-    """Answers with zeros."""
+    """Answers with zeros, after its time."""
 
-    def infer(self, inputs: object) -> Mapping[str, Any]:
+    def infer(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        super().infer(inputs)
         return {"action": np.zeros((1, STEPS, 2), np.float32)}
 
 
@@ -189,9 +190,10 @@ def test_a_policy_too_slow_for_its_steps_fails_whatever_its_budget(tmp_path: Pat
     model = make_tiny_model(tmp_path / "model")
     document = json.loads((model / "vla.json").read_bytes())
     document["action"]["execute_steps"] = 1
+    document["action"]["control_hz"] = 200.0
     (model / "vla.json").write_text(json.dumps(document))
     samples = read_goldens(model, Contract.load(model), "fp32")
-    result = prove(inference(model, Zeros()), samples, RECIPE)
+    result = prove(inference(model, Zeros(ms=3.0)), samples, RECIPE)
     assert "cadence_ms" in failed(result)
 
 

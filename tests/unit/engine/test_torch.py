@@ -68,8 +68,8 @@ def test_the_module_can_be_exported_as_a_whole_which_torch_tensorrt_needs() -> N
     from stack.engine.onnx_torch import TorchGraph
 
     contract = Contract.load(REFERENCE)
-    names = [item.name for item in contract.inputs]
-    module = TorchGraph(onnx.load(REFERENCE / "policy.onnx"), names, [contract.output]).eval()
+    names = [item.name for item in contract.graphs[0].inputs]
+    module = TorchGraph(onnx.load(REFERENCE / "policy.onnx"), names, ["action"]).eval()
     inputs = tuple(torch.from_numpy(given(contract)[name]) for name in module.names)
     program = torch.export.export(module, inputs)
     with torch.no_grad():

@@ -151,7 +151,7 @@ ENDS: list[tuple[str, str, list[Any]]] = [
     ("arm", "observation.cameras.top.width", [0, 1]),
     ("arm", "observation.cameras.wrist.pad", [-1, 0, 255, 256]),
     ("arm", "observation.cameras.wrist.divisor", [9e-7, 1e-6, 65535, 65536]),
-    ("arm", "observation.cameras.wrist.every_s", [0.0009, 0.001, 10, 10.1]),
+    ("arm", "observation.cameras.wrist.every_s", [0.0009, 0.001, 2, 10.1]),
     ("arm", "observation.cameras.wrist.frames", [[], [0], [1, 0], [-1, 0], list(range(-32, 1)), list(range(-31, 1))]),
     ("arm", "observation.cameras.wrist.std", [[], [1, 1, 0], [1, 1, 1e-9]]),
     ("arm", "observation.state.pad_to", [0, 2, 3]),

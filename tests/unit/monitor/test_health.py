@@ -91,7 +91,7 @@ def test_a_source_that_a_slot_does_not_use_is_a_warning_that_names_it_and_what_t
         "valid": None,
     }
     found = said(sources={"camera_front": camera}, void_reason="camera_front_future_stamp")
-    assert (found.level, found.message) == (WARN, f"camera: {text}")
+    assert (found.level, found.message) == (WARN, f"camera_front: {text}")
     told = {
         "void_reason": "camera_front_future_stamp",
         "camera_front_fault": "future_stamp",

@@ -85,7 +85,7 @@ def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -
 @pytest.mark.parametrize(
     ("steps", "overrides", "words"),
     [
-        (1, {}, "0 ms is the longest that leaves no hole between action chunks"),
+        (1, {"null_ms": 30.0}, "25 ms is the longest that leaves no hole between action chunks"),
         (8, {"null_ms": 3.0, "max_cycle_s": 0.001}, "profile safe_production drops what took more than 1 ms"),
     ],
 )
