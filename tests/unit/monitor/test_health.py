@@ -48,7 +48,7 @@ def test_a_slot_that_runs_is_told_with_its_figures():
         "missed": "2",
         "inference_p99_ms": NO_DATA,
         "age_ms": "400",
-        "camera_age_ms": "40.0",
+        "camera_front_age_ms": "40.0",
     }
     assert wanted.items() <= found.values.items()
 
