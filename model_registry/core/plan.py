@@ -23,8 +23,13 @@ from model_registry.core.sensors import JointSettings, Sensors
 BASE_DIMENSIONS = ("linear_x", "angular_z")
 """What a base of this version can be told, in this order."""
 _ODOMETRY = {"linear_x": "m/s", "linear_y": "m/s", "angular_z": "rad/s"}
-_FROM_RAD = {"rad": 1.0, "deg": 180.0 / math.pi, "rad/s": 1.0, "deg/s": 180.0 / math.pi}
-_UNIT_OF = {"joint_position": "rad", "gripper": "rad", "joint_velocity": "rad/s", "effort": "Nm"}
+_DEGREES = 180.0 / math.pi
+_OF_JOINTS = {"joint_position": "position", "gripper": "position", "joint_velocity": "velocity", "effort": "effort"}
+"""What a state calls it → the field of a message of joints."""
+_PLAIN = {"position": "rad", "velocity": "rad/s", "effort": "Nm"}
+"""The units of a message of joints, where robot.toml says nothing of the joint."""
+_TURNED = {("rad", "deg"): _DEGREES, ("rad/s", "deg/s"): _DEGREES}
+"""Units that lead to each other without robot.toml, and by which factor."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Plan:
                     lines.append(line)
                     numbers += [] if number is None else [number]
         lines += _others(contract, robot)
-        lines += _action(contract)
+        lines += _action(contract, robot)
         found = {name: sensors.camera(name) for name in contract.observation.cameras}
         return cls(tuple(lines), {name: own for name, own in found.items() if own is not None}, tuple(numbers))
 
@@ -136,22 +141,32 @@ def _number(part: StatePart, name: str, robot: Robot) -> tuple[Line, StateNumber
             None,
             f"it wants {part.of} of {name}, and this robot names no joints, so add [sources.joints] to robot.toml",
         ), None
-    unit = _UNIT_OF[part.of]
-    own = robot.sensors.joints.get(name)
-    if own is None and part.unit in _FROM_RAD and unit in _FROM_RAD:
-        own = JointSettings(part.unit, _FROM_RAD[part.unit])
-    if own is None:
-        own = JointSettings(unit)
-    if own.unit != part.unit:
+    kind = _OF_JOINTS[part.of]
+    settings = robot.sensors.joints.get(name)
+    unit, factor, offset = (_PLAIN[kind], 1.0, 0.0) if settings is None else _said(settings, kind)
+    turned = _TURNED.get((unit, part.unit))
+    if turned is not None:
+        unit, factor, offset = part.unit, factor * turned, offset * turned
+    if unit != part.unit:
         return Line(
             wants,
             None,
-            f"it wants {part.of} of {name} in {part.unit}, and robot.toml gives {own.unit}, so say in [joints.{name}] "
+            f"it wants {part.of} of {name} in {part.unit}, and robot.toml gives {unit}, so say in [joints.{name}] "
             "the unit, scale, offset and sign that lead there",
         ), None
-    kind = {"joint_position": "position", "gripper": "position", "joint_velocity": "velocity", "effort": "effort"}
-    offset = own.offset if part.of in ("joint_position", "gripper") else 0.0
-    return Line(wants, f"{source.topic} ([sources.joints])"), StateNumber(kind[part.of], name, own.factor, offset)
+    return Line(wants, f"{source.topic} ([sources.joints])"), StateNumber(kind, name, factor, offset)
+
+
+def _said(settings: JointSettings, kind: str) -> tuple[str, float, float]:
+    """Unit, factor and offset of a joint that robot.toml describes by its position.
+
+    Its velocity is in that unit a second and has no offset; of its effort only the sign is another.
+    """
+    if kind == "position":
+        return settings.unit, settings.factor, settings.offset
+    if kind == "velocity":
+        return f"{settings.unit}/s", settings.factor, 0.0
+    return "N" if settings.unit == "m" else "Nm", float(settings.sign), 0.0
 
 
 def _speed(wants: str, part: StatePart, name: str, robot: Robot) -> tuple[Line, StateNumber | None]:
@@ -182,7 +197,7 @@ def _others(contract: Contract, robot: Robot) -> Iterator[Line]:
         yield Line(f"noise {list(recipes.noise.shape)}", "made here, from the release and the frame")
 
 
-def _action(contract: Contract) -> Iterator[Line]:
+def _action(contract: Contract, robot: Robot) -> Iterator[Line]:
     action = contract.action
     wants = f"{action.space}: {', '.join(f'{dim.name} ({dim.unit})' for dim in action.dims)}"
     if action.space != BASE_VELOCITY:
@@ -203,4 +218,4 @@ def _action(contract: Contract) -> Iterator[Line]:
             "with these two",
         )
     else:
-        yield Line(wants, "/cmd_vel, by the supervisor")
+        yield Line(wants, f"{robot.topics['cmd_vel']}, by the supervisor")

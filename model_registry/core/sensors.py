@@ -11,7 +11,7 @@ top = "front"                    the model's camera `top` is this robot's `front
 topic = "/joint_states"
 max_age_ms = 50
 [joints.elbow]                   only where a policy's numbers are not the robot's
-unit = "deg"                     what comes out of sign · scale · value + offset
+unit = "deg"                     of its position: what comes out of sign · scale · value + offset
 scale = 57.29578
 offset = 0.0
 sign = 1
@@ -66,7 +66,10 @@ class JointsSource:
 
 @dataclass(frozen=True)
 class JointSettings:
-    """How a joint's number becomes a policy's: sign · scale · value + offset, in `unit`."""
+    """How a joint's position becomes a policy's: sign · scale · value + offset, in `unit`.
+
+    Its velocity has no offset and is in `unit` a second; its effort has the sign and keeps its unit.
+    """
 
     unit: str = "rad"
     scale: float = 1.0

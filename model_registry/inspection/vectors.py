@@ -1,4 +1,4 @@
-"""Goldens and calibration data: .npz files with every input of the model, that a robot can unpack and read.
+"""Goldens and calibration data: .npz files of raw observations, that a robot can unpack and read.
 
 Sizes are summed from the archive's own directory before anything is unpacked. Arrays are never loaded: their headers
 are read, so that objects in them, which would run code in whoever loads them carelessly, cannot do so here.
@@ -118,6 +118,12 @@ def _check_sets(arrays: dict[str, Array], contract: Contract, golden: bool) -> N
     if missing := [name for name in wanted if name not in arrays]:
         have = ", ".join(sorted(arrays))
         raise UsageError(f"has no array {missing[0]!r}, only {have}; add it under that name")
+    known = wanted_arrays(contract, golden=True)
+    if extra := sorted(arrays.keys() - known.keys()):
+        raise UsageError(
+            f"has an array {extra[0]!r} that vla.json does not ask for; rename it to one of {', '.join(known)}, or "
+            "remove it"
+        )
     first = next(iter(wanted))
     for name, form in wanted.items():
         array = arrays[name]

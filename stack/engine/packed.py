@@ -5,6 +5,7 @@ Checking, evaluating, choosing int8 scales and making goldens all use it.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Packed:
         options.intra_op_num_threads = threads
         path = model / graph.path
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = _open(path, options)
         except ERRORS as error:
             raise HomeportError(
                 f"{path}: ONNX Runtime cannot open it ({reason(error, str(path))}); export the model again"
@@ -56,6 +57,25 @@ class Packed:
 
     def close(self) -> None:
         del self._session
+
+
+def _open(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """A session of a graph; one that the runtime cannot read shapes of, because they lie in another file, as a whole.
+
+    Raises one of ERRORS.
+    """
+    providers = ["CPUExecutionProvider"]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except ERRORS:
+        if importlib.util.find_spec("onnx") is None:
+            raise
+        from stack.engine.backends.graphs import large, read
+
+        model = read(path)
+        if large(model):
+            raise
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
 def packed(model: Path, contract: Contract, threads: int = 1) -> Inference:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,8 +27,11 @@ class BodyState:
     max_age_s: float
     _heard: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
-    def hear_joints(self, message: JointStates, now: float) -> None:
-        """Take a message. Raises HomeportError when joints that are needed have not been heard lately."""
+    def hear_joints(self, message: JointStates, now: float) -> bool:
+        """Take a message; whether it says anything of the joints that are needed.
+
+        Raises HomeportError when some of them have not been heard lately.
+        """
         for kind, values in (
             ("position", message.positions),
             ("velocity", message.velocities),
@@ -44,6 +47,7 @@ class BodyState:
                     f"joints: no {number.field} of {number.name} among {', '.join(message.names[:8]) or 'no joints'}; "
                     "let what publishes them name it"
                 )
+        return any(self._heard[number.field, number.name][0] == now for number in wanted)
 
     def hear_speeds(self, message: Speeds, now: float) -> None:
         """Take the speeds of a message of odometry."""
@@ -57,9 +61,3 @@ class BodyState:
             return None
         pairs = zip(self.numbers, heard, strict=True)
         return np.array([number.factor * value[1] + number.offset for number, value in pairs if value], np.float32)
-
-
-def needs(numbers: Sequence[StateNumber]) -> Mapping[str, bool]:
-    """Which sources a state is made of."""
-    found = {number.source for number in numbers}
-    return {name: name in found for name in (JOINTS, ODOM)}

@@ -63,7 +63,8 @@ def sentence(
 ) -> str:
     """The sentence for a fault of an input; `seen` is who publishes it, where somebody has looked."""
     if word == "unreadable":
-        text = (source.error or "cannot be read; look at its publisher").removeprefix(f"{name}: ")
+        subject = "camera" if name.startswith(CAMERA) else name
+        text = (source.error or "cannot be read; look at its publisher").removeprefix(f"{subject}: ")
     elif word in ("missing", "stale"):
         text = _silence(name, source, now, seen)
     elif word in ("stale_stamp", "future_stamp"):

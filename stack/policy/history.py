@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 _PER_STEP = 4
 """Values kept for each wanted step: how near to the wanted moment one is found."""
+_PAUSE_S = 1.0
+"""How much longer than what is looked back to a source may pause: one that is only slow keeps its past."""
 
 
 class History(Generic[T]):
@@ -29,8 +31,14 @@ class History(Generic[T]):
         return len(self._ages_s) > 1
 
     def add(self, value: T, now: float) -> None:
-        """Take the newest value, which came at `now` (monotonic s); the one before goes if it came too close."""
+        """Take the newest value, which came at `now` (monotonic s); the one before goes if it came too close.
+
+        After a pause longer than all that is looked back to it begins anew: what was before is the past of nothing.
+        """
         kept = self._kept
+        if kept and now - kept[-1][0] > self._span_s + _PAUSE_S:
+            self._kept = deque([(now, value)])
+            return
         if len(kept) > 1 and now - kept[-2][0] < self._apart_s:
             kept.pop()
         kept.append((now, value))

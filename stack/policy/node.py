@@ -1,4 +1,4 @@
-"""The policy node: one process, one slot. The only module here that knows ROS.
+"""The policy node: one process, one slot. Only this module and `ears` know ROS.
 
 A lifecycle node that configures and activates itself. The executor thread keeps the newest raw messages, the inference
 thread makes chunks, the control thread publishes the rest of the newest one at the control rate, and the main thread
@@ -15,35 +15,30 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
-from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, JointState, LaserScan
 from std_msgs.msg import Float32, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
-from model_registry.core.robot import TOPICS
-from model_registry.core.sensors import JOINTS_TOPIC, CameraSettings, Sensors
-from model_registry.core.visible import visible
 from stack.monitor.resources import Resources, ResourceSample
 from stack.policy.cdr import detections_type
-from stack.policy.faults import CAMERA, Publishers
+from stack.policy.ears import Take, sensor_inputs
+from stack.policy.faults import Publishers
 from stack.policy.hearing import SlotInput
 from stack.policy.load import Found, find, load
 from stack.policy.profile import Topic, TopicFacts
-from stack.policy.slot import Action
+from stack.policy.slot import TickAction
 from stack.policy.sources import selects
-from stack.policy.status import SlotStatusFile
+from stack.policy.status import SlotStatusFile, report
 
 _STATUS_PERIOD_S = 0.25
 _NEWS_TIMEOUT_S = 0.1
@@ -58,8 +53,6 @@ _GRAPH_PERIOD_S = 1.0
 _SWITCH_S = 0.0005
 
 
-Take = Callable[[bytes, float, int], None]
-"""Takes the bytes of a message, when it came (monotonic s), and the same moment in ROS time (ns)."""
 Told = tuple[Topic, Any]
 """A status topic and its publisher."""
 
@@ -76,7 +69,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._halt = threading.Event()
         self._selected = False
         self._seq = 0
-        self._last: Action | None = None
+        self._last: TickAction | None = None
         self._due: dict[str, float] = {}
         self._resources, self._sample = Resources(), ResourceSample()
 
@@ -111,7 +104,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self._selected = selects(message.data, self._name, release)
 
         ears = [
-            *self._sensors(),
+            *sensor_inputs(slot, self._found.robot, _timed),
             SlotInput("command", String, "/command", lambda message: slot.on_command(message.data, now()), kept=True),
             SlotInput("state", String, "/safety/state", on_state, kept=True),
         ]
@@ -124,27 +117,6 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             for quality in (_LATCHED, _SENSOR) if ear.kept else (_SENSOR,):
                 self.create_subscription(ear.kind, ear.topic, ear.take, quality, raw=ear.raw)
         self._ears = {ear.name: ear for ear in ears}
-
-    def _sensors(self) -> list[SlotInput]:
-        """What the model looks at, on the topics that this robot has them on."""
-        slot = self._slot
-        robot = self._found.robot
-        topics = robot.topics if robot else TOPICS
-        sensors = robot.sensors if robot else Sensors()
-        joints = sensors.joints_source
-        kinds: dict[str, tuple[type, str, Take]] = {
-            "scan": (LaserScan, topics["scan"], slot.on_scan),
-            "joints": (JointState, joints.topic if joints else JOINTS_TOPIC, slot.on_joints),
-            "odom": (Odometry, topics["odom"], slot.on_odom),
-        }
-        for name in slot.sources.cameras:
-            settings = sensors.cameras.get(name, CameraSettings())
-            kinds[CAMERA + name] = (Image, settings.topic, partial(slot.on_camera, name))
-        return [
-            SlotInput(name, kind, topic, _timed(take), raw=True)
-            for name, (kind, topic, take) in kinds.items()
-            if name in slot.sources.named
-        ]
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start inference and control."""
@@ -211,7 +183,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._status.void_reason = action.void_reason
         self._status.actions += int(action.steps is not None)
 
-    def _message(self, action: Action) -> JointTrajectory:
+    def _message(self, action: TickAction) -> JointTrajectory:
         self._seq += 1
         message = JointTrajectory(joint_names=self._dims)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(action.stamp_ns, 1_000_000_000)
@@ -260,7 +232,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             body = topic.body(facts)
             publisher.publish(Float32(data=body) if topic.number else String(data=json.dumps(body)))
 
-    def _facts(self, last: Action) -> TopicFacts:
+    def _facts(self, last: TickAction) -> TopicFacts:
         inference, cache = self._slot.inference, self._slot.inference.cache
         values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
         action = dict(zip(self._dims, values, strict=True))
@@ -311,14 +283,6 @@ def run(slot: str, layout: Layout) -> int:
         # A thread that still loads or computes must not hold up the end, nor meet a half-closed interpreter.
         os._exit(code)
     return code
-
-
-def report(failure: BaseException | None, message: str | None) -> int:
-    """Say on stderr why a slot ends, when it did not want to. Returns the exit code."""
-    if failure is None:
-        return 0
-    sys.stderr.write(f"error: {visible(' '.join(str(message).split()))}\n")
-    return failure.exit_code if isinstance(failure, HomeportError) else 1
 
 
 def _close(node: PolicyNode, threads: list[threading.Thread], done: threading.Event) -> None:

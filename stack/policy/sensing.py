@@ -29,7 +29,7 @@ _STATE_MAX_AGE_S = 0.5
 
 
 @dataclass(frozen=True)
-class SourceSettings:
+class Listening:
     """How one source is listened to; `max_age_s` None: as the profile says."""
 
     stamps: bool = True
@@ -42,7 +42,7 @@ class SourceWiring:
 
     cameras: Mapping[str, str]
     state: tuple[StateNumber, ...] = ()
-    settings: Mapping[str, SourceSettings] = field(default_factory=dict)
+    settings: Mapping[str, Listening] = field(default_factory=dict)
 
     @classmethod
     def plain(cls, contract: Contract) -> SourceWiring:
@@ -60,19 +60,19 @@ class SourceWiring:
         plan.check(contract, robot)
         sensors = robot.sensors
         settings = {
-            SCAN: SourceSettings(robot.sources["scan"].stamps),
-            ODOM: SourceSettings(robot.sources["odom"].stamps),
+            SCAN: Listening(robot.sources["scan"].stamps),
+            ODOM: Listening(robot.sources["odom"].stamps),
         }
         for name, camera in sensors.cameras.items():
             age_s = None if camera.max_age_ms is None else camera.max_age_ms / 1e3
-            settings[CAMERA + name] = SourceSettings(camera.stamps, age_s)
+            settings[CAMERA + name] = Listening(camera.stamps, age_s)
         if sensors.joints_source is not None:
             source = sensors.joints_source
-            settings[JOINTS] = SourceSettings(source.stamps, source.max_age_ms / 1e3)
+            settings[JOINTS] = Listening(source.stamps, source.max_age_ms / 1e3)
         return cls(plan.cameras, plan.state, settings)
 
 
-class Sources:
+class SlotSources:
     """`leading` is the one whose messages start inferences: the first camera, or else scan, joints or odometry."""
 
     def __init__(self, contract: Contract, profile: Profile, wiring: SourceWiring) -> None:
@@ -102,7 +102,7 @@ class Sources:
         )
 
     def _latest(self, name: str, max_age_s: float, frozen_after: int = 0) -> Latest[Any]:
-        settings = self._wiring.settings.get(name, SourceSettings())
+        settings = self._wiring.settings.get(name, Listening())
         age_s = max_age_s if settings.max_age_s is None else min(max_age_s, settings.max_age_s)
         return Latest(age_s, frozen_after, stamps=settings.stamps)
 

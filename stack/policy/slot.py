@@ -27,13 +27,13 @@ from stack.policy.hearing import SlotInputs
 from stack.policy.inference import TimedInference
 from stack.policy.pace import Pace
 from stack.policy.profile import Profile
-from stack.policy.sensing import Sources, SourceWiring
+from stack.policy.sensing import SlotSources, SourceWiring
 from stack.policy.sources import Command, Latest, Order, Received
 from stack.policy.ticks import Ticks
 
 
 @dataclass(frozen=True)
-class Action:
+class TickAction:
     """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason.
 
     `stamp_ns` is ROS time, `advisory` the model's score of them.
@@ -76,7 +76,7 @@ class Slot:
         high = np.minimum([dim.max for dim in action.dims], most).astype(np.float32)
         self.contract = contract
         self.profile = profile
-        self.sources = Sources(contract, profile, wiring or SourceWiring.plain(contract))
+        self.sources = SlotSources(contract, profile, wiring or SourceWiring.plain(contract))
         self.command: Latest[Order] = Latest(stamps=False)
         self.detections: Latest[bytes] = Latest(stamps=False)
         self.hearing = SlotInputs(
@@ -111,8 +111,9 @@ class Slot:
             with self._preparing:
                 shown = Shown(seen, *self._prepare(name, seen, now))
                 stamp_ns = image.stamp_ns if camera.stamps else ros_now_ns
-                camera.put(shown, now, stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
+                # First what looks back: who sees that a frame has come may look at once.
                 self.sources.remember_frame(name, seen, now)
+                camera.put(shown, now, stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
             self._news_of(camera)
         except HomeportError as error:
             camera.reject(error, now)
@@ -147,8 +148,8 @@ class Slot:
         source = self.sources.joints
         try:
             message = parse_joints(data)
-            self.sources.body.hear_joints(message, now)
-            self._keep_state(source, message.stamp_ns, now, ros_now_ns)
+            if self.sources.body.hear_joints(message, now):
+                self._keep_state(source, message.stamp_ns, now, ros_now_ns)
         except HomeportError as error:
             source.reject(error, now)
 
@@ -163,8 +164,8 @@ class Slot:
             source.reject(error, now)
 
     def _keep_state(self, source: Latest[None], stamp_ns: int, now: float, ros_now_ns: int) -> None:
-        source.put(None, now, stamp_ns if source.stamps else ros_now_ns, mark=self.chunks.consumed)
         self.sources.remember_state(now)
+        source.put(None, now, stamp_ns if source.stamps else ros_now_ns, mark=self.chunks.consumed)
         self._news_of(source)
 
     def _news_of(self, source: Latest[Any]) -> None:
@@ -190,7 +191,9 @@ class Slot:
         self.pace.news()
 
     def _moves(self, text: str) -> bool:
-        """Whether words may move the robot. A policy without words goes by any that do not mean stop."""
+        """Whether words may move the robot. A policy without words is moved by any that do not mean stop, and by none
+        at all.
+        """
         if self.contract.observation.text is None:
             return bool(text.strip()) and not stops(text)
         return self.pace.full.moves(text)
@@ -240,7 +243,7 @@ class Slot:
 
     # Control
 
-    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> Action:
+    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> TickAction:
         """What to publish at this tick, `periods` after the last one."""
         order = self.command.get()
         reason = self._fault(now, ros_now_ns)
@@ -248,8 +251,8 @@ class Slot:
         rest = self.chunks.take(now, generation, periods)
         self.ticks.note(rest is None and generation is not None and self.chunks.dry(generation))
         if rest is None:
-            return Action(None, reason or "no_chunk", ros_now_ns)
-        return Action(rest.actions, None, rest.stamp_ns, rest.advisory)
+            return TickAction(None, reason or "no_chunk", ros_now_ns)
+        return TickAction(rest.actions, None, rest.stamp_ns, rest.advisory)
 
     def inputs(self, now: float, ros_now_ns: int) -> dict[str, object]:
         """The inputs in the slot status."""
@@ -258,14 +261,15 @@ class Slot:
     def _fault(self, now: float, ros_now_ns: int) -> str | None:
         """Why there is nothing to say now."""
         order = self.command.get()
-        silent = order is None or not order.value.command.text.strip()
-        if silent and self.contract.observation.text is not None:
+        if order is None:
+            waits = self.contract.observation.text is not None
+            return "no_command" if waits else self.sources.fault(now, ros_now_ns)
+        if not order.value.command.text.strip():  # its life is over, or it could not be read
             return "no_command"
-        if order is not None and not silent:
-            if not order.value.moves:
-                return "command_without_motion"
-            if not order.value.command.holds(now):
-                return "command_expired"
+        if not order.value.moves:
+            return "command_without_motion"
+        if not order.value.command.holds(now):
+            return "command_expired"
         return self.sources.fault(now, ros_now_ns)
 
 

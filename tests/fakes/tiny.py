@@ -26,7 +26,7 @@ _MOVING = tuple(command for command in COMMANDS if command not in ("", "stop"))
 
 def random_observation(rng: np.random.Generator) -> Observation:
     """A small frame of noise, a scan of noise, and a command that moves."""
-    pixels = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    pixels = rng.integers(0, int(rng.integers(16, 256)), (48, 64, 3), dtype=np.uint8)
     ranges = rng.uniform(0.1, 5.0, 360).astype(np.float32)
     scan = LaserScan(0, -np.pi, 2 * np.pi / 360, 0.05, 12.0, ranges)
     text = _MOVING[int(rng.integers(len(_MOVING)))]

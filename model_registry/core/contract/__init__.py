@@ -2,7 +2,8 @@
 
     observation   what the model sees, and how tensors are prepared from it          (observation.py)
     graphs        ONNX files, wired by names, and an optional loop over some of them (graphs.py)
-    action        what comes out, in units                                           (actions.py)
+    output        the tensor, rows and columns that the actions are read from        (output.py)
+    action        what they are, in units                                            (actions.py)
 
 `homeport model pack` makes it from a commented `vla.toml`, with the digests of all files.
 """
@@ -13,10 +14,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_registry.core.contract.actions import Action
+from model_registry.core.contract.actions import Actions
 from model_registry.core.contract.cameras import TensorType
-from model_registry.core.contract.graphs import Graph, Loop, Output, wire
+from model_registry.core.contract.graphs import Graph, Loop, wire
 from model_registry.core.contract.observation import Observations
+from model_registry.core.contract.output import ActionOutput
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_number, as_text, parse
 from model_registry.core.errors import IncompatibleError, IntegrityError, NotFoundError, UsageError
@@ -70,9 +72,9 @@ class Contract:
     observation: Observations
     graphs: tuple[Graph, ...]
     loop: Loop | None
-    output: Output
+    output: ActionOutput
     statistics: str | None
-    action: Action
+    action: Actions
     calibration: tuple[str, ...]
     variants: tuple[str, ...]
     goldens: tuple[Golden, ...]
@@ -112,12 +114,17 @@ class Contract:
     def _read(cls, reader: Reader) -> Contract:
         path = reader.path
         observation = Observations.read(reader.child("observation"))
-        action = Action.read(reader.child("action"))
+        action = Actions.read(reader.child("action"))
+        if observation.prefix > action.horizon:
+            raise UsageError(
+                f"{path}.observation.prefix: {observation.prefix} is more than the horizon of {action.horizon}; no "
+                "more actions than that are still to come, so give it at most that"
+            )
         action.check_relative(f"{path}.action", observation.state)
         dims = len(action.dims)
         loop = Loop.read(reader.child("loop")) if reader.has("loop") else None
         graphs, results = wire(reader.objects("graphs", Graph.read), observation.tensors(dims), loop, path)
-        output = Output.read(reader.child("output"), dims)
+        output = ActionOutput.read(reader.child("output"), dims)
         output.check(f"{path}.output", results, dims, action.horizon)
         return cls(
             name=check_name(reader.text("name"), f"{path}.name"),

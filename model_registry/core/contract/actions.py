@@ -9,7 +9,8 @@ from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
 
 BASE_VELOCITY = "base_velocity"
-SPACES = (BASE_VELOCITY, "joint_position", "joint_velocity")
+JOINT_POSITION = "joint_position"
+SPACES = (BASE_VELOCITY, JOINT_POSITION, "joint_velocity")
 RELATIVES = ("no", "to_state", "to_previous")
 UNITS = ("rad", "deg", "m", "mm", "percent", "rad/s", "deg/s", "m/s", "Nm", "N", "none")
 BASE_DIMENSIONS = {"linear_x": "m/s", "linear_y": "m/s", "angular_z": "rad/s"}
@@ -34,7 +35,7 @@ class Dimension:
 
 
 @dataclass(frozen=True)
-class Action:
+class Actions:
     """`relative` actions are differences: to the state that was seen, or each to the one before.
 
     `normalise` says how the network's numbers become units. `horizon` and `execute_steps` count actions, `control_hz`
@@ -50,7 +51,7 @@ class Action:
     normalise: str = "none"
 
     @classmethod
-    def read(cls, reader: Reader) -> Action:
+    def read(cls, reader: Reader) -> Actions:
         made = cls(
             space=reader.text("space", SPACES),
             dims=reader.objects("dims", Dimension.read),
@@ -71,6 +72,8 @@ class Action:
                 f"{path}.execute_steps: {self.execute_steps} is more than the horizon of {self.horizon}; execute at "
                 "most what is given"
             )
+        if self.relative != "no" and self.space != JOINT_POSITION:
+            raise UsageError(f"{path}.relative: only a {JOINT_POSITION} is added to a state; leave it away")
         if self.space != BASE_VELOCITY:
             return
         for dim in self.dims:
@@ -81,19 +84,24 @@ class Action:
                 )
             if dim.unit != unit:
                 raise UsageError(f"{path}.dims: {dim.name} of a base is in {unit}, and not in {dim.unit}")
-        if self.relative != "no":
-            raise UsageError(f"{path}.relative: speeds of a base are absolute; leave it away")
 
     def check_relative(self, path: str, state: StateRecipe | None) -> None:
         """Raises UsageError where actions are relative to a state that does not hold their dimensions."""
         if self.relative == "no":
             return
-        keys = () if state is None else state.keys
-        if missing := [name for name in self.names if f"joint_position.{name}" not in keys]:
-            raise UsageError(
-                f"{path}.relative: actions are added to the state that was seen, and observation.state has no "
-                f"joint_position of {missing[0]}; add it there"
-            )
+        units = {} if state is None else state.units
+        for dim in self.dims:
+            unit = units.get(f"joint_position.{dim.name}")
+            if unit is None:
+                raise UsageError(
+                    f"{path}.relative: actions are added to the state that was seen, and observation.state has no "
+                    f"joint_position of {dim.name}; add it there"
+                )
+            if unit != dim.unit:
+                raise UsageError(
+                    f"{path}.relative: {dim.name} is in {dim.unit}, and the state that it is added to is in {unit}; "
+                    "give both in one unit"
+                )
 
     @property
     def names(self) -> tuple[str, ...]:

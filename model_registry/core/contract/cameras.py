@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from model_registry.core.documents import Reader, as_integer, as_number
@@ -11,7 +12,10 @@ from model_registry.core.errors import UsageError
 FITS = ("stretch", "letterbox", "crop")
 ANCHORS = ("centre", "top_left", "bottom_right")
 RESIZES = ("area", "linear", "linear_float32")
+NUMBERS = ("float32", "float16")
+"""Types of tensors that actions can be read from."""
 MOST_FRAMES = 32
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MOST_NUMBERS = 1 << 26
 """Elements of one prepared tensor: 256 MiB of float32."""
 
@@ -119,6 +123,15 @@ def read_frames(reader: Reader) -> tuple[tuple[int, ...], float]:
             f"{MOST_FRAMES}; write [-1, 0] for the newest and the one before"
         )
     return frames, reader.number("every_s", 0.001, 10.0) if len(frames) > 1 else 0.0
+
+
+def check_id(text: str, path: str) -> str:
+    """A name for a camera or a graph. Raises UsageError."""
+    if not _ID.fullmatch(text):
+        raise UsageError(
+            f"{path}: {text[:80]!r} is no name; use at most 64 letters, digits and _, and begin with a letter"
+        )
+    return text
 
 
 def check_size(path: str, tensor: TensorType) -> None:

@@ -1,4 +1,4 @@
-"""How the graphs of a model are wired: what each reads and gives, how often it runs, and where the actions come out.
+"""How the graphs of a model are wired: what each reads and gives, and how often it runs.
 
 One rule: a graph runs again when something that it reads is new. So one that reads only words and a goal runs once a
 `command`, one that reads what the body sees once a `frame`, and one that reads the `x` or `time` of the loop, or what
@@ -30,7 +30,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from model_registry.core.contract.cameras import TensorType
+from model_registry.core.contract.cameras import NUMBERS, TensorType, check_id
 from model_registry.core.documents import Reader, as_integer, as_number, as_text
 from model_registry.core.errors import UsageError
 from model_registry.core.paths import check_path
@@ -60,13 +60,18 @@ class GraphTensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """One ONNX file. Before `wired`, its inputs have sources and neither types nor shapes."""
+    """One ONNX file.
+
+    Until it is `wired`, its inputs have no types, and only the `explicit` ones, whose shapes the contract gives, have
+    shapes.
+    """
 
     id: str
     path: str
     runs: str
     inputs: tuple[GraphTensor, ...]
     outputs: tuple[GraphTensor, ...]
+    explicit: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, reader: Reader) -> Graph:
@@ -75,22 +80,20 @@ class Graph:
         shapes = reader.table("shapes", _as_shape) if reader.has("shapes") else {}
         if unknown := sorted(shapes.keys() - sources.keys()):
             raise UsageError(f"{reader.path}.shapes: the graph has no input {unknown[0]!r}; name one of its inputs")
-        name = reader.text("id")
-        if not name.isidentifier():
-            raise UsageError(f"{reader.path}.id: {name[:80]!r} is no name; use letters, digits and _, a letter first")
+        outputs = reader.objects("outputs", GraphTensor.read)
+        if not outputs or len({item.name for item in outputs}) != len(outputs):
+            raise UsageError(f"{reader.path}.outputs: name each output once, and at least one")
         return cls(
-            id=name,
+            id=check_id(reader.text("id"), f"{reader.path}.id"),
             path=check_path(reader.text("path"), f"{reader.path}.path"),
             runs=reader.text("runs", (COMMAND, FRAME, STEP)),
             inputs=tuple(GraphTensor(name, "", shapes.get(name, ()), source) for name, source in sources.items()),
-            outputs=reader.objects("outputs", GraphTensor.read),
+            outputs=outputs,
+            explicit=tuple(shapes),
         )
 
-    def wired(self, path: str, known: Mapping[str, TensorType], explicit: frozenset[str]) -> Graph:
-        """The same graph with types and shapes of its inputs, from those of their sources.
-
-        `explicit` are the inputs that have a shape of their own. Raises UsageError.
-        """
+    def wired(self, path: str, known: Mapping[str, TensorType]) -> Graph:
+        """The same graph with types and shapes of its inputs, from those of their sources. Raises UsageError."""
         inputs = []
         for item in self.inputs:
             if item.source not in known:
@@ -99,14 +102,14 @@ class Graph:
                     f"{', '.join(sorted(known))}"
                 )
             tensor = known[item.source]
-            shape = item.shape if item.name in explicit else tensor.shape
+            shape = item.shape if item.name in self.explicit else tensor.shape
             if math.prod(shape) != math.prod(tensor.shape):
                 raise UsageError(
                     f"{path}.shapes.{item.name}: {list(shape)} holds another number of elements than the "
                     f"{list(tensor.shape)} of {item.source}; make them agree"
                 )
             inputs.append(replace(item, dtype=tensor.dtype, shape=shape))
-        return replace(self, inputs=tuple(inputs))
+        return replace(self, inputs=tuple(inputs), explicit=())
 
     def gives(self) -> dict[str, TensorType]:
         """What later graphs and the output may read: `<id>.<tensor>`."""
@@ -153,60 +156,18 @@ class Loop:
             raise UsageError(
                 f"{path}.alphas: {len(self.alphas)} numbers for {len(self.times)} times; give one for each and one more"
             )
-        if any(not 0.0 < alpha <= 1.0 for alpha in self.alphas):
-            raise UsageError(f"{path}.alphas: products of 1 − β lie above 0 and up to 1; copy the scheduler's")
+        if any(not 0.0 < alpha < 1.0 for alpha in self.alphas[:-1]) or any(not 0.0 < x <= 1.0 for x in self.alphas):
+            raise UsageError(
+                f"{path}.alphas: products of 1 − β lie between 0 and 1, and only the last one may be 1; copy the "
+                "scheduler's"
+            )
+        if self.time_dtype == "int64" and any(not time.is_integer() for time in self.times):
+            raise UsageError(f"{path}.times: a time_dtype of int64 needs whole numbers; give them, or say float32")
 
     @property
     def steps(self) -> int:
         """How often its graphs run for one chunk of actions."""
         return len(self.times) - (self.method == "euler")
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where the actions come out: `source` is `<graph>.<tensor>`, or `x` of the loop.
-
-    Its last axis are columns, all before it rows, one row a step. Rows from `first` on are the actions, `columns` their
-    dimensions in order. `advisory` is a name and a column for a score of 0..1, 1 is safe: a metric, never a guard.
-    """
-
-    source: str
-    first: int
-    columns: tuple[int, ...]
-    advisory: tuple[str, int] | None = None
-
-    @classmethod
-    def read(cls, reader: Reader, dims: int) -> Output:
-        columns = reader.items("columns", as_integer) if reader.has("columns") else tuple(range(dims))
-        advisory = None
-        if reader.has("advisory"):
-            score = reader.child("advisory")
-            advisory = (score.text("name"), score.integer("column"))
-        first = reader.integer("first") if reader.has("first") else 0
-        return cls(reader.text("from"), first, columns, advisory)
-
-    def check(self, path: str, known: Mapping[str, TensorType], dims: int, horizon: int) -> None:
-        """Raises UsageError where its tensor is not there, or does not hold what the actions need."""
-        tensor = known.get(self.source)
-        if tensor is None:
-            raise UsageError(
-                f"{path}.from: nothing is called {self.source!r}; there are {', '.join(sorted(known)) or 'no tensors'}"
-            )
-        if tensor.dtype not in ("float32", "float16") or not tensor.shape:
-            raise UsageError(
-                f"{path}.from: {self.source} is {tensor.dtype} {list(tensor.shape)}, and no row of numbers"
-            )
-        rows, width = math.prod(tensor.shape[:-1]), tensor.shape[-1]
-        used = (*self.columns, *(() if self.advisory is None else (self.advisory[1],)))
-        if len(self.columns) != dims or len(set(used)) != len(used):
-            raise UsageError(f"{path}.columns: {list(self.columns)} must name one column for each of {dims} dimensions")
-        if bad := [column for column in used if not 0 <= column < width]:
-            raise UsageError(f"{path}.columns: {bad[0]} is no column of {self.source}, which has {width}")
-        if rows < self.first + horizon:
-            raise UsageError(
-                f"{path}: {self.source} {list(tensor.shape)} has {rows} rows; a horizon of {horizon} actions from row "
-                f"{self.first} on needs {self.first + horizon}"
-            )
 
 
 def wire(
@@ -229,8 +190,9 @@ def wire(
     results: dict[str, TensorType] = {}
     for index, graph in enumerate(graphs):
         place = f"{path}.graphs[{index}]"
-        explicit = frozenset(item.name for item in graph.inputs if item.shape)
-        graph = graph.wired(place, known, explicit)
+        graph = graph.wired(place, known)
+        if taken := sorted(graph.gives().keys() & sources.keys()):
+            raise UsageError(f"{place}.id: {taken[0]!r} is an observation already; give the graph another id")
         when = _when([runs[item.source] for item in graph.inputs])
         if graph.runs != when:
             raise UsageError(f"{place}.runs: {graph.id} reads what is new each {when}; say runs = {when!r}")
@@ -257,11 +219,12 @@ def _check_loop(
 ) -> None:
     if loop is None:
         return
-    v = results.get(loop.v)
-    if v is None or runs[loop.v] != STEP or math.prod(v.shape) != math.prod(sources["noise"].shape):
+    v, noise = results.get(loop.v), sources["noise"]
+    fits = v is not None and v.dtype in NUMBERS and math.prod(v.shape) == math.prod(noise.shape)
+    if not fits or runs[loop.v] != STEP:
         raise UsageError(
-            f"{path}.loop.v: {loop.v!r} must be a tensor that a graph gives each step, as large as the noise "
-            f"{list(sources['noise'].shape)}"
+            f"{path}.loop.v: {loop.v!r} must be numbers that a graph gives each step, as many as the noise "
+            f"{list(noise.shape)}; name such a tensor"
         )
 
 

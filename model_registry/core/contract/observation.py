@@ -7,10 +7,9 @@ tensors.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from model_registry.core.contract.cameras import CameraRecipe, TensorType, check_size, read_frames
+from model_registry.core.contract.cameras import CameraRecipe, TensorType, check_id, check_size, read_frames
 from model_registry.core.documents import Reader, as_integer
 from model_registry.core.errors import UsageError
 from model_registry.core.paths import check_path
@@ -19,7 +18,6 @@ STATISTICS = {"none": (), "mean_std": ("mean", "std"), "min_max": ("min", "max")
 """Kind of normalisation → the statistics that it takes of each number."""
 NORMALISATIONS = tuple(STATISTICS)
 PARTS = ("joint_position", "joint_velocity", "effort", "gripper", "base_velocity")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _SLOT = "{text}"
 
 
@@ -79,6 +77,11 @@ class StateRecipe:
     def keys(self) -> tuple[str, ...]:
         """Each number of the state, in order."""
         return tuple(key for part in self.parts for key in part.keys)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Each number of the state and its unit."""
+        return {key: part.unit for part in self.parts for key in part.keys}
 
     @property
     def tensor(self) -> TensorType:
@@ -221,9 +224,6 @@ class Observations:
 def _cameras(reader: Reader) -> dict[str, CameraRecipe]:
     cameras = {}
     for name in reader.names():
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{reader.path}: {name[:80]!r} is no name for a camera; use letters, digits and _, a letter first"
-            )
+        check_id(name, reader.path)
         cameras[name] = CameraRecipe.read(reader.child(name))
     return cameras

@@ -19,6 +19,7 @@ from stack.agent.machine.processes import ProcessId
 from stack.agent.supervisor import SlotReport, View
 
 FRESH_S = 2.0
+_NO_SENSORS = ("command", "detections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class SlotStatus:
         sources = reader.table("sources", Reader)
         ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
         faults = {name: each.text("error") for name, each in sources.items() if each.has("fault")}
-        needed = frozenset(name for name, each in sources.items() if each.has("needed") and each.boolean("needed"))
+        needed = frozenset(name for name, each in sources.items() if _needed(name, each))
         p50_ms, p99_ms = (
             reader.number(f"inference_{key}") if reader.has(f"inference_{key}") else None
             for key in ("p50_ms", "p99_ms")
@@ -103,6 +104,11 @@ class SlotStatus:
             "image": (self.image, image),
         }
         return [(name, found, wanted) for name, (found, wanted) in pairs.items() if found is None or found != wanted]
+
+
+def _needed(name: str, source: Reader) -> bool:
+    """Whether a slot needs an input; the slot of a release that does not say so needs all of its sensors."""
+    return source.boolean("needed") if source.has("needed") else name not in _NO_SENSORS
 
 
 def _number_or_none(value: object, path: str) -> float | None:

@@ -16,6 +16,7 @@ from model_registry.core.reasons import reason
 from stack.engine import conversion, precision
 from stack.engine.backends import Job
 from stack.engine.calibration import calibration
+from stack.engine.machine import saturates
 
 _SMALL = 1024  # bytes of a tensor: below, a graph's own file holds it, where shapes are read from
 _MAX_BYTES = 2_000_000_000  # of one file; what is larger has its weights in another one
@@ -49,7 +50,8 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
         from stack.engine.quantize import quantize
 
         samples = calibration(job.model, job.contract, job.graph)
-        quantize(original, samples, target, symmetric=symmetric, apart=large(model))
+        narrow = not symmetric and saturates()
+        quantize(original, samples, target, symmetric=symmetric, narrow=narrow, apart=large(model))
     else:
         write(conversion.convert(model, job.precision), target)
     return target

@@ -30,7 +30,7 @@ def given(contract: Contract, seed: int = 0) -> dict[str, np.ndarray]:
         item.name: rng.integers(2, 20, item.shape)
         if item.dtype == "int64"
         else rng.random(item.shape).astype(np.float32)
-        for item in contract.inputs
+        for item in contract.graphs[-1].inputs
     }
 
 
@@ -42,9 +42,9 @@ def test_the_reference_policy_in_torch_answers_as_in_onnx_runtime(tmp_path: Path
     theirs = build_and_load(OnnxRuntime, make_job(REFERENCE, tmp_path / "onnx"))
     contract = Contract.load(REFERENCE)
     for seed in range(3):
-        output = ours.infer(given(contract, seed))
-        assert output.dtype == np.float32 and output.shape == contract.output_shape
-        assert np.max(np.abs(output - theirs.infer(given(contract, seed)))) < close
+        output = ours.infer(given(contract, seed))["action"]
+        assert output.dtype == np.float32 and output.shape == contract.graphs[-1].outputs[0].shape
+        assert np.max(np.abs(output - theirs.infer(given(contract, seed))["action"])) < close
 
 
 def test_torch_refuses_int8_which_it_would_compute_in_fp32(tmp_path: Path) -> None:
@@ -61,7 +61,8 @@ def test_a_graph_that_is_not_what_its_contract_says_is_refused(tmp_path: Path) -
     job = make_job(make_tiny_model(tmp_path / "model"), tmp_path)
     Torch.build(job)
     with pytest.raises(IncompatibleError, match=r"vla\.json says"):
-        Torch("fp32").load(job.target, replace(job.contract, output_shape=(1, 8, 3)))
+        wrong = replace(job.graph.outputs[0], shape=(1, 8, 3))
+        Torch("fp32").load(job.target, replace(job.graph, outputs=(wrong,)))
 
 
 def test_the_module_can_be_exported_as_a_whole_which_torch_tensorrt_needs() -> None:
