@@ -14,7 +14,8 @@ from pathlib import Path
 
 from model_registry.authoring import AUTHORED, UNKNOWN
 from model_registry.core.contract import Golden
-from model_registry.core.contract.graphs import Graph, Loop, Output
+from model_registry.core.contract.graphs import Graph, Loop
+from model_registry.core.contract.output import ActionOutput
 from model_registry.core.errors import NotFoundError, RefusedError
 from model_registry.core.files import Files
 from stack.importers.toml_text import TomlTable, text
@@ -23,7 +24,7 @@ MARK = "# ---- from here to the end `homeport model export` writes; edit above t
 
 
 def graph_part(
-    graphs: Sequence[Graph], loop: Loop | None, output: Output, goldens: Sequence[Golden]
+    graphs: Sequence[Graph], loop: Loop | None, output: ActionOutput, goldens: Sequence[Golden]
 ) -> list[TomlTable]:
     """Tables of a whole export. An input's `shape` is written where there is one; leave it empty where the tensor that
     is prepared has that shape anyway.
@@ -96,7 +97,7 @@ def _loop(loop: Loop) -> TomlTable:
     return table
 
 
-def _output(output: Output) -> TomlTable:
+def _output(output: ActionOutput) -> TomlTable:
     table = TomlTable("output")
     table.add("from", output.source)
     if output.first:
