@@ -26,12 +26,10 @@ MARK = "# ---- from here to the end `homeport model export` writes; edit above t
 def graph_part(
     graphs: Sequence[Graph], loop: Loop | None, output: ActionOutput, goldens: Sequence[Golden]
 ) -> list[TomlTable]:
-    """Tables of a whole export. An input's `shape` is written where there is one; leave it empty where the tensor that
-    is prepared has that shape anyway.
-    """
+    """Tables of a whole export. Shapes of inputs are written where the graph says that they are `explicit`."""
     tables: list[TomlTable] = []
     for graph in graphs:
-        shapes = {item.name: list(item.shape) for item in graph.inputs if item.shape}
+        shapes = {item.name: list(item.shape) for item in graph.inputs if item.name in graph.explicit}
         outputs = [{"name": item.name, "dtype": item.dtype, "shape": list(item.shape)} for item in graph.outputs]
         inputs = {item.name: (item.source, "") for item in graph.inputs}
         tables += graph_tables(graph.id, graph.path, graph.runs, inputs, outputs, shapes)

@@ -96,10 +96,21 @@ class Hints:
         settings = None if self.robot is None else self.robot.sensors.joints.get(joint)
         return None if settings is None else settings.unit
 
+    def camera(self, name: str) -> str:
+        """What has to be done so that the robot finds a camera of this name, as the end of a comment."""
+        if self.robot is None or self.robot.sensors.camera(name) is not None:
+            return ""
+        have = ", ".join(self.robot.sensors.cameras)
+        alias = f"give it the name {name} in robot.toml, [cameras.alias]"
+        return f"; {self.robot.name} has {have}: call it so here, or {alias}"
+
     def missing(self, option: str) -> str:
         """Where a value would have come from, for a comment: what was given did not say, or nothing was given."""
-        given = {"--dataset": self.dataset, "--tokenizer": self.words, "--robot": self.robot}[option]
-        return f"no {option} was given" if given is None else f"{option} does not say it"
+        return f"no {option} was given" if self.given()[option] is None else f"{option} does not say it"
+
+    def given(self) -> dict[str, object]:
+        """Each option and what it gave."""
+        return {"--dataset": self.dataset, "--tokenizer": self.words, "--robot": self.robot}
 
 
 def read_object(file: Path) -> dict[str, Any]:

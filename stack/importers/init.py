@@ -15,8 +15,9 @@ from model_registry.authoring import AUTHORED, unknowns
 from model_registry.core.errors import NotFoundError, RefusedError, UsageError
 from model_registry.core.paths import check_path
 from model_registry.core.release import check_name, check_version
-from stack.importers.draft import ContractDraft
 from stack.importers.hints import Hints
+from stack.importers.lerobot import draft as lerobot_draft
+from stack.importers.lerobot.directory import PolicyDirectory
 from stack.importers.onnx import draft as onnx_draft
 from stack.importers.onnx.ends import GraphFile
 from stack.importers.onnx.guess import Guesses
@@ -41,34 +42,43 @@ def init(
     check_version(version, "--version")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RefusedError(f"{out}: is there already, and nothing is overwritten; choose a new folder")
-    graphs = _graphs(sources)
-    drafted = onnx_draft.draft(Guesses.of(graphs), hints, name, version)
+    files: list[tuple[Path, str]] = []
+    if any(source.is_dir() for source in sources):
+        drafted = lerobot_draft.draft(_directory(sources), hints, name, version)
+    else:
+        graphs = _graphs(sources)
+        files += _copied(graphs)
+        drafted = onnx_draft.draft(Guesses.of(graphs), hints, name, version)
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        _fill(fresh, drafted, graphs, hints)
+        _fill(fresh, drafted.toml(_about(sources, hints)), drafted.statistics, files, hints)
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists():
             out.rmdir()
         fresh.rename(out)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    return InitResult(out, tuple(files), tuple(unknowns(out)))
+    made = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    return InitResult(out, tuple(made), tuple(unknowns(out)))
+
+
+def _directory(sources: Sequence[Path]) -> PolicyDirectory:
+    if len(sources) > 1:
+        raise UsageError("SOURCE: one LeRobot policy directory alone, or ONNX files; name one or the other")
+    return PolicyDirectory.read(sources[0])
 
 
 def _graphs(sources: Sequence[Path]) -> list[GraphFile]:
     for source in sources:
         if not source.exists():
             raise NotFoundError(f"{source}: not there; name ONNX files, or one LeRobot policy directory")
-        if source.is_dir():
-            raise UsageError(f"{source}: is a folder; name ONNX files, or one LeRobot policy directory")
     return [GraphFile.read(source) for source in sources]
 
 
-def _fill(folder: Path, drafted: ContractDraft, graphs: Sequence[GraphFile], hints: Hints) -> None:
+def _fill(folder: Path, toml: str, statistics: bytes | None, files: Sequence[tuple[Path, str]], hints: Hints) -> None:
     folder.mkdir(parents=True)
-    for source, path in _copied(graphs):
+    for source, path in files:
         target = folder / path
         if target.exists():
             raise RefusedError(f"{source}: a second file called {path}; give each graph's files names of their own")
@@ -76,10 +86,9 @@ def _fill(folder: Path, drafted: ContractDraft, graphs: Sequence[GraphFile], hin
         shutil.copyfile(source, target)
     if hints.words is not None:
         shutil.copyfile(hints.words.file, folder / TOKENIZER)
-    if drafted.statistics is not None:
-        (folder / STATISTICS).write_bytes(drafted.statistics)
-    about = _about([graph.file for graph in graphs], hints)
-    (folder / AUTHORED).write_text(drafted.toml(about), encoding="utf-8")
+    if statistics is not None:
+        (folder / STATISTICS).write_bytes(statistics)
+    (folder / AUTHORED).write_text(toml, encoding="utf-8")
 
 
 def _copied(graphs: Sequence[GraphFile]) -> Iterator[tuple[Path, str]]:
@@ -93,16 +102,14 @@ def _copied(graphs: Sequence[GraphFile]) -> Iterator[tuple[Path, str]]:
             yield graph.file.parent / path, path
 
 
-def _about(files: Sequence[Path], hints: Hints) -> list[str]:
+def _about(sources: Sequence[Path], hints: Hints) -> list[str]:
     """The first lines of a vla.toml: where it is from, and how to go on."""
-    given = {"--dataset": hints.dataset, "--tokenizer": hints.words, "--robot": hints.robot}
-    missing = [option for option, value in given.items() if value is None]
-    looked = [file.name for file in files]
-    looked += [file.file.name for file in (hints.dataset, hints.words) if file is not None]
-    looked += [] if hints.robot is None else ["robot.toml"]
+    names = ", ".join(source.resolve().name for source in sources)
+    given = [option for option, value in hints.given().items() if value is not None]
+    missing = [option for option, value in hints.given().items() if value is None]
     return [
-        f"The contract of a model, drafted from {', '.join(file.name for file in files)} by `homeport model init`.",
-        f"Looked in: {', '.join(looked)}. Not given: {', '.join(missing) or 'nothing'}.",
+        f"The contract of a model, drafted by `homeport model init` from {names}.",
+        f"Looked in: {', '.join([names, *given])}. Not given: {', '.join(missing) or 'nothing'}.",
         '"?" is what could not be known. Write it, and read again what was guessed from names and shapes; then',
         "`homeport model check` says what is still wrong. docs/bring-your-policy.md explains every part.",
     ]

@@ -19,6 +19,7 @@ from stack.importers.toml_text import TomlTable
 STATISTICS = "norm_stats.json"
 TOKENIZER = "tokenizer.json"
 _POSITION = "position"
+_RELATIVE = f"one of {', '.join(RELATIVES)}: whether actions are differences"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ActionDraft:
     horizon: Described
     execute_steps: Described
     normalise: Described
+    relative: Described = field(default_factory=lambda: Described.unknown(_RELATIVE))
     low: Sequence[float] = field(default=())
     high: Sequence[float] = field(default=())
 
@@ -54,6 +56,18 @@ class StateDraft:
     frames: int = 1
     every_s: Described = field(default_factory=lambda: Described.unknown("the seconds between two frames"))
     pad_to: int | None = None
+
+
+@dataclass(frozen=True)
+class TextDraft:
+    """What is known of words. `named`: a tokenizer that is named and not stored in the checkpoint."""
+
+    length: int | None
+    dtype: str
+    mask: str | None
+    template: Described
+    pad_side: str | None = None
+    named: str | None = None
 
 
 def head(name: str | None, version: str, statistics: str | None, hints: Hints) -> TomlTable:
@@ -138,7 +152,7 @@ def action(draft: ActionDraft, hints: Hints) -> TomlTable:
     names, of = _named(hints.names("action"), draft.width)
     told = "by the names of --dataset" if of != UNKNOWN else f"one of {', '.join(SPACES)}"
     table.add("space", of, told)
-    table.add("relative", UNKNOWN, f"one of {', '.join(RELATIVES)}: whether actions are differences")
+    table.add("relative", draft.relative.value, draft.relative.why)
     rows, why = _dimensions(draft, names, hints)
     table.add("dims", rows, why)
     table.add("normalise", draft.normalise.value, draft.normalise.why)
@@ -169,29 +183,24 @@ def _dimensions(draft: ActionDraft, names: Sequence[str], hints: Hints) -> tuple
     return rows, "; ".join(said)
 
 
-def text(length: int | None, dtype: str, mask: str | None, template: Described, hints: Hints) -> TomlTable:
+def text(draft: TextDraft, hints: Hints) -> TomlTable:
     """How words become tokens."""
     table = TomlTable("observation.text")
     words = hints.words
-    missing = f"{hints.missing('--tokenizer')}"
-    table.add("tokenizer", UNKNOWN if words is None else TOKENIZER, "" if words else missing)
-    table.add("length", UNKNOWN if length is None else length, "tokens that the network takes")
-    table.add("dtype", dtype)
+    missing = hints.missing("--tokenizer")
+    named = "" if draft.named is None else f"the tokenizer.json of {draft.named!r}, which the policy names; "
+    table.add("tokenizer", TOKENIZER if words else UNKNOWN, "" if words else f"{named}{missing}")
+    table.add("length", UNKNOWN if draft.length is None else draft.length, "tokens that the network takes")
+    table.add("dtype", draft.dtype)
     pad_id = None if words is None else words.pad_id
-    table.add(
-        "pad_id",
-        UNKNOWN if pad_id is None else pad_id,
-        f"of the token that fills up; {missing}" if pad_id is None else "",
-    )
-    side = None if words is None else words.pad_side
-    table.add(
-        "pad_side", UNKNOWN if side is None else side, f"right or left; {missing}" if side is None else "by --tokenizer"
-    )
-    table.add("template", template.value, template.why)
-    if mask is not None:
-        table.add("mask", mask)
+    table.add("pad_id", UNKNOWN if pad_id is None else pad_id, f"of the token that fills up; {missing}")
+    side = draft.pad_side or (None if words is None else words.pad_side)
+    table.add("pad_side", side or UNKNOWN, "" if side else f"right or left; {missing}")
+    table.add("template", draft.template.value, draft.template.why)
+    if draft.mask is not None:
+        table.add("mask", draft.mask)
     closed = "true: words that the tokenizer does not know move nothing; false: it knows every text"
-    table.add("closed", UNKNOWN if words is None else words.closed, closed)
+    table.add("closed", words.closed if words else UNKNOWN, closed)
     return table
 
 

@@ -9,6 +9,8 @@ robots never need either.
     actions = goldens.actions(policy, seen[0])           through LeRobot's own pipelines, in units
 
     directory.py   config.json and both pipelines, read as JSON; every refusal that needs no PyTorch
+    normalisation.py   modes of both pipelines, and their statistics
+    draft.py       `homeport model init`: a drafted vla.toml, without PyTorch
     loading.py     LeRobot's policy and pipelines of a directory, on the CPU, in float32
     act.py         one graph a frame
     smolvla.py     a prefix a frame, an expert a step of Euler's method

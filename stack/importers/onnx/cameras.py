@@ -27,7 +27,7 @@ def camera(guess: InputGuess, cameras: dict[str, str], hints: Hints) -> TomlTabl
     name = cameras.get(guess.source)
     comment = f"input {guess.end.name!r}, {guess.end}: {guess.why}"
     if name is not None:
-        comment += _where(name, hints)
+        comment += hints.camera(name)
     table = TomlTable(path("observation", "goal") if name is None else path("observation", "cameras", name), comment)
     table.add("width", UNKNOWN if layout.width is None else layout.width)
     table.add("height", UNKNOWN if layout.height is None else layout.height)
@@ -52,13 +52,3 @@ def _levels(table: TomlTable, layout: ImageLayout) -> None:
     channels = f"one number for each of {layout.channels} channels" if layout.channels > 1 else "one number"
     table.add("mean", UNKNOWN, f"taken away behind that, {channels}; remove mean and std where nothing is")
     table.add("std", UNKNOWN)
-
-
-def _where(name: str, hints: Hints) -> str:
-    """What has to be done so that a robot finds this camera."""
-    if hints.robot is None or hints.robot.sensors.camera(name) is not None:
-        return ""
-    have = ", ".join(hints.robot.sensors.cameras)
-    return (
-        f"; {hints.robot.name} has {have}: call it so here, or give it the name {name} in robot.toml, [cameras.alias]"
-    )

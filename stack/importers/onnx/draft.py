@@ -91,7 +91,8 @@ def _tables(guess: InputGuess, guesses: Guesses, hints: Hints, cameras: dict[str
         mask = guesses.find("text.mask")
         template = sections.Described.unknown(_TEMPLATE)
         length = end.fixed(-1) if len(end.shape) > 1 or isinstance(end.shape[-1], int) else None
-        return [sections.text(length, end.dtype, None if mask is None else mask.end.dtype, template, hints)]
+        words = sections.TextDraft(length, end.dtype, None if mask is None else mask.end.dtype, template)
+        return [sections.text(words, hints)]
     if guess.source == "lidar":
         table = TomlTable("observation.lidar")
         table.add("sectors", _size(end, -1))

@@ -74,7 +74,7 @@ class GraphFile:
 def _identifier(stem: str) -> str:
     word = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_") or "graph"
     word = f"graph_{word}" if word[0].isdigit() else word
-    return f"{word}_graph" if word in _RESERVED else word
+    return f"{word}_graph" if word in _RESERVED else word[:64]
 
 
 def _end(item: Any, file: Path) -> GraphEnd:  # noqa: ANN401 — onnx has no types
