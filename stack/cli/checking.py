@@ -21,10 +21,9 @@ from model_registry.authoring import AUTHORED, ModelFolder, read_folder, unknown
 from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.errors import HomeportError, UsageError
 from model_registry.core.plan import Plan
-from model_registry.core.robot import Robot
+from model_registry.core.robot import ACTION_MAX_AGE_S, Robot
 from model_registry.inspection import look
 from model_registry.inspection.findings import Findings
-from stack.engine.gates import longest_inference_ms
 from stack.engine.goldens import GoldenSample, read_goldens
 from stack.engine.inference import Inference
 from stack.engine.packed import packed
@@ -125,7 +124,7 @@ def _try_out(made: ModelCheck, folder: Path, prefix: str, contract: Contract) ->
         return
     if not prefix:
         made.inference_ms = statistics.median(times)
-        made.cadence_ms = longest_inference_ms(contract)
+        made.cadence_ms = contract.action.longest_inference_s(ACTION_MAX_AGE_S) * 1e3
     made.goldens += len(runs)
     dimensions = list(_compared(runs, contract, prefix))
     made.dimensions += dimensions

@@ -22,6 +22,7 @@ from model_registry.core.files import Files, held
 from model_registry.core.gate import Check, GateResult, proved
 from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Release
+from model_registry.core.robot import ACTION_MAX_AGE_S
 from stack.engine import gates, wiring, worker
 from stack.engine.backends import Choice, choose
 from stack.engine.goldens import read_goldens
@@ -48,6 +49,8 @@ class BuildPlan:
     choice: Choice
     fields: dict[str, object]
     key: str
+    oldest_s: float = ACTION_MAX_AGE_S
+    """How old an observation may be on this robot when an action is carried out."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +261,7 @@ def _run(what: BuildPlan, folder: Path) -> GateResult:
         graphs = wiring.load(what.choice.kind, recipe.precision, folder, what.contract, kept=0)
         inference = Inference(what.model, what.contract, graphs)
         metric = "runs"
-        return gates.prove(inference, samples, recipe, degraded=what.choice.degraded)
+        return gates.prove(inference, samples, recipe, degraded=what.choice.degraded, oldest_s=what.oldest_s)
     except HomeportError as error:  # an engine that cannot even be tried
         return GateResult.of("prove", [Check(metric, None, None, False, str(error))])
 

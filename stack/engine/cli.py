@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,7 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
     if layout.robot_toml.exists():
         robot = Robot.load(layout.robot_toml)
         Plan.of(what.contract, robot).check(what.contract, robot)
+        what = replace(what, oldest_s=robot.safety.action_max_age_s)
     for reason in what.choice.skipped:
         _progress(f"Not available here: {reason}.")
     with builder.lock(engines):

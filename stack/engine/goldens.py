@@ -59,6 +59,10 @@ def read_goldens(model: Path, contract: Contract, precision: str) -> list[Golden
         observations = read_observations(tables, contract, golden.path)
         if "action" not in tables:
             raise UsageError(f"{golden.path}: no array 'action'; it has {', '.join(sorted(tables))}")
+        if said := wanted_arrays(contract, golden=True)["action"].refuse(
+            tables["action"].dtype.str, tables["action"].shape
+        ):
+            raise UsageError(f"{golden.path}: action {said}; export it again")
         actions = tables["action"].astype(np.float32).reshape(shape)
         if len(actions) != len(observations):
             raise UsageError(
@@ -145,7 +149,8 @@ def _row(seen: Observation, recipes: Observations, dims: int) -> Iterator[tuple[
     if recipes.goal is not None and seen.goal is not None:
         yield "goal", seen.goal.pixels[:, :, list(seen.goal.order)]
     if recipes.state is not None and seen.state is not None:
-        yield "state", seen.state
+        rows = seen.state.reshape(-1, len(recipes.state.keys))
+        yield "state", rows[0] if len(recipes.state.frames) == 1 else rows
     if recipes.text is not None:
         yield "text", np.array(seen.text)
     if recipes.lidar is not None and seen.scan is not None:

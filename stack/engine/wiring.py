@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.contract.graphs import COMMAND, STEP, TIME, Graph, Loop, X
-from stack.engine.backends import Backend, BackendIdentity, Job, Runner
+from stack.engine.backends import ANY, Backend, BackendIdentity, Job, Runner
 from stack.engine.cache import Cache
 from stack.engine.observing import Tensor
 
@@ -35,7 +35,8 @@ def build(kind: type[Backend], job: Job) -> str:
         target.mkdir()
         scratch.mkdir()
         built.append(kind.build(replace(job, graph=graph, target=target, scratch=scratch)))
-    return " and ".join(dict.fromkeys(built))
+    told = [precision for precision in built if precision != ANY]
+    return " and ".join(dict.fromkeys(told)) or job.precision
 
 
 def load(kind: type[Backend], precision: str, engine: Path, contract: Contract, kept: int = KEPT) -> Wired:

@@ -15,7 +15,6 @@ from model_registry.core.layout import Layout, ReleaseFolder, linked_release
 from model_registry.core.release import Release
 from model_registry.core.robot import Robot
 from stack.engine import builder, wiring
-from stack.engine.gates import longest_inference_ms
 from stack.engine.variants import variants
 from stack.policy.inference import TimedInference
 from stack.policy.profile import profile
@@ -61,7 +60,7 @@ def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
     yaw = robot.lidar.yaw if robot is not None else 0.0
     full = _open(what, engine, yaw)
     p99_ms = full.warm_up()
-    longest_ms = longest_inference_ms(what.contract)
+    longest_ms = what.contract.action.longest_inference_s(sources.oldest_s) * 1e3
     if p99_ms > longest_ms:
         raise RefusedError(
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole "
@@ -69,7 +68,7 @@ def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
             " choose a smaller model or more execute_steps"
         )
     p50_ms = full.percentiles()[0] or 0.0
-    most_ms = settings.max_cycle_s * 1e3
+    most_ms = min(settings.max_cycle_s, sources.oldest_s) * 1e3
     if p50_ms > most_ms:  # it would run for ever and never act
         raise RefusedError(
             f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops "

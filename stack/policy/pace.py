@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from model_registry.core.contract import Contract
 from stack.policy.chunks import covers
 from stack.policy.inference import TimedInference
 from stack.policy.ladder import FULL, SLOW, SMALL, Ladder, Rung
@@ -27,19 +26,20 @@ from stack.policy.ticks import Ticks
 class Pace:
     """The rate and the model of one slot. `leading` is the source whose every message may start an inference.
 
+    `steps`: how many actions of a chunk are carried out, one each tick.
     `small` is a smaller model for the same actions, loaded and warm, if any.
     """
 
     def __init__(
         self,
-        contract: Contract,
+        steps: int,
         profile: Profile,
         leading: Latest[Any],
         ticks: Ticks,
         full: TimedInference,
         small: TimedInference | None = None,
     ) -> None:
-        self._contract = contract
+        self._steps = steps
         self._profile = profile
         self._leading = leading
         self._ticks = ticks
@@ -90,9 +90,9 @@ class Pace:
         """Whether chunks last as long as a rung, with the model that runs on it, needs them to."""
         model = self.small if self.small is not None and rung.small else self.full
         p99_ms = model.percentiles()[1] or 0.0
-        step_s = 1.0 / self._contract.action.control_hz
+        step_s = self._ticks.period_s
         frame_s = self._leading.interval_s
-        return covers(self._contract.action.execute_steps, step_s, p99_ms / 1e3, self.period_s(rung), frame_s)
+        return covers(self._steps, step_s, p99_ms / 1e3, self.period_s(rung), frame_s)
 
     def news(self) -> None:
         """There is a new frame or command."""

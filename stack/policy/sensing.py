@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.plan import Plan, StateNumber
-from model_registry.core.robot import Robot
+from model_registry.core.robot import ACTION_MAX_AGE_S, Robot
 from stack.engine.observing import Frame, LaserScan, Observation, Steps
 from stack.policy.body import JOINTS, ODOM, BodyState
 from stack.policy.faults import CAMERA
@@ -38,11 +38,15 @@ class Listening:
 
 @dataclass(frozen=True)
 class SourceWiring:
-    """`cameras`: the model's name → the robot's; `state`: where its numbers come from; `settings` by source."""
+    """`cameras`: the model's name → the robot's; `state`: where its numbers come from; `settings` by source.
+
+    `oldest_s`: how old an observation may be when an action is carried out.
+    """
 
     cameras: Mapping[str, str]
     state: tuple[StateNumber, ...] = ()
     settings: Mapping[str, Listening] = field(default_factory=dict)
+    oldest_s: float = ACTION_MAX_AGE_S
 
     @classmethod
     def plain(cls, contract: Contract) -> SourceWiring:
@@ -69,7 +73,7 @@ class SourceWiring:
         if sensors.joints_source is not None:
             source = sensors.joints_source
             settings[JOINTS] = Listening(source.stamps, source.max_age_ms / 1e3)
-        return cls(plan.cameras, plan.state, settings)
+        return cls(plan.cameras, plan.state, settings, robot.safety.action_max_age_s)
 
 
 class SlotSources:

@@ -76,7 +76,8 @@ class Slot:
         high = np.minimum([dim.max for dim in action.dims], most).astype(np.float32)
         self.contract = contract
         self.profile = profile
-        self.sources = SlotSources(contract, profile, wiring or SourceWiring.plain(contract))
+        wiring = wiring or SourceWiring.plain(contract)
+        self.sources = SlotSources(contract, profile, wiring)
         self.command: Latest[Order] = Latest(stamps=False)
         self.detections: Latest[bytes] = Latest(stamps=False)
         self.hearing = SlotInputs(
@@ -86,14 +87,16 @@ class Slot:
             self.detections if profile.detections else None,
             words=contract.observation.text is not None,
         )
+        steps = action.usable_steps(wiring.oldest_s)
         self.ticks = Ticks(1.0 / action.control_hz)
-        self.pace = Pace(contract, profile, self.sources.leading, self.ticks, inference, small)
-        self.chunks = Chunks(1.0 / action.control_hz, action.execute_steps, low, high)
+        self.pace = Pace(steps, profile, self.sources.leading, self.ticks, inference, small)
+        self.chunks = Chunks(1.0 / action.control_hz, steps, low, high)
+        self._longest_s = min(profile.max_cycle_s, wiring.oldest_s)
         self.inferences = 0
         self.advisory: float | None = None
         self.slow = 0
         self._convert = cv_bridge()
-        self._seed = seed
+        self.seed = seed
         self._done: tuple[int, int] | None = None
         self._busy = False
         self._preparing = threading.Lock()
@@ -229,11 +232,11 @@ class Slot:
         self.pace.begin(now)
         inference = self.inference
         ahead = self.chunks.ahead(leading.mark, generation)
-        seen, stamp_ns = self.sources.observe(inference, text, ahead, self.chunks.delay_steps, self._seed)
+        seen, stamp_ns = self.sources.observe(inference, text, ahead, self.chunks.delay_steps, self.seed)
         answer = inference(seen)
         self._done = (leading.number, number)
         self.advisory = answer.advisory
-        late = time.monotonic() - start > self.profile.max_cycle_s
+        late = time.monotonic() - start > self._longest_s
         self.slow += int(late)
         if not late:  # what was seen too long ago is not acted on
             self.chunks.put(Chunk(answer.actions, leading.at, stamp_ns, generation, leading.mark, answer.advisory))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from model_registry.core.contract.observation import NORMALISATIONS, StateRecipe
@@ -106,6 +107,17 @@ class Actions:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(dim.name for dim in self.dims)
+
+    def usable_steps(self, oldest_s: float) -> int:
+        """How many actions of a chunk are carried out where an observation may be `oldest_s` seconds old at most."""
+        return max(1, min(self.execute_steps, math.floor(oldest_s * self.control_hz + 1e-6)))
+
+    def longest_inference_s(self, oldest_s: float) -> float:
+        """The longest inference that still leaves no hole between chunks: the usable actions less one period.
+
+        Of a single action half of its period: the next one has to be there when it ends.
+        """
+        return max(self.usable_steps(oldest_s) - 1.0, 0.5) / self.control_hz
 
     @property
     def chunk_s(self) -> float:

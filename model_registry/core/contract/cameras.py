@@ -15,6 +15,8 @@ RESIZES = ("area", "linear", "linear_float32")
 NUMBERS = ("float32", "float16")
 """Types of tensors that actions can be read from."""
 MOST_FRAMES = 32
+LONGEST_LOOK_S = 10.0
+"""How far back a policy may look: a slot keeps every frame of that time."""
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MOST_NUMBERS = 1 << 26
 """Elements of one prepared tensor: 256 MiB of float32."""
@@ -122,7 +124,15 @@ def read_frames(reader: Reader) -> tuple[tuple[int, ...], float]:
             f"{reader.path}.frames: {list(frames)[:8]} must rise, end with 0, the newest frame, and have at most "
             f"{MOST_FRAMES}; write [-1, 0] for the newest and the one before"
         )
-    return frames, reader.number("every_s", 0.001, 10.0) if len(frames) > 1 else 0.0
+    if len(frames) == 1:
+        return frames, 0.0
+    every_s = reader.number("every_s", 0.001, 10.0)
+    if -frames[0] * every_s > LONGEST_LOOK_S:
+        raise UsageError(
+            f"{reader.path}.frames: {frames[0]} at {every_s:g} s each is {-frames[0] * every_s:g} s ago, and a slot "
+            f"keeps {LONGEST_LOOK_S:g} s; look back less"
+        )
+    return frames, every_s
 
 
 def check_id(text: str, path: str) -> str:

@@ -17,6 +17,8 @@ from model_registry.core.errors import IncompatibleError
 from model_registry.core.reasons import reason
 from stack.engine.observing import Tensor
 
+ANY = "any"
+"""The precision of a graph without weights: it computes in what it is given."""
 Options = Mapping[str, float | str | bool]
 
 

@@ -14,7 +14,7 @@ from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.onnx_parts import external, tensors
 from model_registry.core.reasons import reason
 from stack.engine import conversion, precision
-from stack.engine.backends import Job
+from stack.engine.backends import ANY, Job
 from stack.engine.calibration import calibration
 from stack.engine.machine import saturates
 
@@ -31,6 +31,8 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
     original = job.model / job.graph.path
     model, fixed = whole(job)
     have = precision.of_graph(model)
+    if have == ANY:
+        have = job.precision
     target = job.scratch / "graph.onnx"
     as_it_is = not fixed and alone(original, model)
     if have == job.precision and as_it_is:

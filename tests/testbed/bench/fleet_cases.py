@@ -73,10 +73,9 @@ def only_plans(fleet: Fleet, outcome: Outcome) -> None:
 
 def marks(fleet: Fleet) -> dict[str, str]:
     """What a change of a robot leaves on its disk: its journal, links, releases and images."""
-    look = (
-        "cd /var/lib/homeport && sha256sum journal.jsonl && ls -l --time-style=+ current previous fallback slots && ls"
-    )
-    look += " releases models engines ingest && docker image ls --quiet && docker ps --quiet --no-trunc"
+    links = "find current previous fallback slots -printf '%p -> %l\\n'"  # before a second change there is no previous
+    look = f"cd /var/lib/homeport && sha256sum journal.jsonl; {links}; ls releases models engines ingest"
+    look += "; docker image ls --quiet && docker ps --quiet --no-trunc"
     return {name: robot.run("sh", "-c", f"{look} 2>&1") for name, robot in fleet.robots.items()}
 
 

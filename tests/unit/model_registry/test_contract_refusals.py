@@ -320,17 +320,17 @@ ARM: Cases = {
     "a file that is not listed": (
         "files/calibration.npz",
         (),
-        ".files: 'calibration.npz' is used and not listed with its digest",
+        ".files: 'calibration.npz' is used and is not among them; put it into the folder",
     ),
     "a tokenizer that is not listed": (
         "observation.text.tokenizer",
         ("t.json",),
-        ".files: 't.json' is used and not listed with its digest",
+        ".files: 't.json' is used and is not among them; put it into the folder",
     ),
     "statistics that are not listed": (
         "statistics",
         ("s.json",),
-        ".files: 's.json' is used and not listed with its digest",
+        ".files: 's.json' is used and is not among them; put it into the folder",
     ),
     "a variant outside": (
         "variants.0",

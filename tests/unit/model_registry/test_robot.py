@@ -15,7 +15,7 @@ TEXT = robot_toml(
     limits={"linear_jerk": 20.0, "angular_jerk": 40.0},
     sources={"battery": ABSENT},
     lidar={"x": 0.1, "y": 0.0, "yaw": 0.0, "min_valid": 0.5},
-    safety={"margin": 0.1, "action_age_s": 0.5, "auto_resume_s": 1.0},
+    safety={"margin": 0.1, "action_age_s": 0.5, "action_max_age_s": 1.0, "auto_resume_s": 1.0},
     base={"response_s": 0.1},
 )
 RANGES = {
@@ -35,6 +35,7 @@ RANGES = {
     "lidar.min_valid": (0.01, 1.0),
     "safety.margin": (0.02, 5.0),
     "safety.action_age_s": (0.05, 1.0),
+    "safety.action_max_age_s": (0.5, 5.0),
     "safety.auto_resume_s": (0.5, 60.0),
     "base.timeout_s": (0.01, 0.25),
     "base.response_s": (0.0, 1.0),
