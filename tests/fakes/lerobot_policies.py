@@ -11,6 +11,7 @@ import tokenizers
 import torch
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
+from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMImageProcessor, SmolVLMProcessor
@@ -55,21 +56,17 @@ def statistics(seed: int = 7, cameras: dict[str, tuple[int, int, int]] | None = 
 
 def make_act(folder: Path, mode: str = "mean_std", **settings: Any) -> Path:
     """Two cameras 96 x 128, six joints, sixteen actions."""
-    config = ACTConfig(
-        **_features(CAMERAS),
-        normalization_mapping=_modes(mode, "mean_std"),
-        device="cpu",
-        pretrained_backbone_weights=None,
-        chunk_size=16,
-        n_action_steps=8,
-        dim_model=64,
-        n_heads=4,
-        dim_feedforward=96,
-        n_encoder_layers=2,
-        latent_dim=8,
-        **settings,
-    )
-    return save(config, folder)
+    wanted = {
+        "pretrained_backbone_weights": None,
+        "chunk_size": 16,
+        "n_action_steps": 8,
+        "dim_model": 64,
+        "n_heads": 4,
+        "dim_feedforward": 96,
+        "n_encoder_layers": 2,
+        "latent_dim": 8,
+    }
+    return save(ACTConfig(**_common(mode, "mean_std"), **(wanted | settings)), folder)
 
 
 def save(config: Any, folder: Path) -> Path:
@@ -96,16 +93,16 @@ def _shapes(config: Any) -> dict[str, tuple[int, int, int]]:
     return {name: feature.shape for name, feature in config.image_features.items()}
 
 
-def _features(cameras: dict[str, tuple[int, int, int]]) -> dict[str, Any]:
-    inputs = {name: PolicyFeature(FeatureType.VISUAL, shape) for name, shape in cameras.items()}
-    state = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
-    action = PolicyFeature(FeatureType.ACTION, (JOINTS,))
-    return {"input_features": state | inputs, "output_features": {"action": action}}
-
-
-def _modes(numbers: str, images: str) -> dict[str, NormalizationMode]:
+def _common(numbers: str, images: str) -> dict[str, Any]:
+    """What the settings of every policy have: what is seen, how it is normalised, on which device."""
+    seen = {name: PolicyFeature(FeatureType.VISUAL, shape) for name, shape in CAMERAS.items()}
     kind = NormalizationMode[numbers.upper()]
-    return {"VISUAL": NormalizationMode[images.upper()], "STATE": kind, "ACTION": kind}
+    return {
+        "input_features": {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,)), **seen},
+        "output_features": {"action": PolicyFeature(FeatureType.ACTION, (JOINTS,))},
+        "normalization_mapping": {"VISUAL": NormalizationMode[images.upper()], "STATE": kind, "ACTION": kind},
+        "device": "cpu",
+    }
 
 
 def make_vlm(folder: Path) -> Path:
@@ -162,20 +159,34 @@ def make_vlm(folder: Path) -> Path:
 
 def make_smolvla(folder: Path, mode: str = "mean_std", **settings: Any) -> Path:
     """Two cameras of another shape than the square that is wanted, six joints of 32 columns, sixteen actions."""
-    config = SmolVLAConfig(
-        **_features(CAMERAS),
-        normalization_mapping=_modes(mode, "identity"),
-        device="cpu",
-        chunk_size=16,
-        n_action_steps=8,
-        resize_imgs_with_padding=(SIDE, SIDE),
-        vlm_model_name=str(make_vlm(folder.with_name(f"{folder.name}-vlm"))),
-        num_vlm_layers=4,
-        num_steps=10,
-        tokenizer_max_length=16,
-        **settings,
-    )
-    return save(config, folder)
+    wanted = {
+        "chunk_size": 16,
+        "n_action_steps": 8,
+        "resize_imgs_with_padding": (SIDE, SIDE),
+        "vlm_model_name": str(make_vlm(folder.with_name(f"{folder.name}-vlm"))),
+        "num_vlm_layers": 4,
+        "num_steps": 10,
+        "tokenizer_max_length": 16,
+    }
+    return save(SmolVLAConfig(**_common(mode, "identity"), **(wanted | settings)), folder)
 
 
-MAKERS = {"act": make_act, "smolvla": make_smolvla}
+def make_diffusion(folder: Path, mode: str = "min_max", **settings: Any) -> Path:
+    """Two frames of two cameras, cut to their middle, and six joints; ten steps of DDIM."""
+    wanted = {
+        "n_obs_steps": 2,
+        "horizon": 16,
+        "n_action_steps": 8,
+        "crop_shape": (84, 112),
+        "pretrained_backbone_weights": None,
+        "use_group_norm": True,
+        "use_separate_rgb_encoder_per_camera": False,
+        "spatial_softmax_num_keypoints": 16,
+        "down_dims": (32, 64),
+        "noise_scheduler_type": "DDIM",
+        "num_inference_steps": 10,
+    }
+    return save(DiffusionConfig(**_common(mode, "mean_std"), **(wanted | settings)), folder)
+
+
+MAKERS = {"act": make_act, "diffusion": make_diffusion, "smolvla": make_smolvla}

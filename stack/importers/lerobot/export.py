@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stack.importers.lerobot import act, smolvla
+from stack.importers.lerobot import act, diffusion, smolvla
 from stack.importers.lerobot.exported import Exported, ExportedTensor
 from stack.importers.lerobot.loading import LoadedPolicy
 
-_EXPORTS = {"act": act.export, "smolvla": smolvla.export}
+_EXPORTS = {"act": act.export, "diffusion": diffusion.export, "smolvla": smolvla.export}
 
 
 def export(policy: LoadedPolicy, folder: Path) -> Exported:

@@ -15,7 +15,7 @@ import torch
 from lerobot.policies.utils import populate_queues, prepare_observation_for_inference
 from numpy.typing import NDArray
 
-from stack.importers.lerobot.directory import STATE
+from stack.importers.lerobot.directory import ACTION, STATE
 from stack.importers.lerobot.loading import LoadedPolicy
 
 IMAGES = "observation.images"
@@ -47,10 +47,15 @@ def noise_shape(policy: LoadedPolicy) -> tuple[int, ...] | None:
     return None
 
 
+def frames_seen(policy: LoadedPolicy) -> int:
+    """How many frames one inference reads, the newest and those before it."""
+    return int(policy.config.n_obs_steps) if policy.directory.type == "diffusion" else 1
+
+
 def observations(policy: LoadedPolicy, count: int, seed: int, texts: tuple[str, ...] = ("",)) -> list[RawObservation]:
     """Made-up observations, the same for the same seed: patches of colour, and states inside of the statistics."""
     generator = np.random.default_rng(seed)
-    frames = int(policy.config.n_obs_steps)
+    frames = frames_seen(policy)
     low, high = _state_range(policy)
     shape = noise_shape(policy)
     made = []
@@ -85,6 +90,7 @@ def prepared(policy: LoadedPolicy, seen: RawObservation, number: int) -> dict[st
     features[STATE] = seen.state[number]
     raw = {directory.renamed.get(key, key): np.ascontiguousarray(array) for key, array in features.items()}
     batch: dict[str, Any] = policy.preprocessor(prepare_observation_for_inference(raw, _CPU, seen.text))
+    batch.pop(ACTION, None)  # a place that is empty when nobody trains
     return batch
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from draccus.utils import ParsingError
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
@@ -80,7 +81,7 @@ def _policy(directory: PolicyDirectory) -> PreTrainedPolicy:
         for name in _NOT_TO_BE_FETCHED.keys() & vars(config).keys():
             setattr(config, name, _NOT_TO_BE_FETCHED[name])
         policy = get_policy_class(directory.type)(config)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, ParsingError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path}: this LeRobot cannot make the policy ({_first_line(error)}); use the version that trained it, and "
             "check that what config.json names by path or on a hub is there"

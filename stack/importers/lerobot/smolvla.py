@@ -33,17 +33,22 @@ class Prefix(nn.Module):  # type: ignore[misc]
     keys and values float32 [layers, 1, places, heads, numbers], and which places are filled, bool [1, places].
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, cameras: int) -> None:
         super().__init__()
         self.model = model
         self.layers = _layers(model)
         self.heads = _Heads(model)
         self.state_width = int(model.config.max_state_dim)
+        # The image of a camera that is never there is masked, but not the tokens that may stand around it.
+        config = model.config
+        padding = len(config.image_features) - cameras
+        self.never_there = min(padding, int(config.empty_cameras)) if config.add_image_special_tokens else 0
 
     def forward(self, tokens: Tensor, mask: Tensor, state: Tensor, *images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        shown = [torch.ones(1, dtype=torch.bool) for _ in images]
+        blanks = [-torch.ones_like(images[0])] * self.never_there
+        shown = [torch.ones(1, dtype=torch.bool)] * len(images) + [torch.zeros(1, dtype=torch.bool)] * len(blanks)
         padded = functional.pad(state, (0, self.state_width - state.shape[-1]))
-        hidden, filled, begins = self.model.embed_prefix(list(images), shown, tokens, mask, state=padded)
+        hidden, filled, begins = self.model.embed_prefix([*images, *blanks], shown, tokens, mask, state=padded)
         block = torch.cumsum(begins.to(torch.int64), dim=1)
         allowed = (block[:, None, :] <= block[:, :, None]) & filled[:, None, :] & filled[:, :, None]
         turn = self.heads.turn(torch.cumsum(filled.to(torch.int64), dim=1) - 1)
@@ -200,7 +205,8 @@ def export(policy: LoadedPolicy, folder: Path) -> Exported:
     """Write both graphs into `folder`."""
     config = policy.config
     model = policy.policy.model
-    prefix = onnx_file.write(Prefix(model), folder, PREFIX, FRAME, _seen(policy), ["keys", "values", "filled"])
+    reads = Prefix(model, len(policy.directory.cameras))
+    prefix = onnx_file.write(reads, folder, PREFIX, FRAME, _seen(policy), ["keys", "values", "filled"])
     chunk = (1, int(config.chunk_size), int(config.max_action_dim))
     inputs = [
         (tensor.name, f"{PREFIX}.{tensor.name}", torch.ones(tensor.shape, dtype=getattr(torch, tensor.dtype)))

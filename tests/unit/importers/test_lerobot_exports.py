@@ -21,7 +21,40 @@ from tests.fakes.exported import worst_parity
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
-KINDS = ("act", "smolvla")
+KINDS = ("act", "diffusion", "smolvla")
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a deeper decoder that normalises first": ("act", {"pre_norm": True, "n_decoder_layers": 2}),
+    "one small frame, an eye a camera, and actions told at once": (
+        "diffusion",
+        {
+            "n_obs_steps": 1,
+            "resize_shape": (72, 88),
+            "crop_ratio": 0.9,
+            "use_separate_rgb_encoder_per_camera": True,
+            "use_group_norm": False,
+            "prediction_type": "sample",
+            "clip_sample": False,
+            "num_inference_steps": None,
+            "num_train_timesteps": 20,
+        },
+    ),
+    "a shallow expert, tokens around images, and a camera that is never there": (
+        "smolvla",
+        {
+            "num_expert_layers": 2,
+            "self_attn_every_n_layers": -1,
+            "add_image_special_tokens": True,
+            "empty_cameras": 1,
+            "prefix_length": 48,
+            "pad_language_to": "max_length",
+            "num_steps": 3,
+        },
+    ),
+    "an expert that looks at itself in every layer, and small images": (
+        "smolvla",
+        {"attention_mode": "self_attn", "resize_imgs_with_padding": (32, 32), "n_obs_steps": 2},
+    ),
+}
 LARGEST_DIFFERENCE = 1e-4
 """Of the range of each dimension."""
 LEAST_INFLUENCE = 1e-2
@@ -59,6 +92,19 @@ def test_the_graphs_give_the_actions_of_lerobot(kind: str, mode: str, policies: 
     seen = goldens.observations(policy, 20, seed=1, texts=lerobot_policies.TEXTS)
     worst = worst_parity(policy, exported, folder, seen)
     print(f"{kind} {mode}: {worst:.1e} of the range of its dimension")
+    assert worst <= LARGEST_DIFFERENCE
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_other_settings_of_a_policy_are_exported_as_well(variant: str, tmp_path: Path) -> None:
+    kind, settings = VARIANTS[variant]
+    policy = loading.load(lerobot_policies.MAKERS[kind](tmp_path / kind, **settings))
+    folder = tmp_path / "onnx"
+    folder.mkdir()
+    exported = export.export(policy, folder)
+    seen = goldens.observations(policy, 5, seed=2, texts=lerobot_policies.TEXTS)
+    worst = worst_parity(policy, exported, folder, seen)
+    print(f"{kind}, {variant}: {worst:.1e} of the range of its dimension")
     assert worst <= LARGEST_DIFFERENCE
 
 
