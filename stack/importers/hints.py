@@ -7,6 +7,7 @@ hints = Hints(dataset=dataset, words=words, robot=Robot.load(Path("robot.toml"))
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ ACTION = "action"
 STATS = "stats.json"
 _MOST_BYTES = 64 << 20
 _PADDING = ("<pad>", "[PAD]", "<|pad|>", "<PAD>")
-_UNKNOWN_WORD = ("WordLevel", "WordPiece")
+_SETTINGS = "tokenizer_config.json"
+TOKENIZER = "tokenizer.json"
 Numbers = dict[str, list[float]]
 
 
@@ -54,7 +56,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Words:
-    """A tokenizer.json: `pad_id` and `pad_side` are None where it does not say; `closed`: it has words it knows not."""
+    """A tokenizer.json, with the tokenizer_config.json beside it. `pad_id` and `pad_side` are None where they do not
+    say; `closed`: there are words that it does not know.
+    """
 
     file: Path
     pad_id: int | None
@@ -68,15 +72,21 @@ class Words:
         model = document.get("model")
         if not isinstance(model, dict):
             raise UsageError(f"{file}: has no model; name a tokenizer.json, as Tokenizer.save of tokenizers writes it")
-        padding = document.get("padding")
-        padding = padding if isinstance(padding, dict) else {}
+        given = document.get("padding")
+        padding = given if isinstance(given, dict) else {}
         side = padding.get("direction")
         return cls(
             file=file,
-            pad_id=_pad_id(document, padding),
+            pad_id=_pad_id(document, padding, _pad_token(file.with_name(_SETTINGS))),
             pad_side=side.lower() if isinstance(side, str) else None,
-            closed=model.get("type") in _UNKNOWN_WORD and model.get("unk_token") is not None,
+            closed=bool(model.get("unk_token")) and not _knows_all(document, model),
         )
+
+    @classmethod
+    def named(cls, name: object) -> Words | None:
+        """Of a tokenizer that a checkpoint names, where that is a folder here; None where it is not."""
+        file = Path(name) / TOKENIZER if isinstance(name, str) and name else None
+        return cls.load(file) if file is not None and file.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -161,12 +171,29 @@ def _is_row(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(number, (int, float)) for number in value)
 
 
-def _pad_id(document: Mapping[str, Any], padding: Mapping[str, Any]) -> int | None:
+def _pad_token(settings: Path) -> str | None:
+    """The token that fills up, in the tokenizer_config.json of the library transformers: a text, or an object."""
+    if not settings.is_file():
+        return None
+    token = read_object(settings).get("pad_token")
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
+
+
+def _pad_id(document: Mapping[str, Any], padding: Mapping[str, Any], token: str | None) -> int | None:
     given = padding.get("pad_id")
     if isinstance(given, int):
         return given
+    wanted = _PADDING if token is None else (token,)
     added = document.get("added_tokens")
-    for token in added if isinstance(added, list) else []:
-        if isinstance(token, dict) and token.get("content") in _PADDING and isinstance(token.get("id"), int):
-            return int(token["id"])
-    return None
+    for each in added if isinstance(added, list) else []:
+        if isinstance(each, dict) and each.get("content") in wanted and isinstance(each.get("id"), int):
+            return int(each["id"])
+    vocabulary = document["model"].get("vocab")
+    known = [vocabulary.get(word) for word in wanted] if isinstance(vocabulary, dict) else []
+    return next((number for number in known if isinstance(number, int)), None)
+
+
+def _knows_all(document: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
+    """Whether it makes tokens of single bytes, and so of every text."""
+    return bool(model.get("byte_fallback")) or "ByteLevel" in json.dumps(document.get("pre_tokenizer"))

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_registry.authoring import AUTHORED, unknowns
 from model_registry.core.errors import NotFoundError, RefusedError, UsageError
 from model_registry.core.paths import check_path
 from model_registry.core.release import check_name, check_version
-from stack.importers.hints import Hints
+from stack.importers.hints import TOKENIZER, Hints, Words
 from stack.importers.lerobot import draft as lerobot_draft
 from stack.importers.lerobot.directory import PolicyDirectory
 from stack.importers.onnx import draft as onnx_draft
 from stack.importers.onnx.ends import GraphFile
 from stack.importers.onnx.guess import Guesses
-from stack.importers.sections import STATISTICS, TOKENIZER
+from stack.importers.sections import STATISTICS
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ def init(
         raise RefusedError(f"{out}: is there already, and nothing is overwritten; choose a new folder")
     files: list[tuple[Path, str]] = []
     if any(source.is_dir() for source in sources):
-        drafted = lerobot_draft.draft(_directory(sources), hints, name, version)
+        directory = _directory(sources)
+        if hints.words is None:
+            hints = replace(hints, words=Words.named(lerobot_draft.named_tokenizer(directory)))
+        drafted = lerobot_draft.draft(directory, hints, name, version)
     else:
         graphs = _graphs(sources)
         files += _copied(graphs)

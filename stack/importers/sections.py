@@ -13,11 +13,10 @@ from model_registry.authoring import UNKNOWN
 from model_registry.core.contract import SCHEMA
 from model_registry.core.contract.actions import RELATIVES, SPACES, UNITS
 from model_registry.core.contract.observation import NORMALISATIONS, PARTS
-from stack.importers.hints import Hints, bare
+from stack.importers.hints import TOKENIZER, Hints, bare
 from stack.importers.toml_text import TomlTable
 
 STATISTICS = "norm_stats.json"
-TOKENIZER = "tokenizer.json"
 _POSITION = "position"
 _RELATIVE = f"one of {', '.join(RELATIVES)}: whether actions are differences"
 

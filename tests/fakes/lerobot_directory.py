@@ -49,7 +49,7 @@ def safetensors(tensors: Tensors, **metadata: str) -> bytes:
 def statistics() -> dict[str, tuple[list[int], list[float]]]:
     """As a dataset's: a row for each joint, and one number a channel."""
     made: dict[str, tuple[list[int], list[float]]] = {}
-    kinds = {"mean": 0.5, "std": 2.0, "min": -90.0, "max": 90.0, "q01": -80.0, "q99": 85.0}
+    kinds = {"mean": 0.5, "std": 2.0, "min": -90.0, "max": 90.0, "q01": -80.0, "q10": -60.0, "q90": 65.0, "q99": 85.0}
     for number, feature in enumerate(("observation.state", "action")):
         for kind, value in kinds.items():
             made[f"{feature}.{kind}"] = ([JOINTS], [value + number + 0.1 * joint for joint in range(JOINTS)])
@@ -74,7 +74,8 @@ def documents(kind: str) -> dict[str, Any]:
         "use_peft": False,
         **_FEATURES[kind],
     }
-    normaliser = {"eps": 1e-08, "features": {}, "norm_map": modes}
+    features = {"observation.state": state, **images, **action}
+    normaliser = {"eps": 1e-08, "features": features, "norm_map": modes}
     before: list[dict[str, Any]] = [
         {"registry_name": "rename_observations_processor", "config": {"rename_map": {}}},
         {"registry_name": "to_batch_processor", "config": {}},
@@ -89,7 +90,7 @@ def documents(kind: str) -> dict[str, Any]:
     behind = [
         {
             "registry_name": "unnormalizer_processor",
-            "config": dict(normaliser),
+            "config": normaliser | {"features": action},
             "state_file": "policy_postprocessor_step_0_unnormalizer_processor.safetensors",
         },
         {"registry_name": "device_processor", "config": {"device": "cpu"}},

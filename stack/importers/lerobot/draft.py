@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from model_registry.authoring import AUTHORED, UNKNOWN
-from model_registry.core.errors import RefusedError
+from model_registry.core.errors import IncompatibleError, RefusedError
 from model_registry.core.files import Files
 from model_registry.core.toml import load_toml
 from stack.importers import sections
 from stack.importers.draft import ContractDraft
 from stack.importers.graph_part import to_come
 from stack.importers.hints import ACTION, STATE, Hints
-from stack.importers.lerobot.directory import PREPROCESSOR, PolicyDirectory
+from stack.importers.lerobot.directory import POSTPROCESSOR, PREPROCESSOR, PolicyDirectory
 from stack.importers.lerobot.normalisation import Levels, Normalisation
 from stack.importers.sections import Described
 from stack.importers.statistics_file import norm_stats, rows_of, state_rows
@@ -34,6 +34,7 @@ _HALF = (0.5, 0.5, 0.5)
 
 def draft(directory: PolicyDirectory, hints: Hints, name: str | None, version: str) -> ContractDraft:
     """The contract of a policy directory, as far as its files say. Raises HomeportError naming file and setting."""
+    _check_device(directory)
     found = Normalisation.read(directory)
     statistics = None
     normalised = found.state != "none" or found.action != "none"
@@ -210,6 +211,22 @@ def _image_shape(directory: PolicyDirectory, feature: str) -> tuple[int, int, in
     return shape[0], shape[1], shape[2]
 
 
+def named_tokenizer(directory: PolicyDirectory) -> str | None:
+    """The folder or hub name of the tokenizer that a policy names; its directory does not store one."""
+    name = directory.preprocessor.get(_TOKENIZER, {}).get("tokenizer_name")
+    return name if isinstance(name, str) else None
+
+
+def _check_device(directory: PolicyDirectory) -> None:
+    for pipeline, steps in ((PREPROCESSOR, directory.preprocessor), (POSTPROCESSOR, directory.postprocessor)):
+        kind = steps.get("device_processor", {}).get("float_dtype")
+        if kind is not None:
+            raise IncompatibleError(
+                f"{directory.path / pipeline}: float_dtype {kind!r} of device_processor cuts numbers off; set it to "
+                "null and evaluate the policy again"
+            )
+
+
 def _text(directory: PolicyDirectory, settings: Mapping[str, Any], hints: Hints) -> TomlTable:
     length = settings.get("max_length")
     if not isinstance(length, int):
@@ -221,6 +238,6 @@ def _text(directory: PolicyDirectory, settings: Mapping[str, Any], hints: Hints)
         mask="bool",
         template=Described(template, f"the steps of {PREPROCESSOR}"),
         pad_side=settings.get("padding_side"),
-        named=settings.get("tokenizer_name"),
+        named=named_tokenizer(directory),
     )
     return sections.text(words, hints)

@@ -24,7 +24,15 @@ from stack.importers.safetensors import SmallTensor, read_tensors
 
 NORMALIZER = "normalizer_processor"
 UNNORMALIZER = "unnormalizer_processor"
-MODES = {"IDENTITY": "none", "MEAN_STD": "mean_std", "MIN_MAX": "min_max", "QUANTILES": "quantiles"}
+_DECILES = "QUANTILE10"
+MODES = {
+    "IDENTITY": "none",
+    "MEAN_STD": "mean_std",
+    "MIN_MAX": "min_max",
+    "QUANTILES": "quantiles",
+    _DECILES: "quantiles",
+}
+"""LeRobot's words, and the contract's. QUANTILE10 is the formula of quantiles, between those of 10 and 90 %."""
 _EPSILON = 1e-8
 _CHANNELS = 3
 
@@ -49,15 +57,15 @@ class Normalisation:
     @classmethod
     def read(cls, directory: PolicyDirectory) -> Normalisation:
         """Raises HomeportError naming the file and the setting."""
-        before = _step(directory, PREPROCESSOR, NORMALIZER)
-        behind = _step(directory, POSTPROCESSOR, UNNORMALIZER)
-        statistics = _statistics(directory.path, before)
-        statistics[ACTION] = _statistics(directory.path, behind).get(ACTION, {})
+        before = _Step.of(directory, PREPROCESSOR, NORMALIZER)
+        behind = _Step.of(directory, POSTPROCESSOR, UNNORMALIZER)
+        statistics = before.statistics("STATE", "VISUAL")
+        statistics[ACTION] = behind.statistics("ACTION").get(ACTION, {})
         return cls(
             directory=directory,
-            state=_known(_mode(directory, PREPROCESSOR, before, "STATE"), statistics.get(STATE, {})),
-            action=_known(_mode(directory, POSTPROCESSOR, behind, "ACTION"), statistics[ACTION]),
-            images=_mode(directory, PREPROCESSOR, before, "VISUAL"),
+            state=_known(before.mode("STATE"), statistics.get(STATE, {})),
+            action=_known(behind.mode("ACTION"), statistics[ACTION]),
+            images=before.mode("VISUAL"),
             statistics=statistics,
         )
 
@@ -84,46 +92,69 @@ def _known(mode: str, rows: Numbers) -> str:
     return mode if all(kind in rows for kind in STATISTICS[mode]) else "none"
 
 
-def _step(directory: PolicyDirectory, pipeline: str, name: str) -> Mapping[str, Any]:
-    """One step of a pipeline, whole; empty where there is none."""
-    steps = read_object(directory.path / pipeline).get("steps", [])
-    found = [step for step in steps if step.get("registry_name") == name]
-    if len(found) > 1:
-        raise IncompatibleError(
-            f"{directory.path / pipeline}: {name} comes {len(found)} times, and numbers are normalised once; {INSTEAD}"
-        )
-    return found[0] if found else {}
+@dataclass(frozen=True)
+class _Step:
+    """A normalising step of a pipeline: its settings, and the file of its statistics."""
 
+    place: Path
+    config: Mapping[str, Any]
+    file: Path | None
 
-def _mode(directory: PolicyDirectory, pipeline: str, step: Mapping[str, Any], kind: str) -> str:
-    if not step:
-        return "none"
-    config = step.get("config") or {}
-    epsilon = config.get("eps", _EPSILON)
-    if epsilon != _EPSILON:
-        raise IncompatibleError(
-            f"{directory.path / pipeline}: eps is {epsilon}, and preparation here adds {_EPSILON}; {INSTEAD}"
-        )
-    named = (config.get("norm_map") or {}).get(kind, "IDENTITY")
-    if named not in MODES:
-        raise IncompatibleError(
-            f"{directory.path / pipeline}: {kind} is normalised by {named!r}, and {', '.join(MODES)} are known here; "
-            f"{INSTEAD}"[:600]
-        )
-    return MODES[named]
+    @classmethod
+    def of(cls, directory: PolicyDirectory, pipeline: str, name: str) -> _Step:
+        """Raises IncompatibleError for what is not done here as LeRobot does it."""
+        place = directory.path / pipeline
+        steps = [step for step in read_object(place).get("steps", []) if step.get("registry_name") == name]
+        if len(steps) > 1:
+            raise IncompatibleError(
+                f"{place}: {name} comes {len(steps)} times, and numbers are normalised once; {INSTEAD}"
+            )
+        if not steps:
+            return cls(place, {}, None)
+        config = steps[0].get("config") or {}
+        epsilon = config.get("eps", _EPSILON)
+        if epsilon != _EPSILON:
+            raise IncompatibleError(f"{place}: eps is {epsilon}, and preparation here adds {_EPSILON}; {INSTEAD}")
+        named = steps[0].get("state_file")
+        file = directory.path / check_path(named, f"{place}: state_file") if isinstance(named, str) else None
+        return cls(place, config, file)
 
+    def named(self, kind: str) -> str:
+        """LeRobot's word for how STATE, ACTION or VISUAL is normalised."""
+        named = (self.config.get("norm_map") or {}).get(kind, "IDENTITY")
+        if named not in MODES:
+            raise IncompatibleError(
+                f"{self.place}: {kind} is normalised by {named!r}, and {', '.join(MODES)} are known here; {INSTEAD}"[
+                    :600
+                ]
+            )
+        return str(named)
 
-def _statistics(folder: Path, step: Mapping[str, Any]) -> dict[str, Numbers]:
-    """Feature → kind → numbers of one step's file."""
-    name = step.get("state_file")
-    if not isinstance(name, str):
-        return {}
-    found: dict[str, Numbers] = {}
-    for key, tensor in read_tensors(folder / check_path(name, "state_file")).items():
-        feature, _, kind = key.rpartition(".")
-        if feature and _is_row(tensor):
-            found.setdefault(feature, {})[kind] = list(tensor.numbers)
-    return found
+    def mode(self, kind: str) -> str:
+        """The same in the contract's words."""
+        return MODES[self.named(kind)]
+
+    def statistics(self, *kinds: str) -> dict[str, Numbers]:
+        """Feature → such as mean → numbers, for the features of these kinds that this step normalises."""
+        if self.file is None:
+            return {}
+        found: dict[str, Numbers] = {}
+        for key, tensor in read_tensors(self.file).items():
+            feature, _, statistic = key.rpartition(".")
+            if self._kind(feature) in kinds and _is_row(tensor):
+                found.setdefault(feature, {})[statistic] = list(tensor.numbers)
+        for feature, rows in found.items():
+            if self.named(self._kind(feature)) == _DECILES and {"q10", "q90"} <= rows.keys():
+                found[feature] = rows | {"q01": rows["q10"], "q99": rows["q90"]}
+        return found
+
+    def _kind(self, feature: str) -> str:
+        """STATE, ACTION or VISUAL, for a feature that is listed to be normalised; empty for any other."""
+        listed = self.config.get("features") or {}
+        only = self.config.get("normalize_observation_keys")
+        if feature not in listed or (only and feature != ACTION and feature not in only):
+            return ""
+        return str(listed[feature].get("type", ""))
 
 
 def _is_row(tensor: SmallTensor) -> bool:

@@ -37,7 +37,9 @@ NOW = 10.0
 def robot(tmp_path: Path) -> Path:
     """robot.toml of a base with five cameras, a lidar, odometry and two joints."""
     path = tmp_path / "robot.toml"
-    path.write_text(robot_toml(cameras=CAMERAS, sources={"joints": {"max_age_ms": 500}}, safety={"action_max_age_s": 5.0}))
+    path.write_text(
+        robot_toml(cameras=CAMERAS, sources={"joints": {"max_age_ms": 500}}, safety={"action_max_age_s": 5.0})
+    )
     return path
 
 

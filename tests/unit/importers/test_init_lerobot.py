@@ -139,10 +139,7 @@ def test_numbers_without_statistics_pass_unchanged_as_in_lerobot(tmp_path: Path)
 
 def test_images_between_their_ends_become_mean_and_spread(tmp_path: Path) -> None:
     written = documents("act")
-    for pipeline in ("policy_preprocessor.json",):
-        for step in written[pipeline]["steps"]:
-            if step["registry_name"] == "normalizer_processor":
-                step["config"]["norm_map"] = {"VISUAL": "MIN_MAX", "STATE": "IDENTITY", "ACTION": "IDENTITY"}
+    preprocessor(norm_map={"VISUAL": "MIN_MAX", "STATE": "IDENTITY", "ACTION": "IDENTITY"})(written)
     init([write(tmp_path / "act", written)], tmp_path / "model", Hints())
     found = tomllib.loads((tmp_path / "model" / "vla.toml").read_text())
 
@@ -150,6 +147,68 @@ def test_images_between_their_ends_become_mean_and_spread(tmp_path: Path) -> Non
     assert (front["mean"], front["std"]) == ([0.5] * 3, [0.5] * 3), "2(x - 0)/(1 - 0) - 1"
     assert found["observation"]["state"]["normalise"] == "none"
     assert found["action"]["normalise"] == "mean_std", "the postprocessor decides about actions"
+
+
+def changed(folder: Path, kind: str, *changes: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The contract of a directory whose documents were changed."""
+    written = documents(kind)
+    for change in changes:
+        change(written)
+    init([write(folder / kind, written)], folder / "model", hints(folder))
+    return tomllib.loads((folder / "model" / "vla.toml").read_text())
+
+
+def test_deciles_are_quantiles_at_other_places(tmp_path: Path) -> None:
+    found = changed(tmp_path, "act", preprocessor(norm_map={"STATE": "QUANTILE10", "VISUAL": "IDENTITY"}))
+
+    assert found["observation"]["state"]["normalise"] == "quantiles"
+    rows = json.loads((tmp_path / "model" / "norm_stats.json").read_text())
+    assert (rows["state"]["joint_position.joint_0"]["q01"], rows["state"]["joint_position.joint_0"]["q99"]) == (-60, 65)
+    assert rows["action"]["joint_0"]["q01"] == -79.0
+
+
+def test_only_what_a_pipeline_lists_is_normalised(tmp_path: Path) -> None:
+    features = {"observation.images.front": {"type": "VISUAL", "shape": [3, 96, 128]}}
+    found = changed(tmp_path, "act", preprocessor(features=features))
+
+    assert found["observation"]["state"]["normalise"] == "none"
+    assert "mean" in found["observation"]["cameras"]["front"]
+    assert "mean" not in found["observation"]["cameras"]["wrist"]
+
+
+def test_a_pipeline_may_list_the_keys_that_it_normalises(tmp_path: Path) -> None:
+    found = changed(tmp_path, "act", preprocessor(normalize_observation_keys=["observation.state"]))
+
+    assert found["observation"]["state"]["normalise"] == "mean_std"
+    assert "mean" not in found["observation"]["cameras"]["front"]
+
+
+def test_smolvla_without_a_box_takes_images_as_they_are(tmp_path: Path) -> None:
+    front = changed(tmp_path, "smolvla", config(resize_imgs_with_padding=None))["observation"]["cameras"]["front"]
+
+    assert front == {"width": 128, "height": 96, "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+def test_cameras_that_smolvla_only_pads_with_are_left_out(tmp_path: Path) -> None:
+    empty = {"observation.images.empty_camera_0": {"type": "VISUAL", "shape": [3, 480, 640]}}
+    found = changed(tmp_path, "smolvla", lambda written: written["config.json"]["input_features"].update(empty))
+
+    assert list(found["observation"]["cameras"]) == ["front", "wrist"]
+
+
+def test_the_tokenizer_that_a_policy_names_is_taken_where_it_is_here(tmp_path: Path) -> None:
+    words = tmp_path / "vlm"
+    words.mkdir()
+    model = {"type": "BPE", "vocab": {"go": 5, "<fill>": 9}, "unk_token": "<unk>"}
+    (words / "tokenizer.json").write_text(json.dumps({"model": model, "pre_tokenizer": {"type": "ByteLevel"}}))
+    (words / "tokenizer_config.json").write_text(json.dumps({"pad_token": {"content": "<fill>"}}))
+    written = documents("smolvla")
+    written["policy_preprocessor.json"]["steps"][3]["config"]["tokenizer_name"] = str(words)
+    init([write(tmp_path / "smolvla", written)], tmp_path / "model", Hints())
+    text = tomllib.loads((tmp_path / "model" / "vla.toml").read_text())["observation"]["text"]
+
+    assert (text["tokenizer"], text["pad_id"], text["closed"]) == ("tokenizer.json", 9, False)
+    assert (tmp_path / "model" / "tokenizer.json").read_bytes() == (words / "tokenizer.json").read_bytes()
 
 
 def test_a_feature_that_lerobot_renames_is_told(tmp_path: Path) -> None:
@@ -199,7 +258,12 @@ REFUSALS: dict[str, tuple[str, Callable[[dict[str, Any]], None], str]] = {
         lambda written: written["policy_preprocessor.json"]["steps"].append({"registry_name": "groot_pack_inputs_v3"}),
         "the step 'groot_pack_inputs_v3' is not known here",
     ),
-    "another_mode": ("act", preprocessor(norm_map={"STATE": "QUANTILE10"}), "STATE is normalised by 'QUANTILE10'"),
+    "another_mode": ("act", preprocessor(norm_map={"STATE": "MEDIAN"}), "STATE is normalised by 'MEDIAN'"),
+    "half_numbers": (
+        "act",
+        lambda written: written["policy_preprocessor.json"]["steps"][2]["config"].update(float_dtype="float16"),
+        "policy_preprocessor.json: float_dtype 'float16' of device_processor cuts numbers off",
+    ),
     "another_epsilon": ("act", preprocessor(eps=1e-6), "eps is 1e-06"),
     "normalised_twice": ("act", doubled, "normalizer_processor comes 2 times"),
     "normalised_images": ("smolvla", normalised_twice, "set VISUAL to IDENTITY"),

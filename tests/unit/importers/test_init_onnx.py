@@ -362,7 +362,7 @@ NAMED = {"model": {"type": "BPE", "unk_token": "-"}, "added_tokens": [{"id": 7, 
 
 @pytest.mark.parametrize(
     ("document", "wanted"),
-    [({"model": {"type": "BPE"}}, ("?", "?", False)), (NAMED, (7, "?", False)), (PADDED, (2, "left", True))],
+    [({"model": {"type": "BPE"}}, ("?", "?", False)), (NAMED, (7, "?", True)), (PADDED, (2, "left", True))],
 )
 def test_what_a_tokenizer_does_not_say_is_asked(document: dict[str, Any], wanted: object, desk: Desk) -> None:
     (desk.folder / "words.json").write_text(json.dumps(document))
