@@ -33,6 +33,11 @@ def _device() -> dict[str, str]:
     return {"name": found.name, "sm": f"{found.major}{found.minor}", "memory": memory, "driver": driver}
 
 
+def _ends(graph: Graph) -> tuple[list[str], list[str]]:
+    """The names of what a graph takes and gives."""
+    return [item.name for item in graph.inputs], [item.name for item in graph.outputs]
+
+
 class Torch:
     """A module on its device."""
 
@@ -49,7 +54,7 @@ class Torch:
         engine = job.target / Torch.FILE
         if job.precision == "int8":
             raise IncompatibleError("torch computes int8 graphs in fp32; choose another backend or precision")
-        TorchGraph(model, job.graph)  # whether it knows every operator
+        TorchGraph(model, *_ends(job.graph))  # whether it knows every operator
         write(model, engine)
         return precisions.of_graph(read(engine))
 
@@ -68,7 +73,7 @@ class Torch:
         check_ends("its graph", graph, inputs, outputs)
         torch.set_num_threads(available_cores())
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = TorchGraph(model, graph).eval().to(self._device)
+        self._module = TorchGraph(model, *_ends(graph)).eval().to(self._device)
         self._names = self._module.names
         self.device_bytes = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
 

@@ -95,7 +95,9 @@ class TorchTensorRT:
             raise IncompatibleError(
                 "torch_tensorrt: int8 is built by the backend tensorrt; choose it, or another precision"
             )
-        module = TorchGraph(read(bake(job)), job.graph).eval().cuda()
+        names = [item.name for item in job.graph.inputs]
+        results = [item.name for item in job.graph.outputs]
+        module = TorchGraph(read(bake(job)), names, results).eval().cuda()
         kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.graph.inputs)
         examples = tuple(torch.zeros(shape, dtype=dtype, device="cuda") for shape, dtype in kinds)
         program = torch.export.export(module, examples)
