@@ -64,6 +64,8 @@ _WHAT_TO_WRITE = (
     (r"observation\.text\.tokenizer", "the tokenizer's file in this folder, such as tokenizer.json"),
     (r"observation\.text\.length", "how many tokens the network takes"),
     (r"observation\.text\.pad_id", "the number of the token that fills up"),
+    (r"observation\.text\.pad_side", "right or left"),
+    (r"observation\.text\.template", '"{text}", or what stood around the words in training, such as "{text}\\n"'),
     (r"observation\.text\.closed", "true where words that the tokenizer does not know must move nothing, or false"),
     (r"observation\.lidar\.max_range_m", "the range in m that becomes 1"),
     (r"graphs\[\d+\]\.inputs\..*", "what fills it: cameras.NAME, goal, state, text, text.mask, lidar, noise, prefix, "

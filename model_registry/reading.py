@@ -8,6 +8,7 @@ found.contract, found.files, found.digest
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ from model_registry.authoring import AUTHORED, Sizes, read_folder
 from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.digest import Digest
 from model_registry.core.documents import MAX_BYTES
-from model_registry.core.errors import UsageError
+from model_registry.core.errors import HomeportError, UsageError
 from model_registry.manifests import Descriptor
 from model_registry.models import MANIFEST_NAME, Model
+from model_registry.packing import prepare
 from model_registry.refs import Reference
 from model_registry.sources import Source, open_source, read_blob, resolve
 
@@ -42,26 +44,36 @@ class FoundModel:
         return sum(size for _, size in self.files.values())
 
 
-def find_model(named: str, source: str | None = None) -> FoundModel:
-    """A folder, or NAME:VERSION or NAME@sha256:… in `source`. Raises HomeportError."""
+def find_model(named: str, source: str | None = None, *, packed: bool = False) -> FoundModel:
+    """A folder, or NAME:VERSION or NAME@sha256:… in `source`. Raises HomeportError.
+
+    With `packed`, a folder is taken for what packing makes of it, with axes fixed; as it is where it cannot be packed.
+    """
     if Path(named).is_dir():
-        return _in_folder(Path(named))
+        return _in_folder(Path(named), packed)
     if source is None:
         raise UsageError(f"{named}: no folder here; name a model's folder, or give --source to look in")
     return _in_source(named, open_source(source))
 
 
-def _in_folder(folder: Path) -> FoundModel:
+def _in_folder(folder: Path, packed: bool) -> FoundModel:
     found = read_folder(folder)
+    made = found.made
+    files = found.files
+    if packed:
+        with suppress(HomeportError):
+            prepared = prepare(folder)
+            made = prepared.changed
+            files = dict(prepared.files)
     manifest = folder / MANIFEST_NAME
     stored = manifest.is_file() and not (folder / AUTHORED).is_file()
     digest = Digest.of(manifest.read_bytes()) if stored else None
 
     def read(path: str) -> bytes:
-        made = found.made.get(path)
-        return (folder / path).read_bytes() if made is None else made
+        changed = made.get(path)
+        return (folder / path).read_bytes() if changed is None else changed
 
-    return FoundModel(str(folder), found.contract, found.files, digest, read)
+    return FoundModel(str(folder), found.contract, files, digest, read)
 
 
 def _in_source(named: str, source: Source) -> FoundModel:

@@ -28,7 +28,7 @@ TORCH = "requirements/torch.txt"
 """Apart, since it has no hashes, and pip wants them for all packages of a call or for none."""
 LOCKED_MB = 700
 """What the packages of LOCKED take on disk, by du."""
-NEEDS_TORCH = re.compile(r"^\s*(?:torch = )?pytest\.importorskip\(\"(?:torch|onnxscript)\"", re.MULTILINE)
+NEEDS_TORCH = re.compile(r"^\s*(?:torch = )?pytest\.importorskip\(\"(?:torch|onnxscript|lerobot)\"", re.MULTILINE)
 MB = 1_000_000
 ASK_S = 20.0
 

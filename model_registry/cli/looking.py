@@ -56,7 +56,7 @@ def show(model: ModelArgument, source: LookInOption = None, as_json: JsonOption 
 )
 def diff(before: ModelArgument, after: ModelArgument, source: LookInOption = None, as_json: JsonOption = False) -> None:
     """Print what changed from one model to another: fields of the contract, statistics, files by digest and size."""
-    found = compare(find_model(before, source), find_model(after, source))
+    found = compare(find_model(before, source, packed=True), find_model(after, source, packed=True))
     lines = []
     for part, differences in found.items():
         if differences:

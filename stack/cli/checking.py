@@ -93,8 +93,9 @@ def check(folder: Path, robot: Robot | None = None) -> ModelCheck:
     made.notes += findings.notes
     if robot is not None:
         made.refusals += Plan.of(found.contract, robot).refusals
+    oldest_s = ACTION_MAX_AGE_S if robot is None else robot.safety.action_max_age_s
     for prefix, contract in _with_variants(found):
-        _try_out(made, folder / prefix, prefix, contract)
+        _try_out(made, folder / prefix, prefix, contract, oldest_s)
     return made
 
 
@@ -109,8 +110,8 @@ def _with_variants(found: ModelFolder) -> Iterator[tuple[str, Contract]]:
             continue
 
 
-def _try_out(made: ModelCheck, folder: Path, prefix: str, contract: Contract) -> None:
-    """Run all goldens of one contract, and add what came of it."""
+def _try_out(made: ModelCheck, folder: Path, prefix: str, contract: Contract, oldest_s: float) -> None:
+    """Run all goldens of one contract, and add what came of it. `oldest_s`: how old an observation may be."""
     if not contract.goldens:
         made.refusals.append(f"{prefix}{FILE_NAME}.goldens: a model without goldens cannot be proved; add at least one")
         return
@@ -124,7 +125,7 @@ def _try_out(made: ModelCheck, folder: Path, prefix: str, contract: Contract) ->
         return
     if not prefix:
         made.inference_ms = statistics.median(times)
-        made.cadence_ms = contract.action.longest_inference_s(ACTION_MAX_AGE_S) * 1e3
+        made.cadence_ms = contract.action.longest_inference_s(oldest_s) * 1e3
     made.goldens += len(runs)
     dimensions = list(_compared(runs, contract, prefix))
     made.dimensions += dimensions

@@ -1,4 +1,4 @@
-"""The verbs of `homeport model` that need the engine's code: check."""
+"""The verbs of `homeport model` that need more than the registry's code: init and check."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from model_registry.authoring import AUTHORED
 from model_registry.cli.entry import JsonOption, aligned, result, say
 from model_registry.cli.model import app
 from model_registry.core.errors import HomeportError, RefusedError
@@ -20,6 +21,45 @@ if TYPE_CHECKING:
 
 _MODULES = {"opencv-python-headless": "cv2"}
 _RUNNING = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "tokenizers")
+
+
+@app.command(
+    epilog=click_epilog(
+        "homeport model init policy.onnx --out yard-1.0.0 --name yard/pilot",
+        "homeport model init prefix.onnx expert.onnx --out arm-1.0.0 --dataset meta/info.json --tokenizer "
+        "tokenizer.json --robot robot.toml",
+    )
+)
+def init(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="ONNX files, or one LeRobot policy directory.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="A new folder for the model.")],
+    robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml: cameras, joints and their units.")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", help="meta/info.json of a LeRobot dataset: joint names and rate.")
+    ] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="tokenizer.json of a model with words.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The model's name, such as yard/pilot.")] = None,
+    version: Annotated[str, typer.Option("--version", help="The model's version.")] = "1.0.0",
+    as_json: JsonOption = False,
+) -> None:
+    """Draft vla.toml from a checkpoint: what is not known is "?", with a comment that says where it was looked for."""
+    _need("onnx")
+    from stack.importers.hints import Dataset, Hints, Words
+    from stack.importers.init import init as draft
+
+    hints = Hints(
+        dataset=None if dataset is None else Dataset.load(dataset),
+        words=None if tokenizer is None else Words.load(tokenizer),
+        robot=None if robot is None else Robot.load(robot),
+    )
+    made = draft(sources, out, hints, name, version)
+    count = len(made.unknown)
+    say(f'{count} things are not known yet: write them in the place of "?" in {made.folder / AUTHORED}')
+    say(f"Next: homeport model check {made.folder}")
+    fields = {"folder": str(made.folder), "files": list(made.files), "unknown": list(made.unknown)}
+    result(fields, as_json, str(made.folder))
 
 
 @app.command(

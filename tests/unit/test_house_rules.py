@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "stack/agent": (FLOOR, "stack.agent"),
     "stack/engine": (FLOOR, "stack.engine"),
     "stack/policy": (FLOOR, "stack.policy", "stack.engine", "stack.monitor.resources"),
+    "stack/importers": ("model_registry", "stack.importers", "stack.engine"),
     "images": ("model_registry",),
     "model_registry": ("model_registry",),
 }
