@@ -8,21 +8,21 @@ import onnx
 import torch
 from torch import Tensor
 
-from stack.engine.onnx_torch.plan import Plan
+from stack.engine.onnx_torch.plan import GraphPlan
 
 
 class TorchGraph(torch.nn.Module):  # type: ignore[misc]
     """Takes the inputs of a graph in the order of `names` and gives a tuple of its outputs in the order of `results`.
 
     Each tensor has the type and the sizes that the graph says; a caller compares them with what it has, since nothing
-    is checked here while it runs. Raises IncompatibleError, as Plan does, for a graph that it cannot compute.
+    is checked here while it runs. Raises IncompatibleError, as GraphPlan does, for a graph that it cannot compute.
     """
 
     def __init__(self, model: onnx.ModelProto, names: Sequence[str], results: Sequence[str]) -> None:
         super().__init__()
         self.names = list(names)
         self.results = list(results)
-        plan = Plan(model, names, results)
+        plan = GraphPlan(model, names, results)
         self._computations = plan.computations
         self._places = {name: f"constant_{index}" for index, name in enumerate(plan.constants)}
         for name, value in plan.constants.items():

@@ -97,7 +97,7 @@ class Operator:
                 raise node.refused(f"with {name}={value}")
 
     def compute(self, given: Given, node: Node) -> Sequence[Tensor]:
-        """All outputs that the operator has: the node may want fewer, and Plan refuses one that wants more."""
+        """All outputs that the operator has: the node may want fewer, and GraphPlan refuses one that wants more."""
         result = self.run(given, node)
         return result if isinstance(result, (tuple, list)) else (result,)
 

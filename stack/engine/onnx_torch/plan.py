@@ -39,7 +39,7 @@ class Computation:
     done: tuple[str, ...]
 
 
-class Plan:
+class GraphPlan:
     """`constants`: tensors by name, of which `computations` need some, as they need the tensors called `names`.
 
     Raises IncompatibleError: it names the operator that is not known, or that is used in a way that is not; the tensor

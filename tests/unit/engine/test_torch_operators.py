@@ -288,7 +288,7 @@ def test_an_axis_without_a_size_is_refused() -> None:
 
 def test_what_follows_from_shapes_is_computed_when_the_graph_is_read() -> None:
     """A mask of as many columns as the input has, as an exporter writes it, and a table of positions."""
-    from stack.engine.onnx_torch.plan import Plan
+    from stack.engine.onnx_torch.plan import GraphPlan
 
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
@@ -308,7 +308,7 @@ def test_what_follows_from_shapes_is_computed_when_the_graph_is_read() -> None:
     }  # fmt: skip
     given = {"x": floats(5, 5)}
     model = model_of(nodes, given, constants, ["y"])
-    plan = Plan(model, ["x"], ["y"])
+    plan = GraphPlan(model, ["x"], ["y"])
     assert [each.node.kind for each in plan.computations] == ["MatMul", "Where", "Add"]
     assert sorted(plan.constants) == ["causal", "nothing", "table"]
     theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], given)
@@ -316,7 +316,7 @@ def test_what_follows_from_shapes_is_computed_when_the_graph_is_read() -> None:
 
 
 def test_a_tensor_is_given_up_after_its_last_use() -> None:
-    from stack.engine.onnx_torch.plan import Plan
+    from stack.engine.onnx_torch.plan import GraphPlan
 
     nodes = [
         helper.make_node("Neg", ["x"], ["a"]),
@@ -326,7 +326,7 @@ def test_a_tensor_is_given_up_after_its_last_use() -> None:
         helper.make_node("Mul", ["a", "b"], ["y"]),
     ]
     model = model_of(nodes, {"x": F}, {"weight": F[:1]}, ["y", "kept"])
-    done = [each.done for each in Plan(model, ["x"], ["y", "kept"]).computations]
+    done = [each.done for each in GraphPlan(model, ["x"], ["y", "kept"]).computations]
     assert done == [(), (), ("unused",), ("left",), ("a", "b")]
 
 
