@@ -13,6 +13,7 @@ from model_registry.cli.entry import JsonOption, SourceOption, group_of, result,
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
+from model_registry.core.plan import Plan
 from model_registry.core.robot import Robot
 from model_registry.core.visible import visible
 from model_registry.models import Model
@@ -31,6 +32,7 @@ app = group_of(
 def pack(
     folder: Annotated[Path, typer.Argument(help="Folder with vla.toml, or vla.json, and the model's files.")],
     source: SourceOption,
+    robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml that the model must fit.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look into a model folder and store it under the name and version of its contract; prints NAME@DIGEST.
@@ -38,6 +40,9 @@ def pack(
     Where the folder has a vla.toml, vla.json is made of it, with the digest of every file.
     """
     prepared = packing.prepare(folder)
+    if robot is not None:
+        known = Robot.load(robot)
+        Plan.of(prepared.contract, known).check(prepared.contract, known)
     if prepared.authored:
         say(f"vla.json is made of {folder / AUTHORED}, with the digests of {len(prepared.files) - 1} files")
     for note in prepared.notes:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from model_registry.core.contract import Contract
+from model_registry.core.contract.observation import Observations
+from model_registry.core.documents import Reader
 from stack.engine.observing import Frame, LaserScan, Observation
 from stack.engine.packed import packed
 from stack.models import package
 from stack.models.commands import COMMANDS, tokenizer_json
 from stack.models.package import CAMERA, GoldenObservation
+from stack.policy.inference import empty
 
 GRAPH = Path(__file__).with_name("tiny.onnx")
 STEPS = 8
@@ -98,18 +103,29 @@ def add_calibration(model: Path, sets: int = 8) -> Path:
 
 
 def make_null_model(
-    folder: Path, steps: int = STEPS, form: package.Form = package.PILOT, version: str = "1.0.0"
+    folder: Path,
+    steps: int = STEPS,
+    form: package.Form = package.PILOT,
+    version: str = "1.0.0",
+    observation: Mapping[str, Any] | None = None,
 ) -> Path:
     """A model for the backend `null`, whose answer is zero in the network's units:
 
-    `steps` steps, all of them executed.
+    `steps` steps, all of them executed. `observation` is another one than the reference's; what it names, its graph
+    reads under the same name.
     """
     folder.mkdir(parents=True)
     write_small_files(folder)
     seen = random_observation(np.random.default_rng(3))
-    golden = GoldenObservation("nothing", seen, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
     document = package.contract(version, steps, form)
     document["action"]["execute_steps"] = steps
+    if observation is not None:
+        document["observation"] = dict(observation)
+        recipes = Observations.read(Reader(dict(observation), "observation"))
+        document["graphs"][0]["inputs"] = {name: name for name in recipes.tensors(len(MEAN))}
+        package.finish(folder, document, [])
+        seen = empty(Contract.load(folder))
+    golden = GoldenObservation("nothing", seen, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
     package.finish(folder, document, [golden])
     return folder
 
