@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -15,7 +16,11 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is not installed: run make test-torch")
 pytest.importorskip("lerobot", reason="LeRobot is not installed: run make test-torch")
 
+from safetensors.torch import load_file, save_file
+
+from model_registry.core.errors import HomeportError
 from stack.importers.lerobot import export, goldens, loading
+from stack.importers.lerobot.directory import CONFIG, WEIGHTS
 from tests.fakes import lerobot_policies
 from tests.fakes.exported import worst_parity
 
@@ -168,3 +173,44 @@ def ends(values: Any) -> list[tuple[str, str, tuple[int, ...]]]:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
         found.append((value.name, dtype, tuple(axis.dim_value for axis in tensor.shape.dim)))
     return found
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    """LeRobot goes on with random numbers in place of what is missing."""
+    folder = lerobot_policies.make_act(tmp_path / "act")
+    weights = load_file(folder / WEIGHTS)
+    head = weights.pop("model.action_head.bias")
+    save_file(weights, folder / WEIGHTS)
+    with pytest.raises(HomeportError, match=r"lacks 1 tensors of the policy, such as model\.action_head\.bias"):
+        loading.load(folder)
+    save_file(weights | {"model.action_head.bias": head[:-1]}, folder / WEIGHTS)
+    with pytest.raises(HomeportError, match=r"model\.safetensors: does not fit its config\.json"):
+        loading.load(folder)
+    (folder / WEIGHTS).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(HomeportError, match=r"model\.safetensors: does not fit its config\.json"):
+        loading.load(folder)
+
+
+def test_a_policy_that_this_lerobot_cannot_make_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    folder = lerobot_policies.make_smolvla(tmp_path / "smolvla")
+    rewrite(folder / CONFIG, vlm_model_name=str(tmp_path / "gone"))
+    with pytest.raises(HomeportError, match="this LeRobot cannot make the policy") as refused:
+        loading.load(folder)
+    assert "\n" not in str(refused.value)
+    rewrite(folder / CONFIG, vlm_model_name=str(tmp_path / "smolvla-vlm"), of_a_later_version=True)
+    with pytest.raises(HomeportError, match="use the version that trained it"):
+        loading.load(folder)
+
+
+def test_weights_that_were_trained_with_ddpm_run_with_ddim(tmp_path: Path) -> None:
+    folder = lerobot_policies.make_diffusion(tmp_path / "diffusion", noise_scheduler_type="DDPM")
+    with pytest.raises(HomeportError, match="noise_scheduler_type DDPM draws new noise in every step"):
+        loading.load(folder)
+    rewrite(folder / CONFIG, noise_scheduler_type="DDIM", num_inference_steps=10)
+    policy = loading.load(folder)
+    (seen,) = goldens.observations(policy, 1, seed=1)
+    assert np.isfinite(goldens.actions(policy, seen)).all()
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
