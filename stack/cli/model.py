@@ -1,4 +1,4 @@
-"""The verbs of `homeport model` that need more than the registry's code: init and check."""
+"""The verbs of `homeport model` that need more than the registry's code: init, export and check."""
 
 from __future__ import annotations
 
@@ -60,6 +60,34 @@ def init(
     say(f"Next: homeport model check {made.folder}")
     fields = {"folder": str(made.folder), "files": list(made.files), "unknown": list(made.unknown)}
     result(fields, as_json, str(made.folder))
+
+
+@app.command(
+    epilog=click_epilog(
+        "homeport model export outputs/pretrained_model --out arm-1.0.0",
+        'homeport model export outputs/pretrained_model --out arm-1.0.0 --text "put the cube into the bowl"',
+    )
+)
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="LEROBOT_DIR", help="A policy directory of LeRobot.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder that `model init` drafted from it.")],
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Words for the goldens of a policy that goes by words.")
+    ] = None,
+    goldens: Annotated[int, typer.Option("--goldens", min=1, help="How many goldens to make.")] = 8,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="What the goldens' observations are made from.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Write ONNX graphs, statistics and goldens of a LeRobot policy into a drafted folder.
+
+    Needs LeRobot and PyTorch, in an environment of your own: pip install 'homeport[lerobot]'.
+    """
+    _need("torch", "lerobot", "onnx", "onnxscript", "onnxruntime")
+    from stack.importers.lerobot.handover import hand_over
+
+    files = hand_over(directory, out, goldens, seed, text or ())
+    say(f"Next: homeport model check {out}")
+    result({"folder": str(out), "files": list(files)}, as_json, str(out))
 
 
 @app.command(
