@@ -72,7 +72,7 @@ def status(slot: str, loaded: dict, lived: float, behaviour: dict) -> dict:
     broken = lived > behaviour.get("non_finite_after_s", float("inf"))
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     source = {"needed": True, "age_ms": 20.0, "received": 5, "rejected": 0, "fault": None, "error": None, "valid": None}
-    camera = source | behaviour.get("camera", {})
+    camera = source | behaviour.get("camera_front", {})
     return {
         "schema": 1,
         "slot": slot,
