@@ -56,7 +56,7 @@ def answered(folder: Path) -> None:
 
 def by_commands(directory: Path, folder: Path, registry: Path) -> int:
     """From a policy directory to a packed model; how many commands that took."""
-    info = {"fps": 30, "features": {name: {"names": NAMES} for name in ("observation.state", "action")}}
+    info = {"fps": 8, "features": {name: {"names": NAMES} for name in ("observation.state", "action")}}
     (folder.parent / "info.json").write_text(json.dumps(info))
     out = ("--out", str(folder))
     typed("model", "init", str(directory), *out, "--name", "lab/arm", "--dataset", str(folder.parent / "info.json"))
