@@ -20,4 +20,7 @@ robots never need either.
 
 Graphs take normalised tensors and give normalised actions: statistics, letterbox and words belong to Homeport's own
 preparation. Nothing is ever unpickled: safetensors and JSON only.
+
+Export with the versions that trained the policy. Goldens come from those that are installed, so they cannot tell: the
+same weights of SmolVLA act differently under transformers 4.57 and 5.5, which number the patches of an image otherwise.
 """

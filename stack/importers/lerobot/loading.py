@@ -82,9 +82,14 @@ def _policy(directory: PolicyDirectory) -> PreTrainedPolicy:
             setattr(config, name, _NOT_TO_BE_FETCHED[name])
         policy = get_policy_class(directory.type)(config)
     except (OSError, ParsingError, RuntimeError, TypeError, ValueError) as error:
+        named = directory.config.get("vlm_model_name")
+        here = (
+            f", and check that {named}, which config.json names, is a folder here or in the hub's cache"
+            if named
+            else ""
+        )
         raise UsageError(
-            f"{path}: this LeRobot cannot make the policy ({_first_line(error)}); use the version that trained it, and "
-            "check that what config.json names by path or on a hub is there"
+            f"{path}: this LeRobot cannot make the policy ({_first_line(error)}); use the version that trained it{here}"
         ) from error
     _fill(policy, path / WEIGHTS)
     return policy.to(torch.float32).eval()
