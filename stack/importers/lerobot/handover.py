@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model_registry.authoring import AUTHORED
 from model_registry.core.contract import Golden
-from model_registry.core.contract.graphs import Graph, GraphTensor, Loop
+from model_registry.core.contract.graphs import TIME, Graph, GraphTensor, Loop, X
 from model_registry.core.contract.observation import Observations
 from model_registry.core.contract.output import ActionOutput
 from model_registry.core.documents import Reader
@@ -67,15 +67,16 @@ def _recipes(folder: Path) -> Observations:
 
 def _graph(graph: ExportedGraph, exported: Exported, recipes: Observations, dims: int) -> Graph:
     """In the contract's words. An input has a shape of its own where what is prepared has another one."""
-    prepared = recipes.tensors(dims)
+    usual: dict[str, tuple[int, ...]] = {name: each.shape for name, each in recipes.tensors(dims).items()}
+    usual[TIME] = (1,)
+    if "noise" in usual:
+        usual[X] = usual["noise"]
     inputs = []
     explicit = []
     for tensor in graph.inputs:
         source = graph.sources[tensor.name]
         inputs.append(GraphTensor(tensor.name, tensor.dtype, tuple(tensor.shape), source))
-        known = prepared.get("noise" if source == "x" else source)
-        usual = (1,) if source == "time" else known.shape if known else tuple(tensor.shape)
-        if tuple(tensor.shape) != usual:
+        if tuple(tensor.shape) != usual.get(source, tuple(tensor.shape)):
             explicit.append(tensor.name)
     outputs = tuple(GraphTensor(item.name, item.dtype, tuple(item.shape)) for item in graph.outputs)
     return Graph(graph.id, graph.path, graph.runs, tuple(inputs), outputs, tuple(explicit))
