@@ -19,6 +19,8 @@ from tests.fakes.lerobot_policies import JOINTS, TEXTS
 KINDS = ("act", "diffusion", "smolvla")
 MODES = {"act": ("mean_std", "min_max", "quantiles"), "diffusion": ("min_max",), "smolvla": ("mean_std", "quantiles")}
 NAMES = [f"joint{number}" for number in range(JOINTS)]
+INFO = {"fps": 8, "features": {name: {"names": NAMES} for name in ("observation.state", "action")}}
+"""meta/info.json of a dataset, as far as it is read."""
 GOLDENS = 20
 
 
@@ -43,8 +45,7 @@ def answered(folder: Path) -> None:
 
 def by_commands(directory: Path, folder: Path, registry: Path) -> int:
     """From a policy directory to a packed model; how many commands that took."""
-    info = {"fps": 8, "features": {name: {"names": NAMES} for name in ("observation.state", "action")}}
-    (folder.parent / "info.json").write_text(json.dumps(info))
+    (folder.parent / "info.json").write_text(json.dumps(INFO))
     out = ("--out", str(folder))
     typed("model", "init", str(directory), *out, "--name", "lab/arm", "--dataset", str(folder.parent / "info.json"))
     answered(folder)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: run make test-torch")
 pytest.importorskip("lerobot", reason="LeRobot is not installed: run make test-torch")
 
+import torch
+from lerobot.policies.utils import prepare_observation_for_inference
+
 from model_registry.core.contract import Contract
+from model_registry.core.documents import Reader
 from model_registry.core.layout import Layout
+from stack.engine.statistics import Normaliser
+from stack.importers.lerobot import loading
 from stack.policy.load import find, load
 from tests.fakes import lerobot_policies
 from tests.fakes.lerobot_policies import JOINTS, TEXTS
 from tests.fakes.observations import command, frame, joints, ros
 from tests.fakes.robot import add_model, build_engine, put_in_slot, release_fields, stage
-from tests.testbed.lerobot_door import KINDS, MODES, NAMES, by_commands, pulled, typed, worst_parity
+from tests.testbed.lerobot_door import INFO, KINDS, MODES, NAMES, by_commands, pulled, typed, worst_parity
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
@@ -66,3 +74,30 @@ def test_its_release_passes_the_gate_and_its_slot_answers(kind: str, tmp_path: P
     assert slot.inferences >= 1 and slot.chunks.non_finite == 0
     steps = slot.action(now, ros(now)).steps
     assert steps is not None and steps.shape[1] == JOINTS
+
+
+@pytest.mark.parametrize("mode", lerobot_policies.MODES)
+def test_numbers_are_normalised_to_the_bit_as_lerobot_does(mode: str, tmp_path: Path) -> None:
+    policy = loading.load(lerobot_policies.MAKERS["act"](tmp_path / "act", mode))
+    draft = tmp_path / "model"
+    (tmp_path / "info.json").write_text(json.dumps(INFO))
+    typed("model", "init", str(policy.directory.path), "--out", str(draft), "--dataset", str(tmp_path / "info.json"))
+    rows = json.loads((draft / "norm_stats.json").read_bytes())
+    readers = [Reader(rows["state"][f"joint_position.{name}"], name) for name in NAMES]
+    ours = Normaliser.read(mode, readers)
+    generator = np.random.default_rng(2)
+    numbers = generator.normal(0.0, 50.0, (200, JOINTS)).astype(np.float32)
+    normalised = ours.to_network(numbers)
+    theirs = np.stack([_theirs(policy, row) for row in numbers])
+    assert np.array_equal(normalised.view(np.int32), theirs.view(np.int32))
+    back = policy.postprocessor(torch.from_numpy(normalised.copy())).numpy()
+    action = Normaliser.read(mode, [Reader(rows["action"][name], name) for name in NAMES])
+    assert np.array_equal(action.to_units(normalised).view(np.int32), back.view(np.int32))
+
+
+def _theirs(policy: loading.LoadedPolicy, row: np.ndarray) -> np.ndarray:
+    """A state through LeRobot's own normalisation."""
+    cameras = {key: np.zeros((96, 128, 3), np.uint8) for key in lerobot_policies.CAMERAS}
+    raw = prepare_observation_for_inference({"observation.state": row, **cameras}, torch.device("cpu"))
+    normalised: np.ndarray = policy.preprocessor(raw)["observation.state"][0].numpy()
+    return normalised
