@@ -10,7 +10,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from stack.importers.lerobot.exported import STEP, Exported, ExportedGraph, ExportedLoop
+from model_registry.core.contract.graphs import Loop
+from stack.importers.lerobot.exported import STEP, Exported, ExportedGraph
 from stack.importers.lerobot.goldens import RawObservation, actions, prepared
 from stack.importers.lerobot.loading import LoadedPolicy
 
@@ -48,7 +49,7 @@ class ExportedPolicy:
         results = self.sessions[graph.id].run(names, feeds)
         values |= {f"{graph.id}.{name}": result for name, result in zip(names, results, strict=True)}
 
-    def _loop(self, loop: ExportedLoop, steps: list[ExportedGraph], values: Tensors) -> None:
+    def _loop(self, loop: Loop, steps: list[ExportedGraph], values: Tensors) -> None:
         x = values["noise"].astype(np.float32)
         for number in range(len(loop.times) - (loop.method == "euler")):
             values |= {"x": x, "time": np.array([loop.times[number]], loop.time_dtype)}
@@ -62,7 +63,7 @@ class ExportedPolicy:
         values["x"] = x
 
 
-def ddim(loop: ExportedLoop, number: int, x: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
+def ddim(loop: Loop, number: int, x: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
     """One step without new noise: Song et al., 2020, equation 12 with σ = 0."""
     now = np.float32(loop.alphas[number])
     then = np.float32(loop.alphas[number + 1])

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_registry.core.contract.graphs import Loop
 from stack.importers.lerobot import onnx_file
-from stack.importers.lerobot.exported import FRAME, STEP, Exported, ExportedLoop, ExportedOutput
+from stack.importers.lerobot.exported import FRAME, STEP, Exported, ExportedOutput
 from stack.importers.lerobot.loading import LoadedPolicy
 
 OBSERVE = "observe"
@@ -106,7 +107,7 @@ def export(policy: LoadedPolicy, folder: Path) -> Exported:
     return Exported((observe, denoise), output, _loop(policy))
 
 
-def _loop(policy: LoadedPolicy) -> ExportedLoop:
+def _loop(policy: LoadedPolicy) -> Loop:
     """The steps of the policy's own scheduler; behind the last one no noise is left."""
     model = policy.policy.diffusion
     scheduler = model.noise_scheduler
@@ -114,7 +115,7 @@ def _loop(policy: LoadedPolicy) -> ExportedLoop:
     times = [int(time) for time in scheduler.timesteps]
     alphas = [float(scheduler.alphas_cumprod[time]) for time in times]
     settings = scheduler.config
-    return ExportedLoop(
+    return Loop(
         method="ddim",
         times=tuple(float(time) for time in times),
         v=f"{DENOISE}.v",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from model_registry.core.contract.graphs import Loop
+
 FRAME = "frame"
 STEP = "step"
 
@@ -34,24 +36,6 @@ class ExportedGraph:
 
 
 @dataclass(frozen=True)
-class ExportedLoop:
-    """Noise becomes actions in steps: `x` begins as the noise; each step reads `x` and `time` and gives `v`.
-
-    `euler`: x += (times[n + 1] - times[n]) · v, one step less than there are times. `ddim`: `alphas` are cumulative
-    products of 1 - β, one for each of the times and one more behind the last; `v` is the noise in x (`epsilon`) or what
-    x is taken for (`sample`), which is cut to ±`clip`, where there is one.
-    """
-
-    method: str
-    times: tuple[float, ...]
-    v: str
-    time_dtype: str = "float32"
-    alphas: tuple[float, ...] = ()
-    prediction: str = "epsilon"
-    clip: float | None = None
-
-
-@dataclass(frozen=True)
 class ExportedOutput:
     """`rows` actions from row `first` of `source`, which is `<graph>.<tensor>` or `x`; `columns` are their numbers."""
 
@@ -67,6 +51,6 @@ class Exported:
 
     graphs: tuple[ExportedGraph, ...]
     output: ExportedOutput
-    loop: ExportedLoop | None = None
+    loop: Loop | None = None
     observed: dict[str, ExportedTensor] = field(default_factory=dict)
     """Every source that is prepared from an observation, and its tensor: `cameras.<name>`, `state`, `text`, `noise`…"""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model_registry.authoring import AUTHORED
 from model_registry.core.contract import Golden
-from model_registry.core.contract.graphs import TIME, Graph, GraphTensor, Loop, X
+from model_registry.core.contract.graphs import TIME, Graph, GraphTensor, X
 from model_registry.core.contract.observation import Observations
 from model_registry.core.contract.output import ActionOutput
 from model_registry.core.documents import Reader
@@ -27,7 +27,7 @@ from stack.engine.noise import noise
 from stack.importers.graph_part import graph_part, replace_part
 from stack.importers.lerobot import export, goldens, loading
 from stack.importers.lerobot.draft import write_statistics
-from stack.importers.lerobot.exported import Exported, ExportedGraph, ExportedLoop
+from stack.importers.lerobot.exported import Exported, ExportedGraph
 from stack.importers.lerobot.goldens import RawObservation
 from stack.importers.lerobot.loading import LoadedPolicy
 
@@ -54,7 +54,7 @@ def hand_over(directory: Path, folder: Path, count: int, seed: int, texts: Seque
     save_arrays(folder / GOLDENS, tables)
     graphs = [_graph(graph, exported, recipes, policy.dims) for graph in exported.graphs]
     output = ActionOutput(exported.output.source, exported.output.first, exported.output.columns)
-    part = graph_part(graphs, _loop(exported.loop), output, [Golden(GOLDENS, tolerance)])
+    part = graph_part(graphs, exported.loop, output, [Golden(GOLDENS, tolerance)])
     replace_part(folder, part)
     return (*(graph.path for graph in graphs), GOLDENS, AUTHORED)
 
@@ -80,20 +80,6 @@ def _graph(graph: ExportedGraph, exported: Exported, recipes: Observations, dims
             explicit.append(tensor.name)
     outputs = tuple(GraphTensor(item.name, item.dtype, tuple(item.shape)) for item in graph.outputs)
     return Graph(graph.id, graph.path, graph.runs, tuple(inputs), outputs, tuple(explicit))
-
-
-def _loop(loop: ExportedLoop | None) -> Loop | None:
-    if loop is None:
-        return None
-    return Loop(
-        method=loop.method,
-        times=tuple(loop.times),
-        v=loop.v,
-        time_dtype=loop.time_dtype,
-        alphas=tuple(loop.alphas),
-        prediction=loop.prediction,
-        clip=loop.clip,
-    )
 
 
 def _goldens(

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_registry.core.contract.graphs import Loop
 from stack.importers.lerobot import onnx_file
-from stack.importers.lerobot.exported import FRAME, STEP, Exported, ExportedLoop, ExportedOutput
+from stack.importers.lerobot.exported import FRAME, STEP, Exported, ExportedOutput
 from stack.importers.lerobot.loading import LoadedPolicy
 
 PREFIX = "prefix"
@@ -215,7 +216,7 @@ def export(policy: LoadedPolicy, folder: Path) -> Exported:
     inputs += [("x", "x", torch.zeros(chunk)), ("time", "time", torch.ones(1))]
     expert = onnx_file.write(Expert(model), folder, EXPERT, STEP, inputs, ["v"])
     count = int(config.num_steps)
-    loop = ExportedLoop("euler", tuple(1.0 - number / count for number in range(count + 1)), f"{EXPERT}.v")
+    loop = Loop("euler", tuple(1.0 - number / count for number in range(count + 1)), f"{EXPERT}.v")
     output = ExportedOutput("x", 0, chunk[1], tuple(range(policy.dims)))
     return Exported((prefix, expert), output, loop)
 
