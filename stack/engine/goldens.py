@@ -44,7 +44,7 @@ class GoldenSample:
 
     seen: Observation
     action: NDArray[np.float32]
-    tolerance: NDArray[np.float32]
+    tolerance: NDArray[np.float64]
 
 
 def read_goldens(model: Path, contract: Contract, precision: str) -> list[GoldenSample]:
@@ -55,7 +55,7 @@ def read_goldens(model: Path, contract: Contract, precision: str) -> list[Golden
         if precision not in golden.tolerance:
             raise UsageError(f"{golden.path}: no tolerance for precision {precision}; add one to vla.json")
         tables = _tables(model, golden.path)
-        tolerance = np.asarray(golden.tolerance[precision], np.float32)
+        tolerance = np.asarray(golden.tolerance[precision], np.float64)
         observations = read_observations(tables, contract, golden.path)
         if "action" not in tables:
             raise UsageError(f"{golden.path}: no array 'action'; it has {', '.join(sorted(tables))}")
