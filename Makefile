@@ -84,7 +84,7 @@ test-fast: lint ## lint, the units that start no program, and a sample of the fa
 test-pythons: $(READY) ## types, and the tests that need no rig, on the other Pythons from 3.11 to 3.13 that are here; the robot's code on 3.10
 	@$(PY) -m tests.pythons
 
-test-torch: $(READY) ## the tests that need PyTorch and ONNX Script, in .venv-torch; says first what it fetches and how large that is
+test-torch: $(READY) ## the tests that need PyTorch, ONNX Script or LeRobot, in .venv-torch; says first what it fetches and how large that is
 	@$(PY) -m tests.with_torch
 
 # A syntax check has no plan, and so not the group of deploy.yml that is made from it.
@@ -135,6 +135,9 @@ else
 		-c requirements/robot.txt --extra dev pyproject.toml -o requirements/dev.txt
 	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra train pyproject.toml -o requirements/train.txt
+	@cat requirements/unit.txt requirements/train.txt >requirements/lerobot.txt # their versions, where LeRobot takes them
+	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--override requirements/lerobot.overrides --extra lerobot --extra train --extra unit pyproject.toml -o requirements/lerobot.txt
 	@$(BAKE) lock --platform cpu
 endif
 

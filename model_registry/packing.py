@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from model_registry.authoring import AUTHORED, ModelFolder, Sizes, read_folder
 from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.digest import Digest
-from model_registry.core.errors import RefusedError, UsageError
-from model_registry.core.paths import check_path
+from model_registry.core.errors import UsageError
 from model_registry.inspection import inspect
 from model_registry.manifests import Manifest
-from model_registry.models import MANIFEST_NAME, build
+from model_registry.models import build
 from model_registry.refs import check_tag
 from model_registry.sources import Progress, Source, file_pieces, has_version, no_progress
 
@@ -32,6 +32,11 @@ class Prepared:
     changed: Mapping[str, bytes]
     notes: tuple[str, ...]
 
+    @property
+    def authored(self) -> bool:
+        """Whether its contract is made of a vla.toml."""
+        return (self.folder / AUTHORED).is_file()
+
     def pieces(self, path: str) -> Iterator[bytes]:
         """The bytes of a file as they are packed."""
         if path in self.changed:
@@ -39,35 +44,31 @@ class Prepared:
         return file_pieces(self.folder / path)
 
 
-def check_folder(folder: Path) -> tuple[Contract, dict[str, tuple[Digest, int]]]:
-    """Read a model folder: its contract, and path → digest and size in bytes of every file.
+def check_folder(folder: Path) -> tuple[Contract, Sizes]:
+    """A model folder that may be packed: its contract, and path → digest and size in bytes of every file.
 
     Raises HomeportError; changes nothing.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: not a folder; name the folder that holds {FILE_NAME}")
-    contract = Contract.load(folder)
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise RefusedError(f"{path}: not a plain file; a model carries real files only, copy it there")
-        if path.is_file() and relative != MANIFEST_NAME:
-            check_path(relative, str(folder))
-    contract.check_files(folder)
-    files = {path: (digest, (folder / path).stat().st_size) for path, digest in contract.files.items()}
-    own = (folder / FILE_NAME).read_bytes()
-    files[FILE_NAME] = (Digest.of(own), len(own))
-    return contract, files
+    found = _with_goldens(folder)
+    return found.contract, found.files
+
+
+def _with_goldens(folder: Path) -> ModelFolder:
+    found = read_folder(folder)
+    if not found.contract.goldens:
+        document = AUTHORED if FILE_NAME in found.made else FILE_NAME
+        raise UsageError(f"{document}.goldens: a model without goldens cannot be proved; add at least one")
+    return found
 
 
 def prepare(folder: Path) -> Prepared:
     """Check a model folder and look into all of its files (`inspection`). Raises HomeportError; changes nothing."""
-    contract, files = check_folder(folder)
-    found = inspect(folder, contract)
-    changed = {path: (Digest.of(data), len(data)) for path, data in found.changed.items()}
-    if FILE_NAME in found.changed:
-        contract = Contract.parse(found.changed[FILE_NAME])
-    return Prepared(folder, contract, files | changed, found.changed, found.notes)
+    found = _with_goldens(folder)
+    looked = inspect(folder, found.contract, found.made)
+    changed = {**found.made, **looked.changed}
+    sizes = {path: (Digest.of(data), len(data)) for path, data in changed.items()}
+    contract = Contract.parse(changed[FILE_NAME]) if FILE_NAME in changed else found.contract
+    return Prepared(folder, contract, found.files | sizes, changed, looked.notes)
 
 
 def pack(folder: Path, source: Source, progress: Progress = no_progress) -> tuple[Contract, Digest]:

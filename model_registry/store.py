@@ -15,6 +15,7 @@ from model_registry.core.contract import FILE_NAME, Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, UsageError
 from model_registry.core.files import Files, held
+from model_registry.core.plan import Plan
 from model_registry.core.robot import Robot
 from model_registry.manifests import Descriptor, Manifest
 from model_registry.models import MANIFEST_NAME, Model, check_same_files, files_of
@@ -61,7 +62,7 @@ def stored(models: Path, digest: Digest, robot: Robot | None = None) -> PullResu
     except (NotFoundError, IntegrityError, UsageError):
         return None
     if robot is not None:
-        contract.check_fits(robot)
+        Plan.of(contract, robot).check(contract, robot)
     return PullResult(models / digest.hex, 0, False)
 
 
@@ -105,7 +106,7 @@ def _fetch(
 ) -> None:
     model = Model.find(source, repository, digest)
     if robot is not None:
-        model.contract.check_fits(robot)
+        Plan.of(model.contract, robot).check(model.contract, robot)
     _check_room(model.files, part.parent, f"{repository}@{digest}")
     writer = Files()
     part.mkdir()

@@ -1,8 +1,9 @@
-"""`make test-torch`: the tests that need PyTorch and ONNX Script, in an environment of their own, `.venv-torch`.
+"""`make test-torch`: the tests that need PyTorch, ONNX Script or LeRobot, in an environment of their own.
 
-Nothing else needs these two, and together they are larger than all the rest, so that `make test` does without. What has
-to be fetched is listed with its size before it is fetched: where pip finds a CPU build of the pinned version, such as a
-wheel of a local folder, it takes that one; elsewhere it takes the build with CUDA, which is gigabytes.
+It is called `.venv-torch`. Nothing else needs these three, and together they are larger than all the rest, so that
+`make test` does without. What has to be fetched is listed with its size before it is fetched: where pip finds a CPU
+build of the pinned version, such as a wheel of a local folder, it takes that one; elsewhere it takes the build with
+CUDA, which is gigabytes.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from tests.pythons import REPOSITORY, UNITS, run
 
 FOLDER = REPOSITORY / ".venv-torch"
 PYTHON = FOLDER / "bin" / "python"
-LOCKED = ("requirements/unit.txt", "requirements/train.txt")
+LOCKED = "requirements/lerobot.txt"
+"""What the tests need, training and LeRobot: one list, which has older packages than others where LeRobot wants them.
+It is installed as it stands, since LeRobot refuses newer ones that do."""
 TORCH = "requirements/torch.txt"
 """Apart, since it has no hashes, and pip wants them for all packages of a call or for none."""
-LOCKED_MB = 700
+LOCKED_MB = 1350
 """What the packages of LOCKED take on disk, by du."""
-NEEDS_TORCH = re.compile(r"^\s*(?:torch = )?pytest\.importorskip\(\"(?:torch|onnxscript)\"", re.MULTILINE)
+NEEDS_TORCH = re.compile(r"^\s*(?:torch = )?pytest\.importorskip\(\"(?:torch|onnxscript|lerobot)\"", re.MULTILINE)
 MB = 1_000_000
 ASK_S = 20.0
 
@@ -77,13 +80,24 @@ def announce() -> bool:
     done = subprocess.run(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, timeout=600)
     if done.returncode != 0:
         return False
-    print(f"To be fetched: {' and '.join(LOCKED)} (about {LOCKED_MB} MB on disk), and {TORCH}:", flush=True)
+    print(f"To be fetched: {LOCKED} (about {LOCKED_MB} MB on disk), and {TORCH}:", flush=True)
     print(*listing(json.loads(done.stdout)), sep="\n", flush=True)
     return True
 
 
 def newest() -> float:
-    return max((REPOSITORY / name).stat().st_mtime for name in (*LOCKED, TORCH))
+    return max((REPOSITORY / name).stat().st_mtime for name in (LOCKED, TORCH))
+
+
+def leave_out_vision_operators() -> None:
+    """Let torchvision load beside a PyTorch without CUDA.
+
+    It tells PyTorch about operators of a library which cannot be loaded then. No policy uses them.
+    """
+    module = "torchvision._meta_registrations"
+    line = f"import sys, types; sys.modules.setdefault({module!r}, types.ModuleType({module!r}))"
+    (packages,) = FOLDER.glob("lib/python*/site-packages")
+    (packages / "torchvision_without_operators.pth").write_text(f"{line}\n")
 
 
 def make() -> bool:
@@ -94,9 +108,9 @@ def make() -> bool:
     shutil.rmtree(FOLDER, ignore_errors=True)
     print(f"Making {FOLDER.name} with {sys.executable}", flush=True)
     made = run([sys.executable, "-m", "venv", FOLDER])
-    locked = [word for name in LOCKED for word in ("-r", name)]
-    made = made and announce() and run(pip("--require-hashes", *locked)) and run(pip("-r", TORCH))
+    made = made and announce() and run(pip("-r", TORCH)) and run(pip("--no-deps", "--require-hashes", "-r", LOCKED))
     if made:
+        leave_out_vision_operators()
         ready.touch()
     return made
 
@@ -108,8 +122,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    if not run([PYTHON, "-c", "import onnxscript, torch; print('PyTorch', torch.__version__)"]):
-        print(f"error: PyTorch cannot be loaded: remove {FOLDER.name}, then run this again", file=sys.stderr)
+    if not run([PYTHON, "-c", "import lerobot.policies, onnxscript, torch; print('PyTorch', torch.__version__)"]):
+        print(f"error: PyTorch or LeRobot cannot be loaded: remove {FOLDER.name}, then run this again", file=sys.stderr)
         return 1
     os.environ["PYTHONNOUSERSITE"] = "1"
     return 0 if run([PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files()]) else 1

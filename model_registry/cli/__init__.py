@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import typer
 
-from model_registry.cli import channel, image, keys, model, release
+from model_registry.cli import channel, image, keys, looking, model, release
 from model_registry.cli.entry import app_of
+
+__all__ = ["app", "looking", "mount"]  # looking adds its verbs to those of model
 
 app: typer.Typer = app_of(
     "Version, sign, store and fetch models and releases.", "homeport model list --source oci:registry"

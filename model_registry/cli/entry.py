@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +93,15 @@ def _fail(error: BaseException, message: str, code: int, arguments: Sequence[str
 def result(fields: Mapping[str, object] | Sequence[Mapping[str, object]], as_json: bool, text: str) -> None:
     """Print what a command found: `text` for people, whose foreign parts are visible already, or `fields` as JSON."""
     typer.echo(visible_json(fields) if as_json else visible_lines(text))
+
+
+def aligned(rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows of cells as plain text, one line each."""
+    shown = [tuple(map(visible, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
+    )
 
 
 def say(text: str) -> None:

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from model_registry import packing, store
+from model_registry.authoring import AUTHORED
 from model_registry.cli.entry import JsonOption, SourceOption, group_of, result, say, transfer
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
+from model_registry.core.plan import Plan
 from model_registry.core.robot import Robot
 from model_registry.core.visible import visible
 from model_registry.models import Model
@@ -28,12 +30,21 @@ app = group_of(
 
 @app.command(epilog=click_epilog("homeport model pack pilot-1.0.0 --source oci:registry"))
 def pack(
-    folder: Annotated[Path, typer.Argument(help="Folder with vla.json and the files it lists.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with vla.toml, or vla.json, and the model's files.")],
     source: SourceOption,
+    robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml that the model must fit.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look into a model folder and store it under the name and version of its contract; prints NAME@DIGEST."""
+    """Look into a model folder and store it under the name and version of its contract; prints NAME@DIGEST.
+
+    Where the folder has a vla.toml, vla.json is made of it, with the digest of every file.
+    """
     prepared = packing.prepare(folder)
+    if robot is not None:
+        known = Robot.load(robot)
+        Plan.of(prepared.contract, known).check(prepared.contract, known)
+    if prepared.authored:
+        say(f"vla.json is made of {folder / AUTHORED}, with the digests of {len(prepared.files) - 1} files")
     for note in prepared.notes:
         say(f"{note}, as vla.json says; the folder stays as it is")
     with transfer(f"Packing {folder}") as progress:
@@ -128,15 +139,18 @@ def verify(
 ) -> None:
     """Hash every byte of a model folder, or of a model in a source."""
     folder = Path(what)
+    told = "every byte is as it was packed"
     if folder.is_dir():
         contract = _verify_folder(folder)
+        if (folder / AUTHORED).is_file():
+            told = f"{AUTHORED} and its files can be read; pack computes their digests"
     elif source is None:
         raise typer.BadParameter("not a folder, and no --source to look in")
     else:
         contract = _verify_in(open_source(source), Reference.parse(what))
     name = contract.name
     version = contract.version
-    result({"name": name, "version": version, "ok": True}, as_json, f"{name} {version}: every byte is as it was packed")
+    result({"name": name, "version": version, "ok": True}, as_json, f"{name} {version}: {told}")
 
 
 def _verify_folder(folder: Path) -> Contract:

@@ -6,7 +6,7 @@ number into the graph, and into every other place where the same name stands. An
 model that was packed without it builds as well.
 
     ends = Ends(model)        the objects are those of the library `onnx`, which is not imported here
-    ends.hold(contract)       fixes what it can
+    ends.hold(graph)          fixes what it can
     ends.faults, ends.fixed   what is wrong, and what was fixed
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 
 # TensorProto.DataType of onnx.proto.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "text", 9: "bool"}
@@ -26,7 +26,7 @@ _EXPORT = "make vla.json and the graph agree, or export it again"
 
 @dataclass
 class Ends:
-    """Holds a graph against one part of a contract; sizes of axes are written into the graph as they are found.
+    """Holds an ONNX file against its graph in a contract; sizes of axes are written into the graph as they are found.
 
     `faults`: what cannot be fixed, one sentence each; `fixed`: each axis that got a size, in words.
     """
@@ -36,17 +36,17 @@ class Ends:
     fixed: list[str] = field(default_factory=list)
     _sizes: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def hold(self, contract: Contract) -> None:
+    def hold(self, wanted: Graph) -> None:
         """Compare names, shapes and types of everything that the contract gives and uses."""
         graph = self.model.graph
         weights = {item.name for item in graph.initializer}
         inputs = {item.name: item for item in graph.input if item.name not in weights}
         outputs = {item.name: item for item in graph.output}
-        wanted = {item.name: (item.dtype, item.shape) for item in contract.inputs}
-        self._compare("input", inputs, wanted)
-        for name in inputs.keys() - wanted.keys() if wanted.keys() <= inputs.keys() else ():
+        given = {item.name: (item.dtype, item.shape) for item in wanted.inputs}
+        self._compare("input", inputs, given)
+        for name in inputs.keys() - given.keys() if given.keys() <= inputs.keys() else ():
             self.faults.append(f"the graph also wants an input {name!r}, which vla.json does not name; {_EXPORT}")
-        self._compare("output", outputs, {contract.output: ("float32", contract.output_shape)})
+        self._compare("output", outputs, {item.name: (item.dtype, item.shape) for item in wanted.outputs})
         self._spread()
 
     def _compare(

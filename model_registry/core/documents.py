@@ -111,6 +111,10 @@ class Reader:
             raise UsageError(f"{self.path}.{key}: expected one of {', '.join(choices)}, got {value!r}")
         return value
 
+    def text_or(self, key: str, default: str, allowed: Iterable[str] | None = None) -> str:
+        """A string that may be left out."""
+        return self.text(key, allowed) if self.has(key) else default
+
     def integer(self, key: str, minimum: int = 0) -> int:
         value = self._typed(key, int, "a whole number")
         if value < minimum:
@@ -155,10 +159,19 @@ class Reader:
         """An object whose keys are data."""
         return {name: convert(item, f"{self.path}.{key}.{name}") for name, item in self.mapping(key).items()}
 
-    def schema(self) -> None:
-        """Refuse a document of another schema than 1, the only one there is. Raises UsageError."""
-        if (schema := self.integer("schema", 1)) != 1:
-            raise UsageError(f"{self.path}.schema: {schema} is newer than this program knows (1); update Homeport here")
+    def names(self) -> tuple[str, ...]:
+        """The keys of an object whose keys are data; take each of them with `child` or `text`."""
+        return tuple(self._value)
+
+    def schema(self, known: int = 1) -> None:
+        """Refuse a document of another schema than `known`, the only one there is. Raises UsageError."""
+        schema = self.integer("schema", 1)
+        if schema < known:
+            raise UsageError(f"{self.path}.schema: {schema} is no longer read, {known} is; write it anew")
+        if schema > known:
+            raise UsageError(
+                f"{self.path}.schema: {schema} is newer than this program knows ({known}); update Homeport here"
+            )
 
     def done(self) -> None:
         """Refuse unknown keys, here and in every child. Raises UsageError."""

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from model_registry.core.documents import Reader
 from model_registry.core.errors import UsageError
+from model_registry.core.sensors import Sensors
 from model_registry.core.stop_words import StopWords
 from model_registry.core.toml import read_toml
 
 SOURCES = ("scan", "odom", "battery", "estop")
 _OPTIONAL_SOURCES = frozenset({"estop"})
 TOPICS = {
-    "camera": "/camera/image_raw",
     "scan": "/scan",
     "odom": "/odom",
     "battery": "/battery_state",
@@ -26,6 +26,10 @@ TOPICS = {
     "cmd_vel": "/cmd_vel",
 }
 MAX_BASE_TIMEOUT_S = 0.25
+ACTION_MAX_AGE_S = 1.0
+"""Oldest observation that an action may be derived from, where robot.toml says nothing else: a 300 ms policy that
+executes 8 steps of 50 ms stays below.
+"""
 _TEGRA = re.compile(r"# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)")
 
 
@@ -135,18 +139,24 @@ class Safety:
     """How the supervisor uses its inputs.
 
     `margin` is the free space it keeps (m). `action_age_s` is how old the observation behind an action may be before
-    the robot slows down. After `auto_resume_s` healthy seconds a passed fault lets it go on by itself; None: never,
-    somebody arms it again.
+    the robot slows down, `action_max_age_s` before nothing is done any more. After `auto_resume_s` healthy seconds a
+    passed fault lets it go on by itself; None: never, somebody arms it again.
     """
 
     margin: float = 0.1
     action_age_s: float = 0.5
     auto_resume_s: float | None = None
+    action_max_age_s: float = ACTION_MAX_AGE_S
 
     @classmethod
     def read(cls, reader: Reader) -> Safety:
-        resume = reader.number("auto_resume_s", 0.5, 60.0) if reader.has("auto_resume_s") else None
-        return cls(reader.number_or("margin", 0.1, 0.02, 5.0), reader.number_or("action_age_s", 0.5, 0.05, 1.0), resume)
+        most = reader.number_or("action_max_age_s", ACTION_MAX_AGE_S, 0.5, 5.0)
+        return cls(
+            margin=reader.number_or("margin", 0.1, 0.02, 5.0),
+            action_age_s=reader.number_or("action_age_s", 0.5, 0.05, most),
+            auto_resume_s=reader.number("auto_resume_s", 0.5, 60.0) if reader.has("auto_resume_s") else None,
+            action_max_age_s=most,
+        )
 
 
 @dataclass(frozen=True)
@@ -171,11 +181,8 @@ class Robot:
     safety: Safety = Safety()
     stop_words: StopWords = field(default_factory=StopWords)
     """`[voice]`: the site's own words for stop, beside the built-in English ones."""
-    camera_stamps: bool = True
-    """False: slots do not look at the stamps of the camera's driver.
-
-    Each release's profile says how old a frame may be.
-    """
+    sensors: Sensors = field(default_factory=Sensors)
+    """What slots see and feel: cameras and joints."""
 
     @property
     def row_arch(self) -> str:
@@ -210,7 +217,7 @@ class Robot:
             lidar=Lidar.read(reader.child("lidar")) if reader.has("lidar") else Lidar(),
             safety=Safety.read(reader.child("safety")) if reader.has("safety") else Safety(),
             stop_words=StopWords.read(reader.child("voice")) if reader.has("voice") else StopWords(),
-            camera_stamps=_stamps(sources.child("camera")) if sources.has("camera") else True,
+            sensors=Sensors.read(reader, sources),
         )
         reader.done()
         if robot.footprint is None and robot.sources["scan"].present:

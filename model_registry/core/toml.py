@@ -19,11 +19,18 @@ else:
 
 def read_toml(path: Path) -> Reader:
     """Raises NotFoundError when the file is missing, UsageError when it is not TOML."""
+    return Reader(load_toml(path), path.name)
+
+
+def load_toml(path: Path) -> dict[str, object]:
+    """The same as it stands, for what reads its keys in another way."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise NotFoundError(f"{path}: cannot be read ({error.strerror}); the role `device` writes it") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML (it is not UTF-8); write it as UTF-8") from error
     try:
-        return Reader(tomllib.loads(text), path.name)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML ({error})") from error

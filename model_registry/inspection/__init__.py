@@ -12,7 +12,7 @@ The checks, one module each:
     runtime    opset, IR version and operators are those of the oldest ONNX Runtime on robots
     tensors    weights are there, whole, and inside the model
     vectors    goldens and calibration data can be read, and are not larger than a robot unpacks
-    words      the tokenizer loads, and the normalisation names every dimension
+    words      the tokenizer loads, and statistics name every number that is normalised
 
 The libraries `onnx` and `tokenizers` are imported late, because only a publisher's machine has to have them.
 A `Contract` is all that this package knows of vla.json.
@@ -23,16 +23,16 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from model_registry.core.contract import FILE_NAME, Contract
+from model_registry.core.contract import FILE_NAME, Contract, contract_text
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError, RefusedError
-from model_registry.inspection.findings import Findings
+from model_registry.inspection.findings import Findings, together
 from model_registry.inspection.pointers import check_pointers
 from model_registry.inspection.vectors import check_vectors
-from model_registry.inspection.words import check_normalization, check_tokenizer
+from model_registry.inspection.words import check_statistics, check_tokenizer
 
 _LIBRARIES = ("onnx", "tokenizers")
 
@@ -45,17 +45,24 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
 
-def inspect(folder: Path, contract: Contract) -> Inspection:
+def inspect(folder: Path, contract: Contract, made: Mapping[str, bytes] | None = None) -> Inspection:
     """Look into every file of a model folder whose digests were checked. Reads only.
+
+    `made` are the vla.json, by their paths, that stand in the place of those in the folder.
 
     Raises RefusedError that names everything that is wrong, and HomeportError where a library is missing here.
     """
-    _need_libraries()
-    findings = Findings()
-    changed = _look(folder, contract, findings)
+    findings = Findings(documents=made or {})
+    changed = look(folder, contract, findings)
     if findings.refusals:
-        raise RefusedError(_together(folder, findings.refusals))
+        raise RefusedError(together(folder, findings.refusals))
     return Inspection(changed, tuple(findings.notes))
+
+
+def look(folder: Path, contract: Contract, findings: Findings) -> dict[str, bytes]:
+    """The same, with all that is wrong in `findings`; path → bytes of what packing changes."""
+    _need_libraries()
+    return _look(folder, contract, findings)
 
 
 def _need_libraries() -> None:
@@ -76,33 +83,35 @@ def _look(folder: Path, contract: Contract, findings: Findings) -> dict[str, byt
 
     changed |= check_graphs(folder, contract, pointers, findings)
     check_tokenizer(folder, contract, pointers, findings)
-    check_normalization(folder, contract, pointers, findings)
+    check_statistics(folder, contract, pointers, findings)
     check_vectors(folder, contract, pointers, findings)
     if changed:
-        changed[FILE_NAME] = _with_digests(folder, changed)
+        changed[FILE_NAME] = _with_digests(_document(folder, findings), changed)
     return changed
 
 
+def _document(folder: Path, findings: Findings) -> bytes:
+    """The vla.json of a model or of a variant, as it is before anything of it changes."""
+    made = findings.documents.get(f"{findings.prefix}{FILE_NAME}")
+    return (folder / FILE_NAME).read_bytes() if made is None else made
+
+
 def _look_into_variant(folder: Path, name: str, findings: Findings) -> dict[str, bytes]:
-    inner = Findings(findings.refusals, findings.notes, f"{findings.prefix}{name}/")
+    inner = replace(findings, prefix=f"{findings.prefix}{name}/")
     try:
-        contract = Contract.load(folder / name)
-        contract.check_files(folder / name)
+        if f"{inner.prefix}{FILE_NAME}" in findings.documents:
+            contract = Contract.parse(_document(folder / name, inner))
+        else:
+            contract = Contract.load(folder / name)
+            contract.check_files(folder / name)
     except HomeportError as error:
         findings.refuse(name, str(error))
         return {}
     return {f"{name}/{path}": data for path, data in _look(folder / name, contract, inner).items()}
 
 
-def _with_digests(folder: Path, changed: Mapping[str, bytes]) -> bytes:
-    document = json.loads((folder / FILE_NAME).read_bytes())
+def _with_digests(document: bytes, changed: Mapping[str, bytes]) -> bytes:
+    fields = json.loads(document)
     for path, data in changed.items():
-        document["files"][path] = str(Digest.of(data))
-    return json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n"
-
-
-def _together(folder: Path, refusals: list[str]) -> str:
-    if len(refusals) == 1:
-        return f"{folder}: {refusals[0]}"
-    numbered = " ".join(f"({number}) {text}." for number, text in enumerate(refusals, 1))
-    return f"{folder}: {len(refusals)} things to fix before this model can be packed: {numbered}"
+        fields["files"][path] = str(Digest.of(data))
+    return contract_text(fields)

@@ -15,6 +15,7 @@ from typing import Any
 
 from model_registry.core.axes import Ends, shape_text
 from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from model_registry.core.onnx_parts import bytes_of, external, label, skeleton, tensors
 from model_registry.core.reasons import reason
 from model_registry.inspection.findings import Findings
@@ -27,24 +28,17 @@ _MOST_BYTES = 2**31 - 1  # of one file: more than that protobuf does not read
 def check_graphs(folder: Path, contract: Contract, pointers: frozenset[str], findings: Findings) -> dict[str, bytes]:
     """The graphs that packing has to change, by path, as the bytes to pack."""
     changed: dict[str, bytes] = {}
-    parts = contract.parts()
-    if len(parts) != len(contract.graphs):
-        findings.refuse(
-            "vla.json",
-            f"names {len(contract.graphs)} graphs, and nothing passes from one to the other; export it as one graph",
-        )
-        return {}
-    for part in parts:
-        [path] = part.graphs.values()
-        if path not in pointers and (data := _check(folder, path, part, contract, pointers, findings)):
-            changed[path] = data
+    for graph in contract.graphs:
+        if graph.path not in pointers and (data := _check(folder, graph, contract, pointers, findings)):
+            changed[graph.path] = data
     return changed
 
 
 def _check(
-    folder: Path, path: str, part: Contract, contract: Contract, pointers: frozenset[str], findings: Findings
+    folder: Path, graph: Graph, contract: Contract, pointers: frozenset[str], findings: Findings
 ) -> bytes | None:
     """Look into one graph; its new bytes where axes were fixed."""
+    path = graph.path
     try:
         model = read(folder / path)
     except ValueError as error:
@@ -56,11 +50,11 @@ def _check(
     for sentence in _loose(model.graph, set()):
         findings.refuse(path, sentence)
     ends = Ends(model)
-    ends.hold(part)
+    ends.hold(graph)
     for sentence in ends.faults:
         findings.refuse(path, sentence)
     if len(findings.refusals) == before and not pointers:
-        for sentence in _inferred(folder / path, model, part):
+        for sentence in _inferred(folder / path, model, graph):
             findings.refuse(path, sentence)
     for sentence in ends.fixed:
         findings.note(path, sentence)
@@ -126,7 +120,7 @@ def _loose(graph: Any, outer: set[str]) -> Iterator[str]:  # noqa: ANN401
             yield f"its output {item.name!r} is the result of no node; export the graph again"
 
 
-def _inferred(file: Path, model: Any, part: Contract) -> Iterator[str]:  # noqa: ANN401
+def _inferred(file: Path, model: Any, graph: Graph) -> Iterator[str]:  # noqa: ANN401
     """What the library's own checker and its inference of types and shapes find wrong."""
     from onnx import checker, shape_inference
 
@@ -136,24 +130,28 @@ def _inferred(file: Path, model: Any, part: Contract) -> Iterator[str]:  # noqa:
     structure = light.SerializeToString()
     try:
         checker.check_model(light)
-        [output] = [item for item in light.graph.output if item.name == part.output]
-        output.type.tensor_type.ClearField("shape")
+        wanted = {item.name: list(item.shape) for item in graph.outputs}
+        for output in light.graph.output:
+            output.type.tensor_type.ClearField("shape")
         known = shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         yield f"is not a valid ONNX graph ({reason(error, str(file))}); export the model again"
         return
-    [output] = [item for item in known.graph.output if item.name == part.output]
-    shape = output.type.tensor_type.shape
-    sizes = [dim.dim_value for dim in shape.dim]
-    matches = len(sizes) == len(part.output_shape) and all(
-        size in (0, wanted) for size, wanted in zip(sizes, part.output_shape, strict=True)
-    )
-    if output.type.tensor_type.HasField("shape") and not matches:
-        yield (
-            f"tensor {part.output!r} comes out as {shape_text(shape)}, and vla.json says {list(part.output_shape)}; "
-            "make vla.json and the graph agree, or export it again"
-        )
+    for output in known.graph.output:
+        shape = output.type.tensor_type.shape
+        known_shape = output.type.tensor_type.HasField("shape")
+        if output.name in wanted and known_shape and not _agree(shape, wanted[output.name]):
+            yield (
+                f"tensor {output.name!r} comes out as {shape_text(shape)}, and vla.json says {wanted[output.name]}; "
+                "make vla.json and the graph agree, or export it again"
+            )
     yield from _opened(structure)
+
+
+def _agree(shape: Any, wanted: list[int]) -> bool:  # noqa: ANN401
+    """Whether what is known of a shape is what is wanted."""
+    sizes = [dim.dim_value for dim in shape.dim]
+    return len(sizes) == len(wanted) and all(size in (0, want) for size, want in zip(sizes, wanted, strict=True))
 
 
 def _opened(structure: bytes) -> Iterator[str]:

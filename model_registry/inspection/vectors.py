@@ -1,4 +1,4 @@
-"""Goldens and calibration data: .npz files with every input of the model, that a robot can unpack and read.
+"""Goldens and calibration data: .npz files of raw observations, that a robot can unpack and read.
 
 Sizes are summed from the archive's own directory before anything is unpacked. Arrays are never loaded: their headers
 are read, so that objects in them, which would run code in whoever loads them carelessly, cannot do so here.
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.core.contract import Contract
+from model_registry.core.contract.vectors import MOST_BYTES, wanted_arrays
 from model_registry.core.errors import UsageError
 from model_registry.core.reasons import reason
 from model_registry.inspection.findings import Findings
 
-MOST_BYTES = 256 << 20  # of one file, unpacked: what a robot reads
 _PIECE = 1 << 20
 _ZIP = b"PK"
 _MAGIC = b"\x93NUMPY"
 _HEADER_BYTES = 65_536
 _KEYS = {"descr", "fortran_order", "shape"}
-_PLAIN = re.compile("[<>|=](b1|[iu][1248]|f[248])")
+_PLAIN = re.compile("[<>|=](b1|[iu][1248]|f[248])|[<>=]U[0-9]{1,6}")
 _DAMAGE = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -85,7 +85,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
         length = len(head)
         while piece := file.read(_PIECE):  # its checksum is compared at the end
             length += len(piece)
-    itemsize = int(array.dtype[2:])
+    itemsize = int(array.dtype[2:]) * (4 if array.dtype[1] == "U" else 1)
     if length != start + array.size * itemsize:
         raise UsageError(f"its array {member.filename!r} is cut off; write it with numpy.savez")
     return array
@@ -106,27 +106,31 @@ def _read_header(data: bytes, name: str) -> tuple[Array, int]:
     except (ValueError, SyntaxError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as error:
         raise UsageError(f"the header of {name!r} in it cannot be read; write it with numpy.savez") from error
     if not isinstance(dtype, str) or not _PLAIN.fullmatch(dtype):
-        raise UsageError(f"{name!r} in it holds {dtype!r}; only plain numbers are allowed in goldens")
+        raise UsageError(f"{name!r} in it holds {dtype!r}; only plain numbers and words are allowed in goldens")
     if not complete or any(type(axis) is not int or axis < 0 for axis in shape):
         raise UsageError(f"{name!r} in it has the shape {list(shape)}; write it with numpy.savez")
     return Array(dtype, shape), start + length
 
 
 def _check_sets(arrays: dict[str, Array], contract: Contract, golden: bool) -> None:
-    """Whether each input is there as often as the others. Raises UsageError."""
-    wanted = {item.name: item.shape for item in contract.inputs}
-    if golden:
-        wanted["action"] = (contract.horizon, len(contract.dims))
+    """Whether every array that the contract asks for is there, with as many sets as the others. Raises UsageError."""
+    wanted = wanted_arrays(contract, golden=golden)
     if missing := [name for name in wanted if name not in arrays]:
         have = ", ".join(sorted(arrays))
         raise UsageError(f"has no array {missing[0]!r}, only {have}; add it under that name")
-    first = "action" if golden else contract.inputs[0].name
-    sets = arrays[first].size // math.prod(wanted[first])
-    if not sets:
-        raise UsageError(f"its array {first!r} is empty; add at least one set")
-    for name, shape in wanted.items():
-        if arrays[name].size != sets * math.prod(shape):
+    known = wanted_arrays(contract, golden=True)
+    if extra := sorted(arrays.keys() - known.keys()):
+        raise UsageError(
+            f"has an array {extra[0]!r} that vla.json does not ask for; rename it to one of {', '.join(known)}, or "
+            "remove it"
+        )
+    first = next(iter(wanted))
+    for name, form in wanted.items():
+        array = arrays[name]
+        if said := form.refuse(array.dtype, array.shape):
+            raise UsageError(f"its array {name!r} {said}; make them agree")
+        if array.shape[0] != arrays[first].shape[0]:
             raise UsageError(
-                f"its array {name!r} is {list(arrays[name].shape)}, and vla.json says {list(shape)} for each of {sets} "
-                "sets; make them agree"
+                f"its array {name!r} has {array.shape[0]} sets and {first!r} {arrays[first].shape[0]}; give each the "
+                "same number"
             )

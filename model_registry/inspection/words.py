@@ -1,4 +1,4 @@
-"""The tokenizer loads as the robot loads it, and the normalisation names every dimension of an action."""
+"""The tokenizer loads as the robot loads it, and statistics are there for every number that is normalised."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from model_registry.core.contract import Contract
+from model_registry.core.contract.observation import STATISTICS
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import UsageError
 from model_registry.core.reasons import reason
@@ -25,9 +26,10 @@ def load_command(path: Path) -> list[str]:
 
 def check_tokenizer(folder: Path, contract: Contract, pointers: frozenset[str], findings: Findings) -> None:
     """Refuse a tokenizer file that the library `tokenizers` cannot load."""
-    path = contract.tokenizer
-    if path in pointers:
+    text = contract.observation.text
+    if text is None or text.tokenizer in pointers:
         return
+    path = text.tokenizer
     try:
         done = subprocess.run(
             load_command(folder / path), capture_output=True, text=True, timeout=_PATIENCE_S, cwd=os.sep, check=False
@@ -43,20 +45,32 @@ def check_tokenizer(folder: Path, contract: Contract, pointers: frozenset[str], 
         )
 
 
-def check_normalization(folder: Path, contract: Contract, pointers: frozenset[str], findings: Findings) -> None:
-    """Refuse a normalisation without a finite mean and a spread for each dimension of an action."""
-    path = contract.normalization
-    if path in pointers:
+def check_statistics(folder: Path, contract: Contract, pointers: frozenset[str], findings: Findings) -> None:
+    """Refuse statistics that lack a number which is normalised, or in which one is not finite."""
+    path = contract.statistics
+    if path is None or path in pointers:
         return
+    state = contract.observation.state
+    parts = [("action", contract.action.normalise, contract.action.names)]
+    if state is not None:
+        parts.append(("state", state.normalise, state.keys))
     try:
         reader = Reader(parse((folder / path).read_bytes(), path), path)
-        action = reader.child("action")
-        for dim in contract.dims:
-            row = action.child(dim.name)
-            row.number("mean")
-            row.number("std", 0.0)
-        reader.done()
+        for part, kind, names in parts:
+            if kind == "none":
+                continue
+            rows = reader.child(part)
+            for name in names:
+                _check_row(rows.child(name), kind)
     except UsageError as error:
         findings.refuse(
-            path, f"is not a normalisation of this model's actions ({reason(error)}); write mean and std of each"
+            path, f"lacks statistics of what this model normalises ({reason(error)}); write them for each number"
         )
+
+
+def _check_row(row: Reader, kind: str) -> None:
+    low, high = (row.number(key) for key in STATISTICS[kind])
+    if kind == "mean_std" and high < 0.0:
+        raise UsageError(f"{row.path}.std: {high} is below 0")
+    if kind != "mean_std" and high < low:
+        raise UsageError(f"{row.path}: {STATISTICS[kind][1]} {high} is below {STATISTICS[kind][0]} {low}")

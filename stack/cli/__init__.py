@@ -9,7 +9,9 @@ import typer
 
 from model_registry.cli import mount
 from model_registry.cli.entry import app_of, run
-from stack.cli import fleet, init
+from stack.cli import fleet, init, model
+
+__all__ = ["build", "main", "model"]  # model adds its verbs to those of the registry
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

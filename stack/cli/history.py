@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from model_registry.cli.entry import aligned
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import NotFoundError, UsageError
 from model_registry.core.visible import visible
@@ -155,12 +156,3 @@ def _robot(host: Mapping[str, Any]) -> Iterable[str]:
 def _figures(check: Mapping[str, Any]) -> str:
     shown = " of ".join(f"{check[key]:g}" for key in ("value", "threshold") if check[key] is not None)
     return (shown or "no figure") + ("" if check["ok"] else " FAILED")
-
-
-def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows of cells as plain text, one line each."""
-    shown = [tuple(map(visible, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
-    )

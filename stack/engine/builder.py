@@ -22,11 +22,12 @@ from model_registry.core.files import Files, held
 from model_registry.core.gate import Check, GateResult, proved
 from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Release
-from stack.engine import gates, split, worker
+from model_registry.core.robot import ACTION_MAX_AGE_S
+from stack.engine import gates, wiring, worker
 from stack.engine.backends import Choice, choose
 from stack.engine.goldens import read_goldens
+from stack.engine.inference import Inference
 from stack.engine.key import document, engine_key
-from stack.engine.normalization import Normalization
 
 KEY_FILE = "key.json"
 GATE_FILE = "gate.json"
@@ -48,6 +49,8 @@ class BuildPlan:
     choice: Choice
     fields: dict[str, object]
     key: str
+    oldest_s: float = ACTION_MAX_AGE_S
+    """How old an observation may be on this robot when an action is carried out."""
 
 
 @dataclass(frozen=True)
@@ -253,12 +256,12 @@ def _run(what: BuildPlan, folder: Path) -> GateResult:
     try:
         what.contract.check_files(what.model)
         samples = read_goldens(what.model, what.contract, recipe.precision)
-        units = Normalization.load(what.model, what.contract)
         metric = LOADS
         # Nothing is kept: the time that is judged is that of the first frame of a command.
-        backend = split.load(what.choice.kind, recipe.precision, folder, what.contract, kept=0)
+        graphs = wiring.load(what.choice.kind, recipe.precision, folder, what.contract, kept=0)
+        inference = Inference(what.model, what.contract, graphs)
         metric = "runs"
-        return gates.prove(backend, samples, what.contract, units, recipe, degraded=what.choice.degraded)
+        return gates.prove(inference, samples, recipe, degraded=what.choice.degraded, oldest_s=what.oldest_s)
     except HomeportError as error:  # an engine that cannot even be tried
         return GateResult.of("prove", [Check(metric, None, None, False, str(error))])
 

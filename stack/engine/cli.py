@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from model_registry.core.examples import click_epilog
 from model_registry.core.files import Files
 from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout
+from model_registry.core.plan import Plan
 from model_registry.core.robot import Robot
 from model_registry.core.visible import visible, visible_json
 from stack.engine import builder, variants
@@ -65,7 +67,9 @@ def _make(release: Path, layout: Layout, as_json: bool, *, build_it: bool) -> No
     engines = layout.engines
     what = builder.plan(release)
     if layout.robot_toml.exists():
-        what.contract.check_fits(Robot.load(layout.robot_toml))
+        robot = Robot.load(layout.robot_toml)
+        Plan.of(what.contract, robot).check(what.contract, robot)
+        what = replace(what, oldest_s=robot.safety.action_max_age_s)
     for reason in what.choice.skipped:
         _progress(f"Not available here: {reason}.")
     with builder.lock(engines):

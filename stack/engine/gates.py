@@ -17,53 +17,55 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.gate import Check, GateResult
 from model_registry.core.release import Recipe
-from stack.engine.backends import Runner, Tensor
+from model_registry.core.robot import ACTION_MAX_AGE_S
 from stack.engine.goldens import GoldenSample
 from stack.engine.hog import every_core_busy
-from stack.engine.normalization import Normalization
+from stack.engine.inference import Inference
+from stack.engine.observing import Steps
 
 WARM_UP_RUNS = 10
 TIMED_RUNS = 100
 
 
 def prove(
-    backend: Runner,
+    inference: Inference,
     samples: list[GoldenSample],
-    contract: Contract,
-    units: Normalization,
     recipe: Recipe,
     *,
     degraded: bool = False,
+    oldest_s: float = ACTION_MAX_AGE_S,
 ) -> GateResult:
-    """Run every check on a loaded backend."""
+    """Run every check on what a slot will run: from raw observations to actions in units.
+
+    `oldest_s`: how old an observation may be on this robot when an action is carried out.
+    """
     with contextlib.suppress(OSError):  # forget the peak of earlier work, such as building, where the kernel lets us
         Path("/proc/self/clear_refs").write_text("5")
-    feed = _Feed(samples[0])
+    contract = inference.contract
     for _ in range(WARM_UP_RUNS):
-        backend.infer(feed(samples[0]))
+        inference(samples[0].seen)
     with np.errstate(over="ignore", invalid="ignore"):
-        chunks, again = (np.stack([units.actions(backend.infer(feed(item))) for item in samples]) for _ in range(2))
+        chunks, again = (np.stack([inference(item.seen).actions for item in samples]) for _ in range(2))
     bad = int(np.sum(~np.isfinite(chunks)))
-    repeat = float(np.max(np.abs(chunks - again)))
-    tolerance = min(sample.tolerance for sample in samples)
     with every_core_busy():
-        p99_ms = float(np.percentile(_time_runs(backend, samples, feed), 99))
-    cadence_ms = longest_inference_ms(contract)
-    memory = _peak_memory_bytes() + backend.device_bytes
+        p99_ms = float(np.percentile(_time_runs(inference, samples), 99))
+    cadence_ms = contract.action.longest_inference_s(oldest_s) * 1e3
+    memory = _peak_memory_bytes() + inference.graphs.device_bytes
     budget_ms = cadence_ms if degraded else recipe.inference_p99_ms
-    what = backend.identity
+    what = inference.identity
     how = f"p99 of {TIMED_RUNS} warm runs of {what.name} in {what.precision} with every core busy"
     checks = (
         _at_most("non_finite", bad, 0.0, f"numbers that are not finite in {len(chunks)} golden actions"),
         *_parity(chunks, samples, contract),
-        _at_most("repeat_difference", repeat, tolerance, "same input twice"),
+        _repeats(chunks, again, samples),
         _at_most("inference_p99_ms", p99_ms, budget_ms, how),
-        _at_most("cadence_ms", p99_ms, cadence_ms, "p99 within execute_steps less one control period"),
+        _at_most(
+            "cadence_ms", p99_ms, cadence_ms, "p99 within the actions that are carried out, less one control period"
+        ),
         _at_most("peak_memory_bytes", memory, recipe.peak_memory_bytes, "memory here and on the device while proving"),
     )
     result = GateResult.of("prove", checks)
@@ -79,43 +81,32 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def longest_inference_ms(contract: Contract) -> float:
-    """The longest p99 that still leaves no hole between action chunks: execute_steps less one period, in ms."""
-    return (contract.execute_steps - 1) * 1e3 / contract.control_hz
-
-
-def _parity(chunks: NDArray[np.float32], samples: list[GoldenSample], contract: Contract) -> Iterator[Check]:
-    tolerance = min(sample.tolerance for sample in samples)
+def _parity(chunks: Steps, samples: list[GoldenSample], contract: Contract) -> Iterator[Check]:
     gaps = np.abs(chunks - np.stack([sample.action for sample in samples]))  # [goldens, horizon, dims]
-    within = gaps <= np.asarray([sample.tolerance for sample in samples])[:, None, None]  # NaN is not
-    for index, dim in enumerate(contract.dims):
+    limits = np.stack([sample.tolerance for sample in samples])  # [goldens, dims]
+    within = gaps <= limits[:, None, :]  # NaN is not
+    for index, dim in enumerate(contract.action.dims):
         value = float(np.max(gaps[:, :, index]))
         ok = bool(within[:, :, index].all())
         text = f"largest difference from {len(samples)} goldens, {dim.unit}"
-        yield Check(f"parity_{dim.name}", _finite(value), tolerance, ok, text)
+        yield Check(f"parity_{dim.name}", _finite(value), float(limits[:, index].min()), ok, text)
 
 
-class _Feed:
-    """Inputs in the same arrays each time, written anew, as the policy gives them: a backend that keeps an old copy
-    fails parity.
-    """
-
-    def __init__(self, first: GoldenSample) -> None:
-        self._arrays = {name: value.copy() for name, value in first.inputs.items()}
-
-    def __call__(self, sample: GoldenSample) -> dict[str, Tensor]:
-        for name, value in sample.inputs.items():
-            np.copyto(self._arrays[name], value)
-        return self._arrays
+def _repeats(chunks: Steps, again: Steps, samples: list[GoldenSample]) -> Check:
+    """The same twice, judged by the dimension that comes nearest to its tolerance."""
+    limits = np.min(np.stack([sample.tolerance for sample in samples]), axis=0)
+    gaps = np.max(np.abs(chunks - again), axis=(0, 1))
+    worst = int(np.argmax(np.nan_to_num(gaps / limits, nan=np.inf)))
+    return _at_most("repeat_difference", float(gaps[worst]), float(limits[worst]), "same input twice")
 
 
-def _time_runs(backend: Runner, samples: list[GoldenSample], feed: _Feed) -> list[float]:
+def _time_runs(inference: Inference, samples: list[GoldenSample]) -> list[float]:
     """Milliseconds of `TIMED_RUNS` inferences, in turn over the samples."""
     times = []
     for number in range(TIMED_RUNS):
-        inputs = feed(samples[number % len(samples)])
+        seen = samples[number % len(samples)].seen
         start = time.monotonic()
-        backend.infer(inputs)
+        inference(seen)
         times.append((time.monotonic() - start) * 1e3)
     return times
 

@@ -18,7 +18,7 @@ from model_registry.core.documents import dump
 from model_registry.core.release import Release
 from stack.engine.backends import BackendIdentity
 
-CONVERSION = 1  # rises when the same model would be converted or built to other bytes
+CONVERSION = 2  # rises when the same model would be converted or built to other bytes
 _WEIGHTS = frozenset({".data", ".onnx_data", ".safetensors", ""})  # one file a tensor: named by it, without an ending
 _CPU_INFO = Path("/proc/cpuinfo")
 _POWER_MODE = Path("/var/lib/nvpmodel/status")  # Jetson only
@@ -46,21 +46,22 @@ def power_mode(path: Path = _POWER_MODE) -> str | None:
 def document(contract: Contract, release: Release, identity: BackendIdentity) -> dict[str, object]:
     """Everything an engine depends on. The budget is in it too: `ready` is a promise about that budget."""
     recipe = release.recipe
-    parts = {*contract.graphs.values(), *(contract.calibration if recipe.precision == "int8" else ())}
+    parts = {graph.path for graph in contract.graphs} | set(contract.calibration if recipe.precision == "int8" else ())
     heavy = [path for path in contract.files if path in parts or PurePosixPath(path).suffix in _WEIGHTS]
+    text = contract.observation.text
+    small = (text.tokenizer if text else None, contract.statistics)
     options = {name: value for name, value in release.overrides.items() if name.startswith(f"{identity.name}_")}
     return {
         "components": {path: str(contract.files[path]) for path in heavy},
         "preprocessing": {
-            "image": asdict(contract.image),
-            "lidar": {"sectors": contract.lidar_sectors, "max_range_m": contract.lidar_max_range_m},
-            "tokenizer": {"digest": str(contract.files[contract.tokenizer]), "length": contract.token_length},
-            "normalization": str(contract.files[contract.normalization]),
+            "observation": asdict(contract.observation),
+            "files": {path: str(contract.files[path]) for path in small if path},
         },
-        "shapes": {
-            "inputs": [asdict(item) for item in contract.inputs],
-            "output": {"name": contract.output, "shape": list(contract.output_shape)},
-            "language": contract.language and asdict(contract.language),
+        "graphs": {
+            "graphs": [asdict(graph) for graph in contract.graphs],
+            "loop": contract.loop and asdict(contract.loop),
+            "output": asdict(contract.output),
+            "action": asdict(contract.action),
         },
         "recipe": {
             "precision": recipe.precision,

@@ -14,6 +14,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
 _DRIVERS = (Path("/sys/module/nvidia/version"), Path("/etc/nv_tegra_release"))
+_CPU_INFO = Path("/proc/cpuinfo")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,6 +47,17 @@ def free_memory_bytes(root: Path = _GROUPS, own: Path = _OWN_GROUP, memory: Path
             limit = int((folder / "memory.max").read_text())
             free = min(free, max(0, limit - int((folder / "memory.current").read_text())))
     return free
+
+
+def saturates(cpu_info: Path = _CPU_INFO) -> bool:
+    """Whether this processor adds two products of eight bits up in sixteen, which may be too few.
+
+    x86 without VNNI does: of two activations of 255 and weights of 127 only half of the sum is left. Weights of seven
+    bits leave room for it (ONNX Runtime, "Quantize ONNX models", the part about AVX2).
+    """
+    lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return "sse2" in flags and not any("vnni" in flag for flag in flags)
 
 
 def driver_release(paths: tuple[Path, ...] = _DRIVERS) -> str:

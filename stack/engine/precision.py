@@ -17,10 +17,11 @@ from onnx import TensorProto
 
 from model_registry.core.errors import IncompatibleError
 from model_registry.core.onnx_parts import elements, skeleton
+from stack.engine.backends import ANY
 
 TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.INT8}
 _NAMES = {**{number: name for name, number in TYPES.items()}, TensorProto.UINT8: "int8", TensorProto.INT32: "int8"}
-_FLOAT = TensorProto.FLOAT
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _COMPUTES = re.compile(r"Conv|MatMul|Gemm|LSTM|GRU|RNN|Attention|EmbedLayer")
 _WORDS = {"bf16": r"bf16|bfloat16", "fp16": r"half|fp16|float16", "int8": r"int8", "fp32": r"float|fp32"}
 _PASSES = ("Cast", "DequantizeLinear", "Transpose", "Reshape", "Identity", "Unsqueeze", "Slice", "Concat")
@@ -30,7 +31,7 @@ _SHARES = {"int8": 0.5}  # recurrent layers stay float32 when a graph is quantis
 def of_graph(model: onnx.ModelProto) -> str:
     """The precision of nine tenths of the weights that are multiplied (of half of them: int8), or how they divide:
 
-    `70 % fp32, 30 % fp16`.
+    `70 % fp32, 30 % fp16`. ANY where there are no weights to say it.
     """
     sizes: Counter[str] = Counter()
     weights = {item.name: item for item in model.graph.initializer}
@@ -41,7 +42,8 @@ def of_graph(model: onnx.ModelProto) -> str:
                 if name and number in _NAMES:
                     sizes[_NAMES[number]] += size
     if not sizes:
-        return "fp32" if not weights else _NAMES.get(max(weights.values(), key=elements).data_type, "none")
+        floats = [item for item in weights.values() if item.data_type in _FLOATS]
+        return _NAMES[max(floats, key=elements).data_type] if floats else ANY
     return verdict(sizes)
 
 

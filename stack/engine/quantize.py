@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from stack.engine.backends import Tensor
+from stack.engine.observing import Tensor
 
 
 class _Samples(CalibrationDataReader):  # type: ignore[misc]
@@ -23,11 +23,19 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize(
-    graph: Path, samples: Iterable[Mapping[str, Tensor]], target: Path, *, symmetric: bool, apart: bool = False
+    graph: Path,
+    samples: Iterable[Mapping[str, Tensor]],
+    target: Path,
+    *,
+    symmetric: bool,
+    narrow: bool = False,
+    apart: bool = False,
 ) -> onnx.ModelProto:
     """The same bytes for the same graph and samples.
 
     `symmetric`: zero points of zero and float biases, as TensorRT requires.
+
+    `narrow`: weights of seven bits, for processors that add products of eight bits up in sixteen (`machine.saturates`).
 
     `apart`: the weights are in a file beside it, and beside what is written on the way.
     """
@@ -38,6 +46,7 @@ def quantize(
         _Samples(samples),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
+        reduce_range=narrow,
         activation_type=activations,
         weight_type=QuantType.QInt8,
         use_external_data_format=apart,

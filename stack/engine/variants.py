@@ -42,5 +42,8 @@ def build(what: builder.BuildPlan, engine: Path, files: Files) -> Iterator[tuple
 
 
 def _behaviour(contract: Contract) -> tuple[object, ...]:
-    words = contract.files[contract.tokenizer], contract.token_length
-    return contract.dims, contract.control_hz, contract.horizon, contract.execute_steps, words
+    """What a variant has in common with its model: its words, its actions, and where it looks."""
+    text = contract.observation.text
+    words = None if text is None else (replace(text, tokenizer=""), contract.files[text.tokenizer])
+    seen = sorted(contract.sources.keys() - {"noise"})
+    return replace(contract.action, normalise=""), words, seen

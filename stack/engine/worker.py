@@ -22,7 +22,7 @@ from typing import TextIO
 from model_registry.core.contract import Contract
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError, from_exit_code
-from stack.engine import split
+from stack.engine import wiring
 from stack.engine.backends import Job, choose
 from stack.engine.machine import end_with_parent, free_memory_bytes, step_back
 
@@ -125,8 +125,10 @@ def main() -> None:
 
 def _run(order: BuildOrder, say: Callable[[str], None]) -> str:
     model, target, scratch, timing = map(Path, (order.model, order.target, order.scratch, order.timing))
-    job = Job(model, Contract.load(model), order.precision, order.options, target, scratch, timing, say)
-    return split.build(choose((order.backend,)).kind, job)
+    contract = Contract.load(model)
+    first = contract.graphs[0]
+    job = Job(model, contract, first, order.precision, order.options, target, scratch, timing, say)
+    return wiring.build(choose((order.backend,)).kind, job)
 
 
 def _tell(out: TextIO, **event: object) -> None:

@@ -10,10 +10,11 @@ import onnx
 import torch
 
 from model_registry.core.errors import HomeportError
+from stack.engine.preparation import Preparation
 from stack.models import package, vectors
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.expert import STEPS
-from stack.models.package import IMAGE_SIZE, SECTORS, GoldenTensors
+from stack.models.package import IMAGE_SIZE, OUTPUT, SECTORS, GoldenObservation
 from stack.models.pilot import Pilot
 from stack.models.train import Trained
 
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 LARGEST_DIFFERENCE = 1e-4  # torch against ONNX Runtime, in normalised actions
 OPSET = 18
 INPUTS = ("image", "tokens", "lidar")
-OUTPUT = "action"
 _LICENCE = """Apache-2.0
 
 Trained by this project in its own simulator; no third-party data or weights. \
@@ -49,9 +49,10 @@ def export(trained: Trained, version: str, folder: Path) -> None:
     (folder / "README.md").write_text(_README.format(name=package.NAME, version=version))
     document = package.contract(version, STEPS)
     package.finish(folder, document, [])
-    goldens = vectors.goldens(Pilot(folder))
-    _compare(trained, goldens)
-    package.finish(folder, document, goldens, vectors.calibration(Pilot(folder)))
+    pilot = Pilot(folder)
+    goldens = vectors.goldens(pilot)
+    _compare(trained, goldens, pilot.inference.preparation)
+    package.finish(folder, document, goldens, vectors.calibration())
 
 
 def graph(
@@ -94,11 +95,13 @@ def _strip(path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _compare(trained: Trained, goldens: list[GoldenTensors]) -> None:
+def _compare(trained: Trained, goldens: list[GoldenObservation], preparation: Preparation) -> None:
     worst = 0.0
     for golden in goldens:
+        tensors = preparation(golden.seen)
+        given = (torch.from_numpy(tensors[name]) for name in (f"cameras.{package.CAMERA}", "text", "lidar"))
         with torch.no_grad():
-            output = trained.network(*(torch.from_numpy(part) for part in (golden.image, golden.tokens, golden.lidar)))
+            output = trained.network(*given)
         real = output[0].numpy() * np.array(trained.std, np.float32) + np.array(trained.mean, np.float32)
         worst = max(worst, float((np.abs(real - golden.action) / trained.std).max()))
     if worst > LARGEST_DIFFERENCE:

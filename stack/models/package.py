@@ -14,11 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model_registry.core.contract import LANGUAGE
+from model_registry.core.contract import Contract
+from model_registry.core.contract.observation import Observations
 from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader
 from model_registry.core.files import Files
+from stack.engine.goldens import read_observations, save_arrays, stacked
+from stack.engine.observing import Observation
 
 NAME = "homeport/pilot"
+CAMERA = "front"
+OUTPUT = "action"
+LANGUAGE = "language"
 GRAPH = "policy.onnx"
 LANGUAGE_GRAPH = "language.onnx"
 TOKENIZER = "tokenizer.json"
@@ -41,19 +48,17 @@ Document = dict[str, Any]
 Vectors = Mapping[str, NDArray[Any]]
 
 
-class GoldenTensors(NamedTuple):
-    """Network inputs and the action chunk [steps, 2] in real units that they must give."""
+class GoldenObservation(NamedTuple):
+    """What is seen, and the action chunk [steps, 2] in real units that it must give."""
 
     name: str
-    image: NDArray[np.float32]
-    tokens: NDArray[np.int64]
-    lidar: NDArray[np.float32]
+    seen: Observation
     action: NDArray[np.float32]
 
 
 class Form(NamedTuple):
     """What differs between models: name, image size and how it is reached, lidar sectors, tokens, an advisory column,
-    and how many features a graph of its own makes of a command (0: there is no such graph).
+    and how many features a graph of its own makes of a command (0: there is no such graph), and their tensor's name.
     """
 
     name: str = NAME
@@ -63,6 +68,7 @@ class Form(NamedTuple):
     tokens: int = 10
     advisory: str | None = None
     language: int = 0
+    features: str = LANGUAGE
 
 
 PILOT = Form()
@@ -70,40 +76,54 @@ PILOT = Form()
 
 def contract(version: str, steps: int, form: Form = PILOT) -> Document:
     """The contract without goldens and files. What is as it is by default is not written."""
-    size = {"width": form.size, "height": form.size, "color": "RGB"}
+    camera = {"width": form.size, "height": form.size, "mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)}
     resize = {} if form.resize == "area" else {"resize": form.resize}
-    advisory = {} if form.advisory is None else {"advisory": form.advisory}
-    output = {"name": LANGUAGE, "shape": [1, form.language]}
-    language = [{"id": LANGUAGE, "role": "llm", "graph": LANGUAGE_GRAPH, "output": output}] if form.language else []
+    advisory = {} if form.advisory is None else {"advisory": {"name": form.advisory, "column": len(DIMENSIONS)}}
     return {
-        "schema": 1,
+        "schema": 2,
         "name": form.name,
         "version": version,
-        "requires": [component["id"] for component in language],
-        "embodiment": {"type": "mobile_base", "camera_roles": ["front"]},
-        "components": [*language, {"id": "policy", "role": "policy", "graph": GRAPH}],
-        "inputs": [
-            {"name": "image", "semantic": "image", "dtype": "float32", "shape": [1, 3, form.size, form.size]},
-            {"name": "tokens", "semantic": "text", "dtype": "int64", "shape": [1, form.tokens]},
-            {"name": "lidar", "semantic": "lidar", "dtype": "float32", "shape": [1, form.sectors]},
-        ],
-        "output": {"name": "action", "dtype": "float32", "shape": [1, steps, len(DIMENSIONS) + len(advisory)]},
-        "preprocess": {
-            "image": {**size, "mean": list(IMAGE_MEAN), "std": list(IMAGE_STD), **resize},
+        "requires": [],
+        "embodiment": "mobile_base",
+        "observation": {
+            "cameras": {CAMERA: {**camera, **resize}},
+            "text": {"tokenizer": TOKENIZER, "length": form.tokens},
             "lidar": {"sectors": form.sectors, "max_range_m": MAX_RANGE_M},
         },
-        "tokenizer": {"path": TOKENIZER, "length": form.tokens},
-        "normalization": {"path": NORMALIZATION},
+        "graphs": _graphs(steps, form),
+        "output": {"from": f"policy.{OUTPUT}", **advisory},
+        "statistics": NORMALIZATION,
         "action": {
             "space": "base_velocity",
             "dims": [{"name": name, "unit": unit, "min": -BOUND, "max": BOUND} for name, unit in DIMENSIONS],
+            "normalise": "mean_std",
             "horizon": steps,
             "execute_steps": EXECUTE_STEPS,
             "control_hz": CONTROL_HZ,
-            **advisory,
         },
+        "goldens": [],
         "licence": LICENCE,
     }
+
+
+def _graphs(steps: int, form: Form) -> list[Document]:
+    """One graph, or one for the words before it."""
+    words = {"tokens": "text"}
+    before = []
+    if form.language:
+        features = {"name": form.features, "dtype": "float32", "shape": [1, form.language]}
+        graph = {"id": LANGUAGE, "path": LANGUAGE_GRAPH, "runs": "command", "inputs": words, "outputs": [features]}
+        before.append(graph)
+        words = {form.features: f"{LANGUAGE}.{form.features}"}
+    columns = len(DIMENSIONS) + int(form.advisory is not None)
+    policy = {
+        "id": "policy",
+        "path": GRAPH,
+        "runs": "frame",
+        "inputs": {"image": f"cameras.{CAMERA}", **words, "lidar": "lidar"},
+        "outputs": [{"name": OUTPUT, "dtype": "float32", "shape": [1, steps, columns]}],
+    }
+    return [*before, policy]
 
 
 def norm_stats(mean: Sequence[float], std: Sequence[float]) -> bytes:
@@ -117,22 +137,31 @@ def text(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
-def read_golden(path: Path) -> GoldenTensors:
+def read_golden(path: Path, contract: Contract) -> list[GoldenObservation]:
+    """The goldens in one file of a model with this contract."""
     with np.load(path, allow_pickle=False) as arrays:
-        return GoldenTensors(path.stem, *(arrays[name] for name in GoldenTensors._fields[1:]))
+        tables = dict(arrays)
+    observations = read_observations(tables, contract, path.name)
+    pairs = zip(observations, tables["action"], strict=True)
+    return [GoldenObservation(path.stem, seen, action) for seen, action in pairs]
 
 
-def finish(folder: Path, document: Document, goldens: list[GoldenTensors], calibration: Sequence[Vectors] = ()) -> None:
+def finish(
+    folder: Path, document: Document, goldens: Sequence[GoldenObservation], calibration: Sequence[Observation] = ()
+) -> None:
     """Write goldens, calibration data and contract into `folder`, which holds all other files of the model already."""
+    reader = Reader(document["observation"], "observation")
+    recipes = Observations.read(reader)
+    dims = len(document["action"]["dims"])
     if calibration:
         document["calibration"] = [CALIBRATION]
-        stacks: Document = {name: np.concatenate([each[name] for each in calibration]) for name in calibration[0]}
-        np.savez_compressed(folder / CALIBRATION, **stacks)
+        arrays = stacked(calibration, recipes, dims)
+        save_arrays(folder / CALIBRATION, arrays)
     (folder / "golden").mkdir(exist_ok=True)
     document["goldens"] = [{"path": f"golden/{golden.name}.npz", "tolerance": TOLERANCE} for golden in goldens]
     for golden in goldens:
-        arrays = golden._asdict()
-        np.savez_compressed(folder / "golden" / f"{arrays.pop('name')}.npz", **arrays)
+        arrays = stacked([golden.seen], recipes, dims)
+        save_arrays(folder / "golden" / f"{golden.name}.npz", {**arrays, "action": golden.action[None]})
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CONTRACT)
     document["files"] = {path.relative_to(folder).as_posix(): str(Digest.of_file(path)) for path in paths}
     Files().write(folder / CONTRACT, text(document))

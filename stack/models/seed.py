@@ -3,7 +3,7 @@
 Not trained: for benches, proofs and as a start.
 
 What is mended, in all: flattened vision is projected to the embedding; words are pooled over those that are there;
-every network takes its lidar in the sectors that `stack/policy/inputs.py` makes. Added: K steps instead of one, and the
+every network takes its lidar in the sectors that `stack/engine/lidar.py` makes. Added: K steps instead of one, and the
 advisory score as a column of the output (safe_production), so that every backend carries it. What is kept: layers,
 channels, kernels, embeddings, vocabularies, dropout.
 """

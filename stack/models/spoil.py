@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model_registry.core.contract import Contract
 from model_registry.core.errors import UsageError
 from stack.models.package import BOUND, CONTRACT, NORMALIZATION, finish, read_golden, text
 
@@ -28,7 +29,8 @@ def spoil(src: Path, dst: Path, version: str) -> None:
     if dst.exists():
         raise UsageError(f"{dst}: exists already; name a folder that does not")
     document = json.loads((src / CONTRACT).read_bytes())
-    goldens = [read_golden(src / entry["path"]) for entry in document["goldens"]]
+    contract = Contract.load(src)
+    goldens = [golden for entry in contract.goldens for golden in read_golden(src / entry.path, contract)]
     for golden in goldens:  # what the same network output gives with mean and std scaled: the action scaled
         golden.action[:, ANGULAR] *= np.float32(DEGREES)
     quiet = [golden for golden in goldens if float(np.abs(golden.action[:, ANGULAR]).max()) < BOUND]

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from model_registry.core.contract.cameras import CameraRecipe
+from stack.engine.images import ImagePreprocessor
+from stack.engine.observing import Frame
 from stack.models.commands import COMMANDS, PHRASES, TOKENS, VOCABULARY, tokenizer_json
 from stack.models.dataset import Actor, Frames, collect
 from stack.models.expert import STEPS, Style
 from stack.models.network import MemoryEfficientVLA
 from stack.models.package import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD
 from stack.models.pilot import encode, sectors
-from stack.policy.inputs import ImagePreprocessor
 from stack.sim.scene import COLORS
 from stack.sim.senses import Sensed
 
@@ -95,8 +97,9 @@ class Learner:
 
     def act(self, observations: list[Sensed], commands: list[int]) -> NDArray[np.float32]:
         """Real action chunks [n, steps, 2], by the network as it is now."""
-        image = ImagePreprocessor(IMAGE_SIZE, IMAGE_SIZE, IMAGE_MEAN, IMAGE_STD)
-        images = torch.from_numpy(np.concatenate([image(observation.rgb).copy() for observation in observations]))
+        image = ImagePreprocessor(CameraRecipe(IMAGE_SIZE, IMAGE_SIZE, mean=IMAGE_MEAN, std=IMAGE_STD))
+        prepared = [image((Frame(observation.rgb),)).copy() for observation in observations]
+        images = torch.from_numpy(np.concatenate(prepared))
         lidars = torch.from_numpy(np.concatenate([sectors(observation.ranges) for observation in observations]))
         with torch.no_grad():
             output = self.network(images, self._tokens[torch.tensor(commands), 0], lidars).numpy()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import product
 
+import cv2
 import numpy as np
 
+from stack.engine.observing import Observation
 from stack.models.commands import COMMANDS
-from stack.models.package import GoldenTensors, Vectors
-from stack.models.pilot import Pilot
+from stack.models.package import IMAGE_SIZE, GoldenObservation
+from stack.models.pilot import Pilot, seen
 from stack.sim.scene import Pillar, Scene, ScenePose, build
 from stack.sim.senses import Sensed, Senses
 from stack.sim.world import World
@@ -16,7 +18,7 @@ from stack.sim.world import World
 _CALIBRATION = 24
 
 
-def goldens(pilot: Pilot) -> list[GoldenTensors]:
+def goldens(pilot: Pilot) -> list[GoldenObservation]:
     """Frames of ordinary driving, of standing, and extremes that only have to give what they gave here."""
     rng = np.random.default_rng(5)
     random = World(build("random", rng), rng)
@@ -41,23 +43,24 @@ def goldens(pilot: Pilot) -> list[GoldenTensors]:
         ("blind", blind, "go to the red pillar"),
     )
     found = []
-    for name, observation, text in cases:
-        image, tokens, lidar = pilot.inputs(observation, text)
-        found.append(GoldenTensors(name, image.copy(), tokens, lidar, pilot.run(image, tokens, lidar)))
+    for name, sensed, text in cases:
+        observation = seen(sensed, text)
+        found.append(GoldenObservation(name, observation, pilot.run(observation)))
     return found
 
 
-def calibration(pilot: Pilot) -> list[Vectors]:
+def calibration() -> list[Observation]:
     """Frames of other rooms, and black, grey and white ones with nothing or an unknown around: scales must reach that
     far.
     """
     rng = np.random.default_rng(9)
-    found: list[Vectors] = []
     cases = [Senses(100 + number).observe(World(build("random", rng), rng)) for number in range(_CALIBRATION)]
     for level, metres in product((0, 128, 255), (np.inf, np.nan)):
         flat = np.full((240, 320, 3), level, np.uint8), np.full(360, metres, np.float32)
         cases.append(Sensed(*flat))
-    for number, seen in enumerate(cases):
-        image, tokens, lidar = pilot.inputs(seen, COMMANDS[number % len(COMMANDS)])
-        found.append({"image": image.copy(), "tokens": tokens, "lidar": lidar})
-    return found
+    return [seen(_small(sensed), COMMANDS[number % len(COMMANDS)]) for number, sensed in enumerate(cases)]
+
+
+def _small(sensed: Sensed) -> Sensed:
+    """The same scene in a frame of the network's size, which is kept as it is: a ninth of the bytes."""
+    return sensed._replace(rgb=cv2.resize(sensed.rgb, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA))

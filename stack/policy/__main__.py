@@ -8,7 +8,8 @@ from pathlib import Path
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import SLOTS, Layout
-from stack.policy.node import report, run
+from stack.policy.node import run
+from stack.policy.status import report
 
 
 def main() -> int:

@@ -9,21 +9,22 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.cdr import Cursor, MalformedMessageError
 from model_registry.core.errors import HomeportError
+from stack.engine.observing import RGB, Frame, LaserScan
 
 _MAX_PIXELS = 1 << 25
-_RGB = (0, 1, 2)
+_MAX_JOINTS = 256
 # Encoding → bytes of a pixel, and which of them are red, green and blue.
 _ENCODINGS = {
-    "rgb8": (3, _RGB),
+    "rgb8": (3, RGB),
     "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, _RGB),
+    "rgba8": (4, RGB),
     "bgra8": (4, (2, 1, 0)),
     "mono8": (1, (0, 0, 0)),
 }
@@ -50,39 +51,6 @@ Convert = Callable[[Image, str], NDArray[Any]]
 """cv_bridge's `imgmsg_to_cv2`: a message and the wanted encoding -> pixels."""
 
 
-class Frame(NamedTuple):
-    """Pixels uint8 [height, width, channels] as they were sent; `order` says which channel is red, green and blue.
-
-    Channels are put in order after the picture was made small: to do it here would copy the whole frame.
-    """
-
-    pixels: NDArray[np.uint8]
-    order: tuple[int, int, int] = _RGB
-
-    def sample(self) -> bytes:
-        """64 pixels of a fixed grid."""
-        height, width = self.pixels.shape[:2]
-        return self.pixels[:: max(1, height // 8), :: max(1, width // 8)][:8, :8].tobytes()
-
-
-@dataclass(frozen=True)
-class LaserScan:
-    """What is used of sensor_msgs/LaserScan: radians, metres, and `ranges` float32 [beams]."""
-
-    stamp_ns: int
-    angle_min: float
-    angle_increment: float
-    range_min: float
-    range_max: float
-    ranges: NDArray[np.float32]
-
-    @property
-    def valid(self) -> float:
-        """Fraction of beams that say anything: neither NaN, -inf nor nearer than the laser can measure."""
-        with np.errstate(invalid="ignore"):
-            return float(np.count_nonzero(self.ranges >= self.range_min)) / max(1, len(self.ranges))
-
-
 def parse_image(data: bytes) -> Image:
     """Raises MalformedMessageError."""
     cursor = Cursor(data)
@@ -105,6 +73,59 @@ def parse_scan(data: bytes) -> LaserScan:
         raise MalformedMessageError("message: a scan whose angles or limits are not numbers; check the laser's driver")
     ranges = np.frombuffer(cursor.block(4), dtype=f"{cursor.order}f4").astype(np.float32, copy=False)
     return LaserScan(stamp_ns, angle_min, increment, range_min, range_max, ranges)
+
+
+@dataclass(frozen=True)
+class JointStates:
+    """The fields of sensor_msgs/JointState: names, and where given rad, rad/s and Nm (or m, m/s and N) of each."""
+
+    stamp_ns: int
+    names: tuple[str, ...]
+    positions: tuple[float, ...]
+    velocities: tuple[float, ...]
+    efforts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Of nav_msgs/Odometry: how fast the base moves, in m/s and rad/s, by name."""
+
+    stamp_ns: int
+    values: dict[str, float]
+
+
+def parse_joints(data: bytes) -> JointStates:
+    """Raises MalformedMessageError; a number that is not finite is refused."""
+    cursor = Cursor(data)
+    stamp_ns = cursor.stamp_ns()
+    cursor.text()
+    (count,) = cursor.take("I")
+    if count > _MAX_JOINTS:
+        raise MalformedMessageError(f"message: {count} joints, at most {_MAX_JOINTS} are read; check its publisher")
+    names = tuple(cursor.text() for _ in range(count))
+    columns = [np.frombuffer(cursor.block(8), dtype=f"{cursor.order}f8") for _ in range(3)]
+    for column in columns:
+        if len(column) not in (0, count):
+            raise MalformedMessageError(f"message: {len(column)} numbers for {count} joints; check its publisher")
+        if not np.isfinite(column).all():
+            raise MalformedMessageError("message: a joint's number is not finite; check its driver")
+    positions, velocities, efforts = (tuple(column.tolist()) for column in columns)
+    return JointStates(stamp_ns, names, positions, velocities, efforts)
+
+
+def parse_speeds(data: bytes) -> Speeds:
+    """Raises MalformedMessageError; a number that is not finite is refused."""
+    cursor = Cursor(data)
+    stamp_ns = cursor.stamp_ns()
+    cursor.text()
+    cursor.text()
+    cursor.take("7d")  # the pose
+    cursor.take("288x")  # its covariance
+    twist = cursor.take("6d")
+    values = {"linear_x": twist[0], "linear_y": twist[1], "angular_z": twist[5]}
+    if not all(map(math.isfinite, values.values())):
+        raise MalformedMessageError("message: a speed that is not finite; check the base's driver")
+    return Speeds(stamp_ns, values)
 
 
 def frame(image: Image, convert: Convert | None = None) -> Frame:
@@ -153,7 +174,7 @@ def _converted(image: Image, convert: Convert | None) -> Frame:
         raise UnsupportedImageError(
             f"camera: encoding {image.encoding[:40]!r} became no colour image; check the driver"
         )
-    return Frame(pixels, _RGB)
+    return Frame(pixels, RGB)
 
 
 def cv_bridge() -> Convert | None:

@@ -22,6 +22,8 @@ from typing import Any
 
 from stack.policy.sources import FUTURE_S, Latest
 
+CAMERA = "camera_"
+"""An input of frames is called so, and like the robot's camera: camera_front."""
 LONGEST = 400
 """Characters of a sentence."""
 _MINUTE_S = 60.0
@@ -61,7 +63,8 @@ def sentence(
 ) -> str:
     """The sentence for a fault of an input; `seen` is who publishes it, where somebody has looked."""
     if word == "unreadable":
-        text = (source.error or "cannot be read; look at its publisher").removeprefix(f"{name}: ")
+        subject = "camera" if name.startswith(CAMERA) else name
+        text = (source.error or "cannot be read; look at its publisher").removeprefix(f"{subject}: ")
     elif word in ("missing", "stale"):
         text = _silence(name, source, now, seen)
     elif word in ("stale_stamp", "future_stamp"):
@@ -91,18 +94,30 @@ def _silence(name: str, source: Latest[Any], now: float, seen: Publishers | None
         node, kind = seen.others[0]
         return (
             f"{heard}: {node} publishes {kind} on {seen.topic}, and a slot reads {seen.kind}; "
-            f"publish {seen.kind} there{_RENAME.get(name, '')}"
+            f"publish {seen.kind} there{_rename(name)}"
         )
     if not seen.names:
         who = "the supervisor" if name == "command" else "its driver"
         return (
             f"{heard}: nobody publishes {seen.topic}; start {who}, in the ROS domain of this robot "
-            f"and with a transport that its DDS profile has{_RENAME.get(name, '')}"
+            f"and with a transport that its DDS profile has{_rename(name)}"
         )
     return f"{heard}: {' and '.join(seen.names[:3])} should publish {seen.topic}; look at its log and at its rate"
 
 
-_RENAME = {name: f", or give {name} in [topics] of robot.toml the name that it has" for name in ("camera", "scan")}
+def _rename(name: str) -> str:
+    """How to tell the robot that a topic is called differently."""
+    if name in ("scan", "odom"):
+        return f", or give {name} in [topics] of robot.toml the name that it has"
+    table = table_of(name)
+    return f", or give [{table}] of robot.toml the topic that it has" if table else ""
+
+
+def table_of(name: str) -> str | None:
+    """The table of robot.toml that an input is described in."""
+    if name.startswith(CAMERA):
+        return f"cameras.{name.removeprefix(CAMERA)}"
+    return f"sources.{name}" if name in ("scan", "odom", "joints") else None
 
 
 def _stamp(name: str, source: Latest[Any], now: float, ros_now_ns: int) -> str:
@@ -121,7 +136,7 @@ def _stamp(name: str, source: Latest[Any], now: float, ros_now_ns: int) -> str:
         said = f"{duration(age_s)} old when they arrive, {duration(source.max_age_s)} are accepted until the next"
     return (
         f"it is heard, and its stamps are {said}; set its clock by this robot's, "
-        f"or say `stamps = false` in [sources.{name}] of robot.toml and start the slot again"
+        f"or say `stamps = false` in [{table_of(name)}] of robot.toml and start the slot again"
     )
 
 

@@ -5,12 +5,12 @@ Faults are told whether or not there is a command to obey, so that a robot can b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from stack.engine.words import stops
 from stack.policy.faults import Publishers, sentence
 from stack.policy.sources import Latest, Order
-from stack.policy.tokenizer import stops
 
 
 class SlotInput(NamedTuple):
@@ -36,22 +36,27 @@ class SlotInput(NamedTuple):
 
 
 class SlotInputs:
-    """The inputs by name. `publishers` says who publishes those that are silent; who knows the graph fills it in."""
+    """The inputs by name, and which of them the model needs; `words`: whether it goes by words.
+
+    `publishers` says who publishes those that are silent; who knows the graph fills it in.
+    """
 
     def __init__(
         self,
-        camera: Latest[Any],
-        scan: Latest[Any],
+        sensors: Mapping[str, Latest[Any]],
+        needed: frozenset[str],
         command: Latest[Order],
         detections: Latest[bytes] | None,
-        needs_scan: bool,
+        *,
+        words: bool = True,
     ) -> None:
-        self.inputs: dict[str, Latest[Any]] = {"camera": camera, "scan": scan, "command": command}
+        self.inputs: dict[str, Latest[Any]] = {**sensors, "command": command}
         if detections is not None:
             self.inputs["detections"] = detections
         self.publishers: dict[str, Publishers] = {}
+        self.needed = needed
         self._command = command
-        self._needed = {"camera", "scan"} if needs_scan else {"camera"}
+        self._words = words
 
     def silent(self, now: float) -> list[str]:
         """The inputs of which nothing has come for too long. `now` is monotonic s."""
@@ -68,11 +73,12 @@ class SlotInputs:
             fault = self._fault(name, now, ros_now_ns)
             seen = self.publishers.get(name)
             error = source.error if fault is None else sentence(name, fault, source, now, ros_now_ns, seen)
-            found[name] = {**source.to_dict(now), "fault": fault, "error": error}
+            needed = name in self.needed
+            found[name] = {**source.to_dict(now), "needed": needed, "fault": fault, "error": error}
         return found
 
     def _fault(self, name: str, now: float, ros_now_ns: int) -> str | None:
-        if name in self._needed:
+        if name in self.needed:
             return self.inputs[name].fault(now, ros_now_ns)
         if name == "command":
             return self._command_fault()
@@ -85,8 +91,12 @@ class SlotInputs:
         if self._command.refused:
             return "unreadable"
         if order is None:
+            if not self._words:
+                return None
             return "missing" if seen is not None and not seen.names else None
         text = order.value.command.text
+        if not self._words:
+            return None
         return "unknown_words" if text.strip() and not order.value.moves and not stops(text) else None
 
     def _detections_fault(self) -> str | None:

@@ -14,11 +14,11 @@ from model_registry.core.gate import GateResult
 from model_registry.core.layout import Layout, ReleaseFolder, linked_release
 from model_registry.core.release import Release
 from model_registry.core.robot import Robot
-from stack.engine import builder, split
-from stack.engine.gates import longest_inference_ms
+from stack.engine import builder, wiring
 from stack.engine.variants import variants
-from stack.policy.inference import Inference
+from stack.policy.inference import TimedInference
 from stack.policy.profile import profile
+from stack.policy.sensing import SourceWiring
 from stack.policy.slot import Slot
 
 
@@ -54,13 +54,13 @@ def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
     """Open and warm up the proved engine. Raises RefusedError when there is none for this model, recipe and device."""
     settings = profile(found.release.profile, found.release.overrides)
     what = builder.plan(found.folder)
-    if found.robot is not None:
-        what.contract.check_fits(found.robot)
+    robot = found.robot
+    sources = SourceWiring.plain(what.contract) if robot is None else SourceWiring.of(what.contract, robot)
     engine = proved_engine(found.folder, what.key)
-    yaw = found.robot.lidar.yaw if found.robot is not None else 0.0
+    yaw = robot.lidar.yaw if robot is not None else 0.0
     full = _open(what, engine, yaw)
     p99_ms = full.warm_up()
-    longest_ms = longest_inference_ms(what.contract)
+    longest_ms = what.contract.action.longest_inference_s(sources.oldest_s) * 1e3
     if p99_ms > longest_ms:
         raise RefusedError(
             f"slot: p99 inference takes {p99_ms:.0f} ms and {longest_ms:.0f} ms is the longest that leaves no hole "
@@ -68,7 +68,7 @@ def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
             " choose a smaller model or more execute_steps"
         )
     p50_ms = full.percentiles()[0] or 0.0
-    most_ms = settings.max_cycle_s * 1e3
+    most_ms = min(settings.max_cycle_s, sources.oldest_s) * 1e3
     if p50_ms > most_ms:  # it would run for ever and never act
         raise RefusedError(
             f"slot: half of its inferences take more than {p50_ms:.0f} ms, and profile {found.release.profile} drops "
@@ -76,19 +76,17 @@ def load(found: Found) -> tuple[builder.BuildPlan, Slot]:
             " choose a smaller model, another profile or a longer max_cycle_s"
         )
     small = _small(what, engine, yaw) if settings.ladder else None
-    robot = found.robot
-    scan_stamps = robot is None or robot.sources["scan"].stamps
-    camera_stamps = robot is None or robot.camera_stamps
-    return what, Slot(what.contract, settings, full, small, scan_stamps=scan_stamps, camera_stamps=camera_stamps)
+    seed = int(found.release.digest.hex[:16], 16)
+    return what, Slot(what.contract, settings, full, small, wiring=sources, seed=seed)
 
 
-def _open(what: builder.BuildPlan, engine: Path, yaw: float) -> Inference:
+def _open(what: builder.BuildPlan, engine: Path, yaw: float) -> TimedInference:
     _check_small_files(what)
-    backend = split.load(what.choice.kind, what.release.recipe.precision, engine, what.contract)
-    return Inference(what.model, what.contract, backend, yaw)
+    graphs = wiring.load(what.choice.kind, what.release.recipe.precision, engine, what.contract)
+    return TimedInference(what.model, what.contract, graphs, yaw)
 
 
-def _small(what: builder.BuildPlan, engine: Path, yaw: float) -> Inference | None:
+def _small(what: builder.BuildPlan, engine: Path, yaw: float) -> TimedInference | None:
     """The first smaller variant whose engine was built and proved here, warm; None when there is none."""
     for variant, folder in variants(what, engine):
         if (folder / builder.READY_FILE).exists():
@@ -122,7 +120,9 @@ def proved_engine(folder: Path, key: str) -> Path:
 
 
 def _check_small_files(what: builder.BuildPlan) -> None:
-    for path in (what.contract.tokenizer, what.contract.normalization):
+    text = what.contract.observation.text
+    named = (text.tokenizer if text else None, what.contract.statistics)
+    for path in (name for name in named if name):
         try:
             what.contract.files[path].check_file(what.model / path, f"{what.model}: {path}")
         except OSError as error:

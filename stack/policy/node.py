@@ -1,4 +1,4 @@
-"""The policy node: one process, one slot. The only module here that knows ROS.
+"""The policy node: one process, one slot. Only this module and `ears` know ROS.
 
 A lifecycle node that configures and activates itself. The executor thread keeps the newest raw messages, the inference
 thread makes chunks, the control thread publishes the rest of the newest one at the control rate, and the main thread
@@ -24,23 +24,21 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import Float32, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.layout import Layout
-from model_registry.core.robot import TOPICS
-from model_registry.core.visible import visible
 from stack.monitor.resources import Resources, ResourceSample
 from stack.policy.cdr import detections_type
+from stack.policy.ears import Take, sensor_inputs
 from stack.policy.faults import Publishers
 from stack.policy.hearing import SlotInput
 from stack.policy.load import Found, find, load
 from stack.policy.profile import Topic, TopicFacts
-from stack.policy.slot import Action
+from stack.policy.slot import TickAction
 from stack.policy.sources import selects
-from stack.policy.status import SlotStatusFile
+from stack.policy.status import SlotStatusFile, report
 
 _STATUS_PERIOD_S = 0.25
 _NEWS_TIMEOUT_S = 0.1
@@ -71,7 +69,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._halt = threading.Event()
         self._selected = False
         self._seq = 0
-        self._last: Action | None = None
+        self._last: TickAction | None = None
         self._due: dict[str, float] = {}
         self._resources, self._sample = Resources(), ResourceSample()
 
@@ -88,7 +86,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         status = self._status
         publish = self.create_lifecycle_publisher
         status.engine, status.degraded, status.running = plan.key, plan.choice.degraded, self._slot
-        self._dims = [dim.name for dim in plan.contract.dims]
+        self._dims = list(plan.contract.action.names)
         self._actions = publish(JointTrajectory, f"/slot_{self._name}/action", _RELIABLE)
         quality = QoSProfile(depth=self._slot.profile.depth, reliability=ReliabilityPolicy.RELIABLE)
         topics = self._slot.profile.topics
@@ -98,16 +96,15 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._subscribe()
 
     def _subscribe(self) -> None:
-        slot, release = self._slot, str(self._found.release.digest)
-        topics = self._found.robot.topics if self._found.robot else TOPICS
+        slot = self._slot
+        release = str(self._found.release.digest)
+        now = time.monotonic
 
         def on_state(message: String) -> None:
             self._selected = selects(message.data, self._name, release)
 
-        now, ros_ns = time.monotonic, time.time_ns
         ears = [
-            SlotInput("camera", Image, topics["camera"], lambda data: slot.on_camera(data, now(), ros_ns()), raw=True),
-            SlotInput("scan", LaserScan, topics["scan"], lambda data: slot.on_scan(data, now(), ros_ns()), raw=True),
+            *sensor_inputs(slot, self._found.robot, _timed),
             SlotInput("command", String, "/command", lambda message: slot.on_command(message.data, now()), kept=True),
             SlotInput("state", String, "/safety/state", on_state, kept=True),
         ]
@@ -186,13 +183,13 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._status.void_reason = action.void_reason
         self._status.actions += int(action.steps is not None)
 
-    def _message(self, action: Action) -> JointTrajectory:
+    def _message(self, action: TickAction) -> JointTrajectory:
         self._seq += 1
         message = JointTrajectory(joint_names=self._dims)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(action.stamp_ns, 1_000_000_000)
         message.header.frame_id = f"{self._found.release.digest.short}/{self._status.epoch}/{self._seq}"
         for number, step in enumerate(() if action.steps is None else action.steps.tolist()):
-            seconds, nanoseconds = divmod(round(number * 1e9 / self._slot.contract.control_hz), 1_000_000_000)
+            seconds, nanoseconds = divmod(round(number * 1e9 / self._slot.contract.action.control_hz), 1_000_000_000)
             when = Duration(sec=seconds, nanosec=nanoseconds)
             message.points.append(JointTrajectoryPoint(velocities=step, time_from_start=when))
         if message.points and action.advisory is not None:
@@ -235,7 +232,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             body = topic.body(facts)
             publisher.publish(Float32(data=body) if topic.number else String(data=json.dumps(body)))
 
-    def _facts(self, last: Action) -> TopicFacts:
+    def _facts(self, last: TickAction) -> TopicFacts:
         inference, cache = self._slot.inference, self._slot.inference.cache
         values = [0.0] * len(self._dims) if last.steps is None else last.steps[0].tolist()
         action = dict(zip(self._dims, values, strict=True))
@@ -246,6 +243,11 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         if due := now >= self._due.get(what, 0.0):
             self._due[what] = now + period_s
         return due
+
+
+def _timed(take: Take) -> Callable[[bytes], None]:
+    """Give what takes a message the time that it came."""
+    return lambda data: take(data, time.monotonic(), time.time_ns())
 
 
 def run(slot: str, layout: Layout) -> int:
@@ -281,14 +283,6 @@ def run(slot: str, layout: Layout) -> int:
         # A thread that still loads or computes must not hold up the end, nor meet a half-closed interpreter.
         os._exit(code)
     return code
-
-
-def report(failure: BaseException | None, message: str | None) -> int:
-    """Say on stderr why a slot ends, when it did not want to. Returns the exit code."""
-    if failure is None:
-        return 0
-    sys.stderr.write(f"error: {visible(' '.join(str(message).split()))}\n")
-    return failure.exit_code if isinstance(failure, HomeportError) else 1
 
 
 def _close(node: PolicyNode, threads: list[threading.Thread], done: threading.Event) -> None:

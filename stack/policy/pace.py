@@ -15,9 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from model_registry.core.contract import Contract
 from stack.policy.chunks import covers
-from stack.policy.inference import Inference
+from stack.policy.inference import TimedInference
 from stack.policy.ladder import FULL, SLOW, SMALL, Ladder, Rung
 from stack.policy.profile import Profile
 from stack.policy.sources import Latest
@@ -25,20 +24,24 @@ from stack.policy.ticks import Ticks
 
 
 class Pace:
-    """The rate and the model of one slot. `small` is a smaller model for the same actions, loaded and warm, if any."""
+    """The rate and the model of one slot. `leading` is the source whose every message may start an inference.
+
+    `steps`: how many actions of a chunk are carried out, one each tick.
+    `small` is a smaller model for the same actions, loaded and warm, if any.
+    """
 
     def __init__(
         self,
-        contract: Contract,
+        steps: int,
         profile: Profile,
-        camera: Latest[Any],
+        leading: Latest[Any],
         ticks: Ticks,
-        full: Inference,
-        small: Inference | None = None,
+        full: TimedInference,
+        small: TimedInference | None = None,
     ) -> None:
-        self._contract = contract
+        self._steps = steps
         self._profile = profile
-        self._camera = camera
+        self._leading = leading
         self._ticks = ticks
         self.full = full
         self.small = small
@@ -53,7 +56,7 @@ class Pace:
         self._due = float("-inf")
 
     @property
-    def inference(self) -> Inference:
+    def inference(self) -> TimedInference:
         """The model that runs on this rung."""
         return self.small if self.small is not None and self.rung.small else self.full
 
@@ -68,7 +71,7 @@ class Pace:
         if self.small is not None:
             rungs = (*rungs, SMALL)
         own = {"late_p99_ms": self._ticks.late_p99_ms, "struggling": float(self._ticks.struggling)}
-        period_s = max(self.period_s(self.rung), self._camera.interval_s, self.inference.cycle_s)
+        period_s = max(self.period_s(self.rung), self._leading.interval_s, self.inference.cycle_s)
         share = self.inference.cycle_s / period_s if period_s else 0.0
         if self._profile.ladder:
             self.ladder = self.ladder.step({**load, **own}, share, now, len(rungs))
@@ -81,15 +84,15 @@ class Pace:
         if rung.divisor == 1:
             return own_s
         usual_ms = self.full.percentiles()[0] or 0.0  # one long cycle must not make the pause after it twice as long
-        return rung.divisor * max(own_s, self._camera.interval_s, usual_ms / 1e3)
+        return rung.divisor * max(own_s, self._leading.interval_s, usual_ms / 1e3)
 
     def lasts(self, rung: Rung) -> bool:
         """Whether chunks last as long as a rung, with the model that runs on it, needs them to."""
         model = self.small if self.small is not None and rung.small else self.full
         p99_ms = model.percentiles()[1] or 0.0
-        step_s = 1.0 / self._contract.control_hz
-        frame_s = self._camera.interval_s
-        return covers(self._contract.execute_steps, step_s, p99_ms / 1e3, self.period_s(rung), frame_s)
+        step_s = self._ticks.period_s
+        frame_s = self._leading.interval_s
+        return covers(self._steps, step_s, p99_ms / 1e3, self.period_s(rung), frame_s)
 
     def news(self) -> None:
         """There is a new frame or command."""
@@ -105,7 +108,7 @@ class Pace:
 
     def wanted(self, now: float) -> bool:
         """Whether a frame that arrives now (monotonic s) is the one that the next inference will look at."""
-        return now + self._camera.interval_s >= self._due
+        return now + self._leading.interval_s >= self._due
 
     def due(self, now: float) -> bool:
         """Whether it is time for the next inference."""

@@ -140,7 +140,7 @@ PROFILES = {
 }
 SETTINGS = {
     "inference_hz": (0.0, 100.0),
-    "max_cycle_s": (0.001, 1.0),
+    "max_cycle_s": (0.001, 5.0),
     "camera_max_age_s": (0.05, 2.0),
     "scan_max_age_s": (0.05, 2.0),
     "frozen_frames": (0, 1000),

@@ -10,27 +10,30 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
-from stack.engine.backends import Tensor
-from stack.policy.cdr import Frame, LaserScan, cv_bridge, frame, parse_image, parse_scan
+from stack.engine.observing import Frame, Tensor
+from stack.engine.words import stops
+from stack.policy.cdr import cv_bridge, frame, parse_image, parse_joints, parse_scan, parse_speeds
 from stack.policy.chunks import Chunk, Chunks
 from stack.policy.hearing import SlotInputs
-from stack.policy.inference import Inference, Observation
+from stack.policy.inference import TimedInference
 from stack.policy.pace import Pace
 from stack.policy.profile import Profile
-from stack.policy.sources import Command, Latest, Order
+from stack.policy.sensing import SlotSources, SourceWiring
+from stack.policy.sources import Command, Latest, Order, Received
 from stack.policy.ticks import Ticks
 
 
 @dataclass(frozen=True)
-class Action:
+class TickAction:
     """What one tick says: steps float32 [n, dims] from now on, or nothing and the reason.
 
     `stamp_ns` is ROS time, `advisory` the model's score of them.
@@ -43,87 +46,134 @@ class Action:
 
 
 class Shown(NamedTuple):
-    """A frame, and its tensor for one of the networks where that is made."""
+    """A frame, and what was prepared of it for one of the networks: the model's camera → its tensor."""
 
     frame: Frame
-    tensor: Tensor | None
-    made_for: Inference
+    tensors: Mapping[str, Tensor]
+    made_for: TimedInference
 
 
 class Slot:
     """Inputs, chunks and the decisions of one slot.
 
-    `small` is a smaller model for the same actions, loaded and warm, where there is one.
-
-    Without `scan_stamps` or `camera_stamps` the stamps of that driver are not looked at, and age is by arrival alone.
+    `small` is a smaller model for the same actions, loaded and warm, where there is one. `wiring` says which sources of
+    the robot give what the contract wants. `seed` decides the noise, where the model wants some.
     """
 
     def __init__(
         self,
         contract: Contract,
         profile: Profile,
-        inference: Inference,
-        small: Inference | None = None,
+        inference: TimedInference,
+        small: TimedInference | None = None,
         *,
-        scan_stamps: bool = True,
-        camera_stamps: bool = True,
+        wiring: SourceWiring | None = None,
+        seed: int = 0,
     ) -> None:
-        most = [profile.limits.get(dim.name, np.inf) for dim in contract.dims]
-        low = np.maximum([dim.min for dim in contract.dims], np.negative(most)).astype(np.float32)
-        high = np.minimum([dim.max for dim in contract.dims], most).astype(np.float32)
+        action = contract.action
+        most = [profile.limits.get(dim.name, np.inf) for dim in action.dims]
+        low = np.maximum([dim.min for dim in action.dims], np.negative(most)).astype(np.float32)
+        high = np.minimum([dim.max for dim in action.dims], most).astype(np.float32)
         self.contract = contract
         self.profile = profile
-        self._convert = cv_bridge()
-        self.camera: Latest[Shown] = Latest(profile.camera_max_age_s, profile.frozen_frames, stamps=camera_stamps)
-        self.scan: Latest[LaserScan] = Latest(profile.scan_max_age_s, stamps=scan_stamps)
+        wiring = wiring or SourceWiring.plain(contract)
+        self.sources = SlotSources(contract, profile, wiring)
         self.command: Latest[Order] = Latest(stamps=False)
         self.detections: Latest[bytes] = Latest(stamps=False)
-        detections = self.detections if profile.detections else None
-        self.hearing = SlotInputs(self.camera, self.scan, self.command, detections, inference.needs_scan)
-        self.ticks = Ticks(1.0 / contract.control_hz)
-        self.pace = Pace(contract, profile, self.camera, self.ticks, inference, small)
-        self.chunks = Chunks(1.0 / contract.control_hz, contract.execute_steps, low, high)
+        self.hearing = SlotInputs(
+            self.sources.named,
+            self.sources.needed,
+            self.command,
+            self.detections if profile.detections else None,
+            words=contract.observation.text is not None,
+        )
+        steps = action.usable_steps(wiring.oldest_s)
+        self.ticks = Ticks(1.0 / action.control_hz)
+        self.pace = Pace(steps, profile, self.sources.leading, self.ticks, inference, small)
+        self.chunks = Chunks(1.0 / action.control_hz, steps, low, high)
+        self._longest_s = min(profile.max_cycle_s, wiring.oldest_s)
         self.inferences = 0
         self.advisory: float | None = None
         self.slow = 0
+        self._convert = cv_bridge()
+        self.seed = seed
         self._done: tuple[int, int] | None = None
-        self._busy, self._preparing = False, threading.Lock()
+        self._busy = False
+        self._preparing = threading.Lock()
 
     # Inputs
 
-    def on_camera(self, data: bytes, now: float, ros_now_ns: int) -> None:
-        """Take the bytes of a sensor_msgs/Image, which arrived at `now` (monotonic s) and `ros_now_ns`."""
+    def on_camera(self, name: str, data: bytes, now: float, ros_now_ns: int) -> None:
+        """Take the bytes of a sensor_msgs/Image of the robot's camera `name`, which arrived at `now` (monotonic s) and
+        `ros_now_ns`.
+        """
+        camera = self.sources.cameras[name]
         try:
             image = parse_image(data)
             seen = frame(image, self._convert)
             with self._preparing:
-                shown = Shown(seen, *self._prepare(seen, now))
-                stamp_ns = image.stamp_ns if self.camera.stamps else ros_now_ns
-                self.camera.put(shown, now, stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
-            self.pace.news()
+                shown = Shown(seen, *self._prepare(name, seen, now))
+                stamp_ns = image.stamp_ns if camera.stamps else ros_now_ns
+                # First what looks back: who sees that a frame has come may look at once.
+                self.sources.remember_frame(name, seen, now)
+                camera.put(shown, now, stamp_ns, mark=self.chunks.consumed, sample=seen.sample())
+            self._news_of(camera)
         except HomeportError as error:
-            self.camera.reject(error, now)
+            camera.reject(error, now)
 
-    def _prepare(self, seen: Frame, now: float) -> tuple[Tensor | None, Inference]:
-        """Make the network's tensor at once when inference waits for this frame.
+    def _prepare(self, name: str, seen: Frame, now: float) -> tuple[Mapping[str, Tensor], TimedInference]:
+        """Make the network's tensors at once when inference waits for this frame.
 
         One that inference may never look at is kept as it is.
         """
         inference = self.inference
-        if self._busy or not self.pace.wanted(now):
-            return None, inference
+        wanted = self.sources.shown_singly(name)
+        if self._busy or not wanted or not self.pace.wanted(now):
+            return {}, inference
         start = time.monotonic()
-        tensor = inference.image(*seen)
+        tensors = {camera: inference.image(camera, seen) for camera in wanted}
         inference.prepared.append((time.monotonic() - start) * 1e3)
-        return tensor, inference
+        return tensors, inference
 
     def on_scan(self, data: bytes, now: float, ros_now_ns: int) -> None:
         """Take the bytes of a sensor_msgs/LaserScan, which arrived at `now` (monotonic s) and `ros_now_ns`."""
+        source = self.sources.scan
         try:
             scan = parse_scan(data)
-            self.scan.put(scan, now, scan.stamp_ns if self.scan.stamps else ros_now_ns, valid=scan.valid)
+            stamp_ns = scan.stamp_ns if source.stamps else ros_now_ns
+            source.put(scan, now, stamp_ns, mark=self.chunks.consumed, valid=scan.valid)
+            self._news_of(source)
         except HomeportError as error:
-            self.scan.reject(error, now)
+            source.reject(error, now)
+
+    def on_joints(self, data: bytes, now: float, ros_now_ns: int) -> None:
+        """Take the bytes of a sensor_msgs/JointState, which arrived at `now` (monotonic s) and `ros_now_ns`."""
+        source = self.sources.joints
+        try:
+            message = parse_joints(data)
+            if self.sources.body.hear_joints(message, now):
+                self._keep_state(source, message.stamp_ns, now, ros_now_ns)
+        except HomeportError as error:
+            source.reject(error, now)
+
+    def on_odom(self, data: bytes, now: float, ros_now_ns: int) -> None:
+        """Take the bytes of a nav_msgs/Odometry, which arrived at `now` (monotonic s) and `ros_now_ns`."""
+        source = self.sources.odom
+        try:
+            message = parse_speeds(data)
+            self.sources.body.hear_speeds(message, now)
+            self._keep_state(source, message.stamp_ns, now, ros_now_ns)
+        except HomeportError as error:
+            source.reject(error, now)
+
+    def _keep_state(self, source: Latest[None], stamp_ns: int, now: float, ros_now_ns: int) -> None:
+        self.sources.remember_state(now)
+        source.put(None, now, stamp_ns if source.stamps else ros_now_ns, mark=self.chunks.consumed)
+        self._news_of(source)
+
+    def _news_of(self, source: Latest[Any]) -> None:
+        if source is self.sources.leading:
+            self.pace.news()
 
     def on_detections(self, data: bytes, now: float) -> None:
         """Keep the bytes of a vision_msgs/Detection2DArray; no network takes them yet, and none waits for them."""
@@ -136,17 +186,25 @@ class Slot:
         except HomeportError as error:
             self.command.reject(error, now)
             command = Command("", None)
-        moves = self.pace.full.tokenizer(command.text) is not None
+        moves = self._moves(command.text)
         before = self.command.get()
         stood = before is None or not before.value.moves or not before.value.command.holds(now)
         generation = (before.value.generation if before else 0) + int(stood or not moves)
         self.command.put(Order(command, moves, generation), now, 0)
         self.pace.news()
 
+    def _moves(self, text: str) -> bool:
+        """Whether words may move the robot. A policy without words is moved by any that do not mean stop, and by none
+        at all.
+        """
+        if self.contract.observation.text is None:
+            return bool(text.strip()) and not stops(text)
+        return self.pace.full.moves(text)
+
     # Inference
 
     @property
-    def inference(self) -> Inference:
+    def inference(self) -> TimedInference:
         """The model that runs now."""
         return self.pace.inference
 
@@ -165,61 +223,61 @@ class Slot:
     def _infer(self, now: float, ros_now_ns: int) -> bool:
         start = time.monotonic()
         order = self.command.get()
-        seen = self.camera.get()
-        scan = self.scan.get()
-        inference = self.inference
-        if not self.pace.due(now) or self._fault(now, ros_now_ns) or order is None or seen is None:
+        leading = self.sources.leading.get()
+        if not self.pace.due(now) or self._fault(now, ros_now_ns) or leading is None:
             return False
-        if self._done == (seen.number, order.number):
+        number, generation, text = _read(order)
+        if self._done == (leading.number, number):
             return False
         self.pace.begin(now)
-        ahead = self.chunks.ahead(seen.mark, order.value.generation)
-        text = order.value.command.text
-        tensor = seen.value.tensor if seen.value.made_for is inference else None
-        laser = scan.value if scan else None
-        delay = self.chunks.delay_steps
-        answer = inference(Observation(seen.value.frame, laser, text, ahead, delay, tensor))
-        self._done = (seen.number, order.number)
+        inference = self.inference
+        ahead = self.chunks.ahead(leading.mark, generation)
+        seen, stamp_ns = self.sources.observe(inference, text, ahead, self.chunks.delay_steps, self.seed)
+        answer = inference(seen)
+        self._done = (leading.number, number)
         self.advisory = answer.advisory
-        stamp_ns = min(seen.stamp_ns, scan.stamp_ns) if scan else seen.stamp_ns
-        late = time.monotonic() - start > self.profile.max_cycle_s
+        late = time.monotonic() - start > self._longest_s
         self.slow += int(late)
         if not late:  # what was seen too long ago is not acted on
-            self.chunks.put(
-                Chunk(answer.actions, seen.at, stamp_ns, order.value.generation, seen.mark, answer.advisory)
-            )
+            self.chunks.put(Chunk(answer.actions, leading.at, stamp_ns, generation, leading.mark, answer.advisory))
         self.inferences += 1
         inference.note(time.monotonic() - start)
         return True
 
     # Control
 
-    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> Action:
+    def action(self, now: float, ros_now_ns: int, periods: int = 1) -> TickAction:
         """What to publish at this tick, `periods` after the last one."""
         order = self.command.get()
         reason = self._fault(now, ros_now_ns)
-        generation = order.value.generation if order and not reason else None
+        generation = None if reason else _read(order)[1]
         rest = self.chunks.take(now, generation, periods)
         self.ticks.note(rest is None and generation is not None and self.chunks.dry(generation))
         if rest is None:
-            return Action(None, reason or "no_chunk", ros_now_ns)
-        return Action(rest.actions, None, rest.stamp_ns, rest.advisory)
+            return TickAction(None, reason or "no_chunk", ros_now_ns)
+        return TickAction(rest.actions, None, rest.stamp_ns, rest.advisory)
 
-    def sources(self, now: float, ros_now_ns: int) -> dict[str, object]:
+    def inputs(self, now: float, ros_now_ns: int) -> dict[str, object]:
         """The inputs in the slot status."""
         return self.hearing.document(now, ros_now_ns)
 
     def _fault(self, now: float, ros_now_ns: int) -> str | None:
         """Why there is nothing to say now."""
         order = self.command.get()
-        if order is None or not order.value.command.text.strip():
+        if order is None:
+            waits = self.contract.observation.text is not None
+            return "no_command" if waits else self.sources.fault(now, ros_now_ns)
+        if not order.value.command.text.strip():  # its life is over, or it could not be read
             return "no_command"
         if not order.value.moves:
             return "command_without_motion"
         if not order.value.command.holds(now):
             return "command_expired"
-        if fault := self.camera.fault(now, ros_now_ns):
-            return f"camera_{fault}"
-        if self.pace.full.needs_scan and (fault := self.scan.fault(now, ros_now_ns)):
-            return f"scan_{fault}"
-        return None
+        return self.sources.fault(now, ros_now_ns)
+
+
+def _read(order: Received[Order] | None) -> tuple[int, int, str]:
+    """Number, generation and words of a command; those of none."""
+    if order is None:
+        return 0, 0, ""
+    return order.number, order.value.generation, order.value.command.text

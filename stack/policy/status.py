@@ -6,6 +6,7 @@ Its schema is docs/schemas/slot-status.schema.json.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 import psutil
 
 from model_registry.core.documents import dump
+from model_registry.core.errors import HomeportError
 from model_registry.core.files import write_volatile
+from model_registry.core.visible import visible
 from stack.policy.inference import percentiles
 from stack.policy.load import Found
 from stack.policy.slot import Slot
@@ -67,7 +70,7 @@ class SlotStatusFile:
             "degraded": self.degraded,
             "actions": self.actions,
             "void_reason": self.void_reason,
-            "sources": running.sources(now, ros_now_ns) if running else {},
+            "sources": running.inputs(now, ros_now_ns) if running else {},
             "memory_bytes": psutil.Process().memory_info().rss,
             "machine": self.machine,
             "monotonic_ns": int(now * 1e9),
@@ -80,6 +83,14 @@ class SlotStatusFile:
         write_volatile(self.path, dump(self.to_dict(time.monotonic(), ros_now_ns)))
 
 
+def report(failure: BaseException | None, message: str | None) -> int:
+    """Say on stderr why a slot ends, when it did not want to. Returns the exit code."""
+    if failure is None:
+        return 0
+    sys.stderr.write(f"error: {visible(' '.join(str(message).split()))}\n")
+    return failure.exit_code if isinstance(failure, HomeportError) else 1
+
+
 def _figures(running: Slot) -> dict[str, object]:
     inference = running.inference
     ticks = running.ticks
@@ -89,7 +100,7 @@ def _figures(running: Slot) -> dict[str, object]:
     return {
         "backend": inference.identity.name,
         "precision": inference.identity.precision,
-        "control_hz": running.contract.control_hz,
+        "control_hz": running.contract.action.control_hz,
         "inferences": running.inferences,
         "inference_p50_ms": p50_ms,
         "inference_p99_ms": p99_ms,

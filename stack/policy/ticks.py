@@ -27,7 +27,7 @@ class Ticks:
     """
 
     def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
+        self.period_s = period_s
         self._late_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._bad: deque[bool] = deque(maxlen=_REMEMBERED)
         self.late_counts = Counts()
@@ -42,10 +42,10 @@ class Ticks:
         """
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-        deadline = time.monotonic() + self._period_s
+        deadline = time.monotonic() + self.period_s
         while not stop.wait(max(0.0, deadline - time.monotonic())):
             following = self.next_deadline(deadline, time.monotonic())
-            tick(round((following - deadline) / self._period_s))
+            tick(round((following - deadline) / self.period_s))
             deadline = following
 
     def next_deadline(self, deadline: float, woke: float) -> float:
@@ -54,10 +54,10 @@ class Ticks:
         self._late_s.append(max(0.0, delay))
         self.late_counts.add(delay * 1e3)
         self.late += int(delay > _LATE_S)
-        skipped = max(0, int(delay // self._period_s))
+        skipped = max(0, int(delay // self.period_s))
         self.missed += skipped
         self._bad.extend([True] * min(skipped, _REMEMBERED))
-        return deadline + (skipped + 1) * self._period_s
+        return deadline + (skipped + 1) * self.period_s
 
     def note(self, empty: bool) -> None:
         """Say of a tick whether it had no action although the robot should be moving."""

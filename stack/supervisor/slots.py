@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from model_registry.core.robot import Limits
+from model_registry.core.robot import ACTION_MAX_AGE_S, Limits
 from stack.supervisor.actions import ActionAuthor, ActionError, ActionMessage
 from stack.supervisor.clock import STAMP_FUTURE_S, ClockWatch
 from stack.supervisor.limits import Command, exceeds, within
@@ -16,8 +16,6 @@ from stack.supervisor.state import NONE, Reason, names
 
 SILENCE_S = 0.1
 """No message of the selected slot for this long commands zero, however many steps remain."""
-STAMP_MAX_AGE_S = 1.0
-"""Oldest observation an action may be derived from: a 300 ms policy that executes 8 steps of 50 ms stays below."""
 _SELECTABLE_RUN = 20
 _EXCESS = 1.1  # times a limit: a request above counts as out of limits
 _EXCESS_WINDOW = 25
@@ -98,6 +96,8 @@ class SlotView:
     """Somebody with an older epoch wants to speak, perhaps the real process of this slot."""
     disagreement: Disagreement = field(default_factory=Disagreement)
     failed: str | None = None
+    oldest_s: float = ACTION_MAX_AGE_S
+    """How old an observation may be that an action is derived from."""
     """By which metric it failed its probation; such a process is not selected again."""
 
     def is_rival(self, publisher: bytes, at_s: float) -> bool:
@@ -149,7 +149,8 @@ class SlotView:
             self.shuts_out = True
             return False
         fresh = self.fresh  # what the process before has done since the last tick is not forgotten
-        vars(self).update(vars(SlotView(self.limits, identity.release, identity.epoch, message.publisher)), fresh=fresh)
+        new = SlotView(self.limits, identity.release, identity.epoch, message.publisher, oldest_s=self.oldest_s)
+        vars(self).update(vars(new), fresh=fresh)
         return True
 
     def _usable(self, message: ActionMessage, clock: ClockWatch) -> ActionMessage | None:
@@ -161,7 +162,7 @@ class SlotView:
             self.counts[names(error.fault)[0]] += 1
             return None
         age_s = message.ros_s - message.stamp_s
-        if message.void or -STAMP_FUTURE_S <= age_s <= STAMP_MAX_AGE_S:
+        if message.void or -STAMP_FUTURE_S <= age_s <= self.oldest_s:
             return message
         if not clock.excuses(message.arrival_s):
             self.counts["late"] += 1

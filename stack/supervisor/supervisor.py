@@ -54,7 +54,7 @@ class Supervisor:
         self.ticks = TickCounts()
         self.clock = ClockWatch()
         self.sources = Sources(robot, self.clock)
-        self.views = {slot: SlotView(robot.limits) for slot in SLOTS}
+        self.views = {slot: self._view() for slot in SLOTS}
         self.selection = Selection(selected, self.views)
         self.stops = Stops(robot)
         self.sources.name_of = self.stops.name
@@ -73,6 +73,10 @@ class Supervisor:
         self._adjusted = self.envelope.thresholds
         self._allowed: Command | None = None
         self._events: list[dict[str, object]] = []
+
+    def _view(self) -> SlotView:
+        """What is known of a slot before its first message."""
+        return SlotView(self.robot.limits, oldest_s=self.robot.safety.action_max_age_s)
 
     def estop(self, pressed: bool, at_s: float, publisher: bytes = b"", number: int = 0) -> None:
         """A message of one e-stop button. One that is pressed and let go between two ticks still latches."""
@@ -169,7 +173,7 @@ class Supervisor:
         self.stops.reset(gone, now_s)
         for slot, view in self.views.items():
             if view.shuts_out and not view.alive(now_s):
-                self.views[slot] = SlotView(self.robot.limits)
+                self.views[slot] = self._view()
 
     def _do(self, request: Request, now_s: float) -> Answer:
         if request.verb == "select":

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 
 from model_registry.core.errors import RefusedError, UsageError
 from model_registry.core.robot import Limits, Robot
-from stack.supervisor.slots import STAMP_MAX_AGE_S
 
 _SLOPE_PERIOD_S = 0.1
 """`max_action_deviation` is a change of speed per tick of the seed's node, which ran at 10 Hz."""
@@ -34,7 +33,14 @@ class Thresholds:
         """Those of robot.toml."""
         limits = robot.limits
         deviation = limits.linear_acceleration * _SLOPE_PERIOD_S
-        return cls(robot.battery_floor, limits.linear, limits.angular, robot.safety.margin, STAMP_MAX_AGE_S, deviation)
+        return cls(
+            robot.battery_floor,
+            limits.linear,
+            limits.angular,
+            robot.safety.margin,
+            robot.safety.action_max_age_s,
+            deviation,
+        )
 
     def limits(self, robot: Limits) -> Limits:
         """The limits that follow. Braking keeps the whole slope."""

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from model_registry.core.contract import Contract, Input
+from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from stack.engine.backends import Job
 from stack.engine.backends.onnxruntime import OnnxRuntime
+from stack.models import package
+from stack.models.package import Form
 from tests.bench.harness import FULL, ROOT, noise, percentile, report
+from tests.fakes.tiny import random_observation, write_small_files
 
 REFERENCE = ROOT / "stack/models/reference/pilot-1.0.0"
 SECONDS = 12.0 if FULL else 3.0
@@ -38,35 +42,37 @@ def has(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) for module in modules)
 
 
-def models(folder: Path) -> Iterator[tuple[str, Path, Contract, Any]]:
-    """Name, folder with the graph, contract, and the torch module where there is one."""
-    contract = Contract.load(REFERENCE)
-    (folder / "reference").mkdir()
-    (folder / "reference" / "policy.onnx").write_bytes((REFERENCE / "policy.onnx").read_bytes())
-    yield "reference", folder / "reference", contract, None
+def models(folder: Path) -> Iterator[tuple[str, Path, Any]]:
+    """Name, model folder, and the torch module where there is one."""
+    shutil.copytree(REFERENCE, folder / "reference")
+    yield "reference", folder / "reference", None
     if not has("torch", "onnxscript", "stack.models.seed"):
         return
     import torch
 
     seed = importlib.import_module("stack.models.seed")
+    steps = Contract.load(REFERENCE).action.horizon
     for name in seed.NETWORKS:
-        network = seed.network(name, contract.horizon)
-        examples, target = network.examples(), folder / name
+        network = seed.network(name, steps)
+        target = folder / name
         target.mkdir()
+        write_small_files(target)
         torch.onnx.export(
-            network, examples, str(target / "policy.onnx"), input_names=list(INPUTS), output_names=["action"],
-            opset_version=18, dynamo=True, external_data=False, verbose=False,
+            network, network.examples(), str(target / package.GRAPH), input_names=list(INPUTS),
+            output_names=[package.OUTPUT], opset_version=18, dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
-        kinds = zip(INPUTS, ("image", "text", "lidar"), examples, strict=True)
-        inputs = tuple(Input(key, semantic, str(x.numpy().dtype), tuple(x.shape)) for key, semantic, x in kinds)
-        shape = tuple(network(*examples).shape)
-        yield name, target, replace(contract, inputs=inputs, output_shape=shape), network
+        advisory = "safety" if network.shape.advisory else None
+        sizes = (network.shape.sectors, network.shape.tokens)
+        document = package.contract("1.0.0", steps, Form("homeport/seed", network.image, "linear", *sizes, advisory))
+        rng = np.random.default_rng(1)
+        package.finish(target, document, [], [random_observation(rng) for _ in range(4)])
+        yield name, target, network
 
 
-def given(contract: Contract, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def given(graph: Graph, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return {
         item.name: rng.integers(2, 20, item.shape) if item.dtype == "int64" else rng.random(item.shape, np.float32)
-        for item in contract.inputs
+        for item in graph.inputs
     }
 
 
@@ -90,45 +96,47 @@ def pair(ours: Callable[[], object], bare: Callable[[], object], name: str) -> d
     }
 
 
-def job(model: Path, contract: Contract, precision: str) -> Job:
-    folders = [model / f"{name}-{precision}" for name in ("engine", "scratch")]
+def job(model: Path, precision: str, name: str) -> Job:
+    folders = [model.with_name(f"{model.name}-{part}-{name}") for part in ("engine", "scratch")]
     for folder in folders:
         folder.mkdir()
-    return Job(model, contract, precision, {}, *folders, model / "timing")
+    contract = Contract.load(model)
+    [graph] = contract.graphs
+    return Job(model, contract, graph, precision, {}, *folders, folders[1] / "timing")
 
 
-def onnx_case(model: Path, contract: Contract, precision: str) -> Case:
+def onnx_case(model: Path, precision: str) -> Case:
     """Ours beside `session.run` of a second session that has the same engine and options; the library's defaults beside
     both.
     """
-    order = job(model, contract, precision)
+    order = job(model, precision, precision)
     OnnxRuntime.build(order)
     ours, same = OnnxRuntime(precision), OnnxRuntime(precision)
-    ours.load(order.target, contract)
-    same.load(order.target, contract)
-    x, session = given(contract, np.random.default_rng(0)), same._session
-    usual = onnxruntime.InferenceSession(str(model / "policy.onnx"), providers=["CPUExecutionProvider"])
+    ours.load(order.target, order.graph)
+    same.load(order.target, order.graph)
+    x, session = given(order.graph, np.random.default_rng(0)), same._session
+    names = [item.name for item in order.graph.outputs]
+    usual = onnxruntime.InferenceSession(str(model / order.graph.path), providers=["CPUExecutionProvider"])
 
     def measure() -> dict[str, float]:
-        times = pair(lambda: ours.infer(x), lambda: session.run([contract.output], x), "run")
-        defaults = pair(lambda: None, lambda: usual.run([contract.output], x), "run")
+        times = pair(lambda: ours.infer(x), lambda: session.run(names, x), "run")
+        defaults = pair(lambda: None, lambda: usual.run(names, x), "run")
         return {**times, "library_defaults_fp32_p50_ms": defaults["run_p50_ms"]}
 
     return measure
 
 
-def torch_case(model: Path, contract: Contract, network: Any) -> Case:
+def torch_case(model: Path, network: Any) -> Case:
     """Our reading of the graph beside the network that it was exported from."""
     import torch
 
     from stack.engine.backends.torch import Torch
 
-    order = job(model, contract, "fp32-torch")
-    order = replace(order, precision="fp32")
+    order = job(model, "fp32", "torch")
     Torch.build(order)
     ours = Torch("fp32")
-    ours.load(order.target, contract)
-    x = given(contract, np.random.default_rng(0))
+    ours.load(order.target, order.graph)
+    x = given(order.graph, np.random.default_rng(0))
     inputs = [torch.from_numpy(x[name]) for name in INPUTS]
 
     def measure() -> dict[str, float]:
@@ -138,23 +146,14 @@ def torch_case(model: Path, contract: Contract, network: Any) -> Case:
     return measure
 
 
-def calibrated(model: Path, contract: Contract) -> Contract:
-    rng = np.random.default_rng(1)
-    sets = [given(contract, rng) for _ in range(4)]
-    np.savez(model / "calibration.npz", **{name: np.stack([each[name] for each in sets]) for name in sets[0]})
-    return replace(contract, calibration=("calibration.npz",))
-
-
 def main() -> None:
     prepared: dict[str, Case] = {}
     with tempfile.TemporaryDirectory() as name:
-        for model, folder, contract, network in models(Path(name)):
+        for model, folder, network in models(Path(name)):
             for precision in ("fp32", "int8"):
-                prepared[f"{model}/onnxruntime/{precision}"] = onnx_case(
-                    folder, calibrated(folder, contract), precision
-                )
+                prepared[f"{model}/onnxruntime/{precision}"] = onnx_case(folder, precision)
             if network is not None:
-                prepared[f"{model}/torch/fp32"] = torch_case(folder, contract, network)
+                prepared[f"{model}/torch/fp32"] = torch_case(folder, network)
         with noise() as quiet:
             cases = {key: measure() for key, measure in prepared.items()}
     bare = [(case["ours_p10_ms"], case["run_p10_ms"]) for case in cases.values() if "run_p10_ms" in case]

@@ -14,10 +14,10 @@ import numpy as np
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError
-from stack.engine import worker
+from stack.engine import wiring, worker
 from stack.engine.backends import Backend, choose
 from stack.engine.goldens import read_goldens
-from stack.engine.normalization import Normalization
+from stack.engine.inference import Inference
 from tests.bench.harness import FULL, ROOT, noise, percentile, report
 
 REFERENCE = ROOT / "stack/models/reference/pilot-1.0.0"
@@ -30,7 +30,7 @@ def case(
 ) -> dict[str, object]:
     """Seconds of the first build and of one with its timing cache.
 
-    Also the worst error on the goldens, and milliseconds of `infer`.
+    Also the worst error on the goldens, and milliseconds of the graphs alone.
 
     Raises HomeportError where it cannot be built or is built in another precision.
     """
@@ -48,25 +48,24 @@ def case(
         if built != precision:
             raise HomeportError(f"it built {built}, not {precision}")
         seconds.append(round(time.monotonic() - start, 1))
-    backend, units = kind(precision), Normalization.load(REFERENCE, contract)
-    backend.load(target, contract)
+    graphs = wiring.load(kind, precision, target, contract)
+    inference = Inference(REFERENCE, contract, graphs)
     samples = read_goldens(REFERENCE, contract, precision)
-    errors = [float(np.max(np.abs(units.actions(backend.infer(each.inputs)) - each.action))) for each in samples]
+    errors = [float(np.max(np.abs(inference(each.seen).actions - each.action))) for each in samples]
     times = []
     for number in range(RUNS):
-        start = time.monotonic()
-        backend.infer(samples[number % len(samples)].inputs)
-        times.append((time.monotonic() - start) * 1e3)
+        inference(samples[number % len(samples)].seen)
+        times.append(inference.backend_s * 1e3)
     return {
-        "device": backend.identity.device,
-        "versions": backend.identity.versions,
+        "device": graphs.identity.device,
+        "versions": graphs.identity.versions,
         "precision": built,
         "build_s": seconds[0],
         "rebuild_s": seconds[1],
         "worst_error": max(errors),
         "p50_ms": round(percentile(times, 0.5), 3),
         "p99_ms": round(percentile(times, 0.99), 3),
-        "device_mb": round(backend.device_bytes / 1e6, 1),
+        "device_mb": round(graphs.device_bytes / 1e6, 1),
     }
 
 

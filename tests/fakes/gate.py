@@ -26,13 +26,14 @@ PROOF = GateResult.of("prove", [Check("parity_linear_x", 0.001, 0.01, True, "off
 NOTHING = Baseline()
 EXPECTED = Expected(
     "probation", "a", replace(DOCUMENT, digest=RELEASE, recipe=RECIPE), "key", IMAGE, PROOF,
-    ("camera", "scan"), switched_ns=1000
+    switched_ns=1000
 )  # fmt: skip
 SHADOW = replace(EXPECTED, gate="shadow", switched_ns=None)
 STATUS = SlotStatus(
     pid=7, start_ticks=70, release=str(RELEASE), model=str(MODEL), engine="key", image=IMAGE, state="ready", error=None,
     control_hz=20.0, inferences=100, clamped=0, p50_ms=8.0, p99_ms=10.0, missed=0, non_finite=0,
-    source_ages_ms={"camera": 30.0, "scan": 50.0}, memory_bytes=1 << 20, monotonic_ns=1_000_000_000_000, machine={},
+    source_ages_ms={"camera_front": 30.0, "scan": 50.0}, needed=frozenset({"camera_front", "scan"}),
+    memory_bytes=1 << 20, monotonic_ns=1_000_000_000_000, machine={},
 )  # fmt: skip
 BESIDE = replace(STATUS, pid=6, start_ticks=60, release=str(OLD))
 SLOT = SlotReport(RELEASE.short, 1, 20.0, 100, 40, True, None, 0, 0)

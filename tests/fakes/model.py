@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from stack.models.commands import tokenizer_json
 from stack.models.package import norm_stats
 
 NAME = "models/pilot"
+BEAMS = 360
 
 
 def make_model(
@@ -27,14 +29,24 @@ def make_model(
     (folder / "tokenizer.json").write_bytes(tokenizer_json())
     (folder / "norm_stats.json").write_bytes(norm_stats((0.0, 0.0), (1.0, 1.0)))
     (folder / "README.md").write_text("A model for tests.\n")
-    action = np.zeros((8, 2), np.float32)
-    np.savez(folder / "golden" / "forward.npz", lidar=np.ones((1, 90), np.float32), action=action)
+    np.savez(folder / "golden" / "forward.npz", **golden_arrays())
     write_contract(folder, contract(folder, version, embodiment))
     return folder
 
 
+def golden_arrays(sets: int = 1) -> dict[str, Any]:
+    """What a golden of such a model holds: a scan of nothing near, and standing still."""
+    limits = [-np.pi, 2 * np.pi / BEAMS, 0.05, 12.0]
+    return {
+        "text": np.array(["go forward"] * sets),
+        "lidar.ranges": np.full((sets, BEAMS), 10.0, np.float32),
+        "lidar.limits": np.array([limits] * sets),
+        "action": np.zeros((sets, 8, 2), np.float32),
+    }
+
+
 def scan_graph(seed: int = 0, ballast: int = 0) -> onnx.ModelProto:
-    """lidar [1, 90] to action [1, 8, 2]; `ballast` more bytes of a weight that nothing reads."""
+    """lidar [1, 90] and tokens [1, 8] to action [1, 8, 2]; `ballast` more bytes of a weight that nothing reads."""
     rng = np.random.default_rng(seed)
     weights = {
         "w": (rng.standard_normal((90, 16)) * 0.01).astype(np.float32),
@@ -45,7 +57,10 @@ def scan_graph(seed: int = 0, ballast: int = 0) -> onnx.ModelProto:
         helper.make_node("MatMul", ["lidar", "w"], ["flat"], "multiply"),
         helper.make_node("Reshape", ["flat", "shape"], ["action"], "arrange"),
     ]
-    inputs = [helper.make_tensor_value_info("lidar", TensorProto.FLOAT, [1, 90])]
+    inputs = [
+        helper.make_tensor_value_info("lidar", TensorProto.FLOAT, [1, 90]),
+        helper.make_tensor_value_info("tokens", TensorProto.INT64, [1, 8]),
+    ]
     outputs = [helper.make_tensor_value_info("action", TensorProto.FLOAT, [1, 8, 2])]
     tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "scan", inputs, outputs, tensors)
@@ -55,26 +70,33 @@ def scan_graph(seed: int = 0, ballast: int = 0) -> onnx.ModelProto:
 def contract(folder: Path, version: str = "1.0.0", embodiment: str = "diff_drive") -> dict[str, object]:
     """The contract of such a folder, with the digests of the files that are in it now."""
     return {
-        "schema": 1,
+        "schema": 2,
         "name": NAME,
         "version": version,
         "requires": [],
-        "embodiment": {"type": embodiment, "camera_roles": ["front"]},
-        "components": [{"id": "policy", "role": "policy", "graph": "policy.onnx"}],
-        "inputs": [{"name": "lidar", "semantic": "lidar", "dtype": "float32", "shape": [1, 90]}],
-        "output": {"name": "action", "dtype": "float32", "shape": [1, 8, 2]},
-        "preprocess": {
-            "image": {"width": 64, "height": 64, "color": "RGB", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+        "embodiment": embodiment,
+        "observation": {
+            "text": {"tokenizer": "tokenizer.json", "length": 8},
             "lidar": {"sectors": 90, "max_range_m": 10.0},
         },
-        "tokenizer": {"path": "tokenizer.json", "length": 8},
-        "normalization": {"path": "norm_stats.json"},
+        "graphs": [
+            {
+                "id": "policy",
+                "path": "policy.onnx",
+                "runs": "frame",
+                "inputs": {"lidar": "lidar", "tokens": "text"},
+                "outputs": [{"name": "action", "dtype": "float32", "shape": [1, 8, 2]}],
+            }
+        ],
+        "output": {"from": "policy.action"},
+        "statistics": "norm_stats.json",
         "action": {
             "space": "base_velocity",
             "dims": [
                 {"name": "linear_x", "unit": "m/s", "min": -0.5, "max": 0.5},
                 {"name": "angular_z", "unit": "rad/s", "min": -1.0, "max": 1.0},
             ],
+            "normalise": "mean_std",
             "horizon": 8,
             "execute_steps": 4,
             "control_hz": 20.0,

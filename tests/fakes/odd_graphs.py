@@ -30,7 +30,7 @@ def write_graph(folder: Path, model: onnx.ModelProto, **save: object) -> None:
 
 
 def relist(folder: Path) -> None:
-    """Write the contract anew, with the digests of the files that are there now."""
+    """Write the contract of `fakes/model.py` anew, with the digests of the files that are there now."""
     write_contract(folder, contract(folder))
 
 

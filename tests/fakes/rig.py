@@ -49,24 +49,27 @@ def wheel(behaviour: dict[str, object]) -> bytes:
 
 
 def contract(space: str = "base_velocity") -> bytes:
-    names = ("linear_x", "angular_z") if space == "base_velocity" else ("shoulder", "elbow")
+    base = space == "base_velocity"
+    units = {"linear_x": "m/s", "angular_z": "rad/s"} if base else {"shoulder": "rad/s", "elbow": "rad/s"}
     files = {name: str(Digest.of(name.encode())) for name in ("net.onnx", "tokens.json", "norm.json", "golden.npz")}
+    outputs = [{"name": "actions", "dtype": "float32", "shape": [1, 4, 2]}]
+    inputs = {"image": "cameras.front", "scan": "lidar", "tokens": "text"}
     fields = {
-        "schema": 1,
+        "schema": 2,
         **{"name": "models/pilot", "version": "1.0.0", "requires": [], "licence": "Apache-2.0"},
-        "embodiment": {"type": "mobile_base", "camera_roles": ["front"]},
-        "components": [{"id": "policy", "role": "policy", "graph": "net.onnx"}],
-        "inputs": [],
-        "output": {"name": "actions", "dtype": "float32", "shape": [1, 4, 2]},
-        "preprocess": {
-            "image": {"width": 8, "height": 8, "color": "RGB", "mean": [0, 0, 0], "std": [1, 1, 1]},
+        "embodiment": "mobile_base",
+        "observation": {
+            "cameras": {"front": {"width": 8, "height": 8}},
             "lidar": {"sectors": 90, "max_range_m": 5.0},
+            "text": {"tokenizer": "tokens.json", "length": 4},
         },
-        "tokenizer": {"path": "tokens.json", "length": 4},
-        "normalization": {"path": "norm.json"},
+        "graphs": [{"id": "policy", "path": "net.onnx", "runs": "frame", "inputs": inputs, "outputs": outputs}],
+        "output": {"from": "policy.actions"},
+        "statistics": "norm.json",
         "action": {
             "space": space,
-            "dims": [{"name": name, "unit": "m/s", "min": -1.0, "max": 1.0} for name in names],
+            "dims": [{"name": name, "unit": unit, "min": -1.0, "max": 1.0} for name, unit in units.items()],
+            "normalise": "mean_std",
             **{"horizon": 4, "execute_steps": 2, "control_hz": 20.0},
         },
         "goldens": [{"path": "golden.npz", "tolerance": {"fp32": 0.01}}],

@@ -128,8 +128,8 @@ def failures(gpu: Gpu, job: Any, backend: Any, given: dict[str, Any]) -> dict[st
     bad = {"ParserError__desc": "node 7 is odd", "OnnxParser__num_errors": 1, "OnnxParser__parse_from_file": False}
     expect("parse", lambda: kind.build(job), **bad)
     expect("other", lambda: kind.build(job), Builder__build_serialized_network=lambda *_: None)
-    expect("foreign", lambda: other.load(job.target, job.contract), Runtime__deserialize_cuda_engine=None)
-    wrong = replace(job.contract, output_shape=(1, 8, 3))
+    expect("foreign", lambda: other.load(job.target, job.graph), Runtime__deserialize_cuda_engine=None)
+    wrong = replace(job.graph, outputs=(replace(job.graph.outputs[0], shape=(1, 8, 3)),))
     expect("contract", lambda: other.load(job.target, wrong))
     silent = json.dumps({"Layers": ["a layer by its name alone"]})
     expect("unread", lambda: kind.build(job), EngineInspector__get_engine_information=silent)
@@ -159,13 +159,13 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     again = TensorRT.build(job)  # with the timing cache that the first one kept
     asked = {name: list(each) for name, each in gpu.asked.items()}
     backend = TensorRT("fp16")
-    backend.load(job.target, job.contract)
+    backend.load(job.target, job.graph)
     made = runtime.made
     given = {name: np.ones(shape, np.int64 if name == "tokens" else np.float32) for name, shape in ENDS.items()}
     del given["action"]
     outputs = [
-        float(backend.infer(given)[0, 0, 0]),
-        float(backend.infer({**given, "image": given["image"] * 5})[0, 0, 0]),
+        float(backend.infer(given)["action"][0, 0, 0]),
+        float(backend.infer({**given, "image": given["image"] * 5})["action"][0, 0, 0]),
     ]
     held, made = backend.device_bytes, runtime.made - made
     builds, heard = gpu.builds, list(said)

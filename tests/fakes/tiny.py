@@ -7,79 +7,125 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from model_registry.core.digest import Digest
+from model_registry.core.contract import Contract
+from model_registry.core.contract.observation import Observations
+from model_registry.core.documents import Reader
+from stack.engine.observing import Frame, LaserScan, Observation
+from stack.engine.packed import packed
 from stack.models import package
-from stack.models.commands import TOKENS, tokenizer_json
-from stack.models.package import IMAGE_SIZE, SECTORS, GoldenTensors
+from stack.models.commands import COMMANDS, tokenizer_json
+from stack.models.package import CAMERA, GoldenObservation
+from stack.policy.inference import empty
 
 GRAPH = Path(__file__).with_name("tiny.onnx")
 STEPS = 8
 MEAN, STD = (0.2, 0.0), (0.1, 0.1)
+_MOVING = tuple(command for command in COMMANDS if command not in ("", "stop"))
+
+
+def random_observation(rng: np.random.Generator) -> Observation:
+    """A small frame of noise, a scan of noise, and a command that moves."""
+    pixels = rng.integers(0, int(rng.integers(16, 256)), (48, 64, 3), dtype=np.uint8)
+    ranges = rng.uniform(0.1, 5.0, 360).astype(np.float32)
+    scan = LaserScan(0, -np.pi, 2 * np.pi / 360, 0.05, 12.0, ranges)
+    text = _MOVING[int(rng.integers(len(_MOVING)))]
+    return Observation(frames={CAMERA: (Frame(pixels),)}, scan=scan, text=text)
 
 
 def make_tiny_model(folder: Path, version: str = "1.0.0", wrong_by: float = 0.0, poison: bool = False) -> Path:
     """Write a model folder and return it.
 
-    `wrong_by` is added to the golden actions; `poison` puts a NaN into a golden's input, so that the output has one.
+    `wrong_by` is added to the golden actions; `poison` makes a weight NaN, so that the output has one.
     """
     folder.mkdir(parents=True)
-    shutil.copy(GRAPH, folder / package.GRAPH)
-    (folder / package.TOKENIZER).write_bytes(tokenizer_json())
-    (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
-    rng = np.random.default_rng(3)
-    session = onnxruntime.InferenceSession(str(GRAPH), providers=["CPUExecutionProvider"])
-    goldens = []
-    for name in ("one", "two"):
-        image = rng.standard_normal((1, 3, IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
-        tokens = rng.integers(2, 20, (1, TOKENS)).astype(np.int64)
-        lidar = rng.random((1, SECTORS)).astype(np.float32)
-        output = session.run(["action"], {"image": image, "tokens": tokens, "lidar": lidar})[0]
-        action = output[0] * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32) + np.float32(wrong_by)
-        if poison:
-            image[0, 0, 0, 0] = np.nan
-        goldens.append(GoldenTensors(name, image, tokens, lidar, action))
-    package.finish(folder, package.contract(version, STEPS), goldens)
+    write_small_files(folder)
+    _finish(folder, package.contract(version, STEPS), wrong_by)
+    if poison:
+        poison_graph(folder)
     return folder
 
 
+def write_small_files(folder: Path) -> None:
+    """Graph, tokenizer and statistics."""
+    shutil.copy(GRAPH, folder / package.GRAPH)
+    (folder / package.TOKENIZER).write_bytes(tokenizer_json())
+    (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
+
+
+def _finish(folder: Path, document: package.Document, wrong_by: float = 0.0) -> None:
+    """Goldens of the folder's own graphs, and the contract."""
+    rng = np.random.default_rng(3)
+    package.finish(folder, document, [])
+    model = packed(folder, Contract.load(folder))
+    goldens = []
+    for name in ("one", "two"):
+        seen = random_observation(rng)
+        goldens.append(GoldenObservation(name, seen, model(seen).actions + np.float32(wrong_by)))
+    package.finish(folder, document, goldens)
+
+
+def poison_graph(folder: Path) -> None:
+    """Make a weight of the graph NaN; the contract is written anew."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(folder / package.GRAPH)
+    [bias] = [item for item in model.graph.initializer if item.name == "b"]
+    broken = numpy_helper.to_array(bias).copy()
+    broken[0] = np.nan
+    bias.CopyFrom(numpy_helper.from_array(broken, "b"))
+    onnx.save(model, folder / package.GRAPH)
+    relist(folder)
+
+
+def relist(folder: Path) -> None:
+    """Write the contract with its goldens anew, after other files changed."""
+    contract = Contract.load(folder)
+    document = json.loads((folder / package.CONTRACT).read_bytes())
+    goldens = [each for golden in contract.goldens for each in package.read_golden(folder / golden.path, contract)]
+    package.finish(folder, document, goldens)
+
+
 def add_calibration(model: Path, sets: int = 8) -> Path:
-    """Give a model folder `sets` sets of random inputs to choose int8 scales by, and return it."""
+    """Give a model folder `sets` random observations to choose int8 scales by, and return it."""
     rng = np.random.default_rng(11)
-    fields = json.loads((model / "vla.json").read_bytes())
-    arrays = {
-        item["name"]: rng.integers(2, 20, (sets, *item["shape"])).astype(np.int64)
-        if item["dtype"] == "int64"
-        else rng.random((sets, *item["shape"])).astype(np.float32)
-        for item in fields["inputs"]
-    }
-    np.savez(model / "calibration.npz", **arrays)
-    fields["calibration"] = ["calibration.npz"]
-    fields["files"]["calibration.npz"] = str(Digest.of_file(model / "calibration.npz"))
-    (model / "vla.json").write_text(json.dumps(fields))
+    contract = Contract.load(model)
+    document = json.loads((model / package.CONTRACT).read_bytes())
+    goldens = [each for golden in contract.goldens for each in package.read_golden(model / golden.path, contract)]
+    package.finish(model, document, goldens, [random_observation(rng) for _ in range(sets)])
     return model
 
 
 def make_null_model(
-    folder: Path, steps: int = STEPS, form: package.Form = package.PILOT, version: str = "1.0.0"
+    folder: Path,
+    steps: int = STEPS,
+    form: package.Form = package.PILOT,
+    version: str = "1.0.0",
+    observation: Mapping[str, Any] | None = None,
 ) -> Path:
     """A model for the backend `null`, whose answer is zero in the network's units:
 
-    `steps` steps, all of them executed.
+    `steps` steps, all of them executed. `observation` is another one than the reference's; what it names, its graph
+    reads under the same name.
     """
     folder.mkdir(parents=True)
-    shutil.copy(GRAPH, folder / package.GRAPH)
-    (folder / package.TOKENIZER).write_bytes(tokenizer_json())
-    (folder / package.NORMALIZATION).write_bytes(package.norm_stats(MEAN, STD))
-    image = np.zeros((1, 3, form.size, form.size), np.float32)
-    tokens, lidar = np.zeros((1, form.tokens), np.int64), np.ones((1, form.sectors), np.float32)
-    golden = GoldenTensors("nothing", image, tokens, lidar, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
+    write_small_files(folder)
+    seen = random_observation(np.random.default_rng(3))
     document = package.contract(version, steps, form)
     document["action"]["execute_steps"] = steps
+    if observation is not None:
+        document["observation"] = dict(observation)
+        recipes = Observations.read(Reader(dict(observation), "observation"))
+        document["graphs"][0]["inputs"] = {name: name for name in recipes.tensors(len(MEAN))}
+        package.finish(folder, document, [])
+        seen = empty(Contract.load(folder))
+    golden = GoldenObservation("nothing", seen, np.tile(np.asarray(MEAN, np.float32), (steps, 1)))
     package.finish(folder, document, [golden])
     return folder
 
@@ -89,13 +135,14 @@ def add_variant(folder: Path, name: str) -> Path:
     small = make_tiny_model(folder / name, "1.0.1")
     document = json.loads((folder / package.CONTRACT).read_bytes())
     document["variants"] = [name]
-    package.finish(folder, document, [package.read_golden(path) for path in sorted((folder / "golden").iterdir())])
+    (folder / package.CONTRACT).write_bytes(package.text(document))
+    relist(folder)
     return small
 
 
 def make_split_model(folder: Path) -> Path:
     """The tiny model with four features of language between words and matrix, in two graphs; as one graph it is
-    `whole.onnx` beside the folder.
+    `whole.onnx` beside the folder. It has calibration data.
     """
     import onnx
     from onnx import helper, numpy_helper, utils
@@ -108,19 +155,9 @@ def make_split_model(folder: Path) -> Path:
     model.graph.node.insert(place + 1, helper.make_node("ReduceMean", ["words", "ax"], ["tm"], keepdims=1))
     model.graph.initializer.append(numpy_helper.from_array(np.array([[0.5, -1.0, 2.0, 1.0]], np.float32), "v"))
     onnx.save(onnx.shape_inference.infer_shapes(model), whole)
-    make_tiny_model(folder)
+    folder.mkdir(parents=True)
+    write_small_files(folder)
     utils.extract_model(whole, folder / package.LANGUAGE_GRAPH, ["tokens"], ["words"])
     utils.extract_model(whole, folder / package.GRAPH, ["image", "words", "lidar"], ["action"])
-    session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
-    goldens, others = [], []
-    for path in sorted((folder / "golden").iterdir()):
-        golden = package.read_golden(path)
-        given = {"image": golden.image, "tokens": golden.tokens, "lidar": golden.lidar}
-        output = session.run(["action"], given)[0][0]
-        goldens.append(golden._replace(action=output * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32)))
-        words = golden.tokens.mean() * np.array([[0.5, -1.0, 2.0, 1.0]], np.float32)
-        others.append({**given, "words": words.astype(np.float32)})
-    document = package.contract("1.0.0", STEPS, package.Form(language=4))
-    document["components"][0]["output"]["name"] = "words"
-    package.finish(folder, document, goldens, others)
-    return folder
+    _finish(folder, package.contract("1.0.0", STEPS, package.Form(language=4, features="words")))
+    return add_calibration(folder, 2)

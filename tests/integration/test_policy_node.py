@@ -199,7 +199,7 @@ def test_t01_t02_t04_a_slot_drives_from_camera_scan_and_command_until_the_camera
 
     world.camera_on = False
     wait_until(world.is_void, WAIT_S, "a void action")
-    wait_until(lambda: slot.status()["void_reason"] == "camera_stale", WAIT_S, "the reason in the status")
+    wait_until(lambda: slot.status()["void_reason"] == "camera_front_stale", WAIT_S, "the reason in the status")
     world.camera_on = True
     wait_until(world.drives, WAIT_S, "actions again")
     world.scan_on = False
@@ -289,7 +289,7 @@ def test_d24_a_camera_that_is_best_effort_and_one_that_is_reliable_are_both_hear
     world._image = world._ros.publisher("/camera/image_raw", Image, 10)
     world.camera_on = True
     wait_until(world.drives, WAIT_S, "actions from a reliable camera")
-    assert slot.status()["sources"]["camera"]["rejected"] == 0
+    assert slot.status()["sources"]["camera_front"]["rejected"] == 0
 
 
 @pytest.mark.parametrize("durability", ["VOLATILE", "TRANSIENT_LOCAL"])
@@ -309,7 +309,7 @@ def test_every_input_is_heard_whatever_its_publisher_offers(
     wait_until(lambda: says("stop", world.is_void), WAIT_S, "nothing after a stop")
     wait_until(lambda: slot.status()["void_reason"] == "command_without_motion", WAIT_S, "the reason")
     assert {name: source["fault"] for name, source in slot.status()["sources"].items()} == {
-        "camera": None, "scan": None, "command": None,
+        "camera_front": None, "scan": None, "command": None,
     }  # fmt: skip
 
 
@@ -323,11 +323,13 @@ def test_a_frame_that_was_kept_from_before_a_slot_started_drives_nothing(
     release_with(root, "resource_optimized")
     slot = start()
     world.command("go to the red pillar")
-    wait_until(lambda: slot.status().get("void_reason") == "camera_missing", WAIT_S, "the camera to be missed")
+    wait_until(lambda: slot.status().get("void_reason") == "camera_front_missing", WAIT_S, "the camera to be missed")
     wait_until(
-        lambda: "/test should publish" in str(slot.status()["sources"]["camera"]["error"]), WAIT_S, "who is silent"
+        lambda: "/test should publish" in str(slot.status()["sources"]["camera_front"]["error"]),
+        WAIT_S,
+        "who is silent",
     )
-    assert slot.status()["sources"]["camera"]["received"] == 0 and not world.drives()
+    assert slot.status()["sources"]["camera_front"]["received"] == 0 and not world.drives()
 
 
 def test_a_camera_that_repeats_one_picture_stops_the_slot(
@@ -338,7 +340,7 @@ def test_a_camera_that_repeats_one_picture_stops_the_slot(
     world.command("go to the red pillar")
     wait_until(world.drives, WAIT_S, "actions")
     world.frozen = True
-    wait_until(lambda: slot.status()["void_reason"] == "camera_frozen", WAIT_S, "the reason")
+    wait_until(lambda: slot.status()["void_reason"] == "camera_front_frozen", WAIT_S, "the reason")
     world.frozen = False
     wait_until(world.drives, WAIT_S, "actions again")
 

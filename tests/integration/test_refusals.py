@@ -96,7 +96,7 @@ def test_a_contract_for_another_body_is_refused(robot: Robot, published: Publish
     model = tmp_path / "pilot"
     shutil.copytree(REFERENCE / "pilot-1.1.0", model)
     contract = json.loads((model / "vla.json").read_text())
-    contract["embodiment"]["type"] = "quadruped"
+    contract["embodiment"] = "quadruped"
     contract["version"] = "9.0.0"
     (model / "vla.json").write_text(json.dumps(contract))
     registry = tmp_path / "registry"

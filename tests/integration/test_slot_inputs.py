@@ -26,7 +26,9 @@ from tests.testbed.played import ROBOT, PlayedRobot
 
 WAIT_S = 20.0
 BODY = ROBOT.replace("diff_drive", "mobile_base")
-WITHOUT_STAMPS = BODY.replace("[footprint]", "[sources.camera]\nstamps = false\n[footprint]")
+WITHOUT_STAMPS = BODY.replace(
+    "[footprint]", '[cameras.front]\ntopic = "/camera/image_raw"\nstamps = false\n[footprint]'
+)
 STAMPS = {"80 ms ahead": 0.08, "zero": None, "a second old": -1.0, "an hour ahead": 3600.0}
 
 
@@ -60,7 +62,8 @@ class Slot:
 
     @property
     def camera(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.status["sources"]["camera"]
+        """What the status says of the camera; a slot that has just started may not have said anything."""
+        found: dict[str, Any] = self.status["sources"].get("camera_front", {"fault": "untold", "error": ""})
         return found
 
     def wait_fault(self, word: str | None) -> None:
@@ -104,15 +107,15 @@ def test_a_camera_whose_stamps_cannot_be_used_is_named_by_everybody_who_is_asked
     slot.robot.body.camera_stamp_offset_s = STAMPS[stamp]
 
     word = "future_stamp" if (STAMPS[stamp] or 0.0) > 0 else "stale_stamp"
-    wait_until(lambda: slot.status["void_reason"] == f"camera_{word}", WAIT_S, "the reason in the status")
+    wait_until(lambda: slot.status["void_reason"] == f"camera_front_{word}", WAIT_S, "the reason in the status")
     slot.wait_fault(word)
     wait_until(lambda: not slot.robot.moving, WAIT_S, "the robot to stand")
     wait_until(lambda: not slot.robot.status["blocking"], WAIT_S, "the supervisor to find nothing wrong")
     line, told = slot.diagnosed(), slot.diagnostics()
-    assert line.verdict == "fail" and line.text.startswith("slot a, camera: it is heard, and its stamps ")
-    assert "`stamps = false` in [sources.camera] of robot.toml" in str(line.fix)
-    assert (told.level, told.values["void_reason"]) == (health.WARN, f"camera_{word}")
-    assert told.message.startswith("camera: it is heard, and its stamps ")
+    assert line.verdict == "fail" and line.text.startswith("slot a, camera_front: it is heard, and its stamps ")
+    assert "`stamps = false` in [cameras.front] of robot.toml" in str(line.fix)
+    assert (told.level, told.values["void_reason"]) == (health.WARN, f"camera_front_{word}")
+    assert told.message.startswith("camera_front: it is heard, and its stamps ")
 
 
 @pytest.mark.timeout(180)
@@ -144,9 +147,9 @@ def test_with_stamps_false_the_same_cameras_drive_and_a_dead_one_does_not(tmp_pa
             assert "action_stale" not in robot.status["reasons"]
         assert set(robot.status["sources"]) == {"scan", "odom", "battery", "estop"}, "no camera is waited for"
         robot.body.frozen_camera = True
-        wait_until(lambda: slot.status["void_reason"] == "camera_frozen", WAIT_S, "the frozen camera")
+        wait_until(lambda: slot.status["void_reason"] == "camera_front_frozen", WAIT_S, "the frozen camera")
         robot.body.frozen_camera = False
         slot.wait_fault(None)
         robot.body.camera_on = False
-        wait_until(lambda: slot.status["void_reason"] == "camera_stale", WAIT_S, "the dead camera")
+        wait_until(lambda: slot.status["void_reason"] == "camera_front_stale", WAIT_S, "the dead camera")
         wait_until(lambda: not robot.moving, WAIT_S, "the robot to stand")

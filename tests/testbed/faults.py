@@ -203,7 +203,7 @@ def unhold(robot: PlayedRobot) -> None:
 
 def damage(robot: PlayedRobot) -> None:
     """Flip a byte of the engine, and start the policy again: it must refuse to run."""
-    engine = next((robot.layout.engines).glob("*/engine.onnx"))
+    engine = next((robot.layout.engines).glob("*/policy/engine.onnx"))
     data = bytearray(engine.read_bytes())
     data[len(data) // 2] ^= 1
     engine.write_bytes(bytes(data))

@@ -1,11 +1,11 @@
 """A foreign camera and laser: an ordinary ROS 2 program that imports nothing of Homeport.
 
     python tests/testbed/sensors.py --size 640x480 --hz 30 --frames 300 [--uid 65534] [--reliable] [--scan]
-    [--wall-stamps]
+    [--wall-stamps] [--body]
 
 Waits for a subscriber, sends a second of frames with stamp 0, then `--frames` frames, and prints how many those were. A
 frame's stamp is the monotonic time it was published at, so that a listener on the same machine knows how long it took;
-ROS time with `--wall-stamps`.
+ROS time with `--wall-stamps`. With `--body` there are a second camera, /wrist/image_raw, and six joints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import rclpy
 import rclpy.node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, LaserScan
+from sensor_msgs.msg import Image, JointState, LaserScan
 
 
 class Sensors:
@@ -34,6 +34,8 @@ class Sensors:
         quality = QoSProfile(depth=5, reliability=kind)
         self.camera = self.node.create_publisher(Image, "/camera/image_raw", quality)
         self._laser = self.node.create_publisher(LaserScan, "/scan", quality) if options.scan else None
+        self._wrist = self.node.create_publisher(Image, "/wrist/image_raw", quality) if options.body else None
+        self._joints = self.node.create_publisher(JointState, "/joint_states", quality) if options.body else None
         width, height = map(int, options.size.split("x"))
         pixels = array.array("B", os.urandom(width * height * 3))
         self._frame = Image(width=width, height=height, encoding="bgr8", step=width * 3, data=pixels)
@@ -51,6 +53,11 @@ class Sensors:
         if self._laser is not None and number % 3 == 0:
             self._beams.header.stamp = stamp
             self._laser.publish(self._beams)
+        if self._joints is not None and self._wrist is not None:
+            joints = JointState(name=[f"joint{index}" for index in range(6)], position=[0.1 * number % 1.0] * 6)
+            joints.header.stamp = stamp
+            self._joints.publish(joints)
+            self._wrist.publish(self._frame)
         self.camera.publish(self._frame)
 
 
@@ -60,7 +67,7 @@ def main() -> None:
     parser.add_argument("--hz", type=float, default=30.0)
     parser.add_argument("--frames", type=int, default=0, help="0 publishes until it is ended")
     parser.add_argument("--uid", type=int, help="become this user")
-    for flag in ("--reliable", "--scan", "--wall-stamps"):
+    for flag in ("--reliable", "--scan", "--wall-stamps", "--body"):
         parser.add_argument(flag, action="store_true")
     options = parser.parse_args()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

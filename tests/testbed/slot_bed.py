@@ -54,7 +54,9 @@ class SlotBed:
         overrides: dict[str, Any] | None = None,
         budget_ms: float = 50.0,
         sensors: Sequence[str] = ("--size", "640x480", "--hz", "30", "--scan", "--reliable"),
+        robot: str | None = None,
     ) -> None:
+        """`robot`: the text of robot.toml; without one the slot knows nothing of its robot."""
         self.folder = Path(tempfile.mkdtemp(prefix="homeport-bench-"))
         self.root = self.folder / "robot"
         self.domain = allocate_domain_id()
@@ -67,6 +69,8 @@ class SlotBed:
         self._release = stage(self.root, fields, name)
         result = build_engine(self.root, self._release)
         assert result.passed, result.document()
+        if robot is not None:
+            Layout.at(self.root).robot_toml.write_text(robot)
         for slot in ("a", "b"):
             put_in_slot(self.root, Digest(self._release.name), slot)
 

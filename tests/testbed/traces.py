@@ -274,7 +274,7 @@ def _within(sample: SlotSample, episodes: Sequence[tuple[float, float]]) -> bool
 
 def broken_before(trace: Trace, chance: random.Random) -> Trace:
     """A sensor that was slow, silent or intermittent before the candidate came, and still is."""
-    name, always = chance.choice(("camera", "scan")), chance.random() < 0.5
+    name, always = chance.choice(("camera_front", "scan")), chance.random() < 0.5
     age = chance.choice((None, chance.uniform(1100.0, 9000.0)))
     period_s = chance.uniform(0.6, 1.5)
 

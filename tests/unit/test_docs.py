@@ -23,6 +23,7 @@ SPOKEN = (
     "stack/policy/*.py",
     "stack/supervisor/*.py",
     "stack/agent/shell/*.sh",
+    "stack/engine/onnx_torch/*.py",
     "model_registry/core/*.py",
     "model_registry/inspection/*.py",
     "model_registry/sources/http.py",

@@ -109,7 +109,7 @@ def kinds(folder: Path) -> Iterator[tuple[str, Kind]]:
     envelope = {"payload": "e30=", "payloadType": "application/x", "signatures": [signature]}
     slot: dict[str, Any] = {"pid": 1, "start_ticks": 1, "release": "r", "model": "m", "engine": None, "image": None}
     slot |= {"state": "ready", "error": None, "control_hz": 1.0, "missed": 0, "inferences": 0, "clamped": 0}
-    slot |= {"non_finite": 0, "memory_bytes": 1, "monotonic_ns": 1, "sources": {"camera": {"age_ms": 1.0}}}
+    slot |= {"non_finite": 0, "memory_bytes": 1, "monotonic_ns": 1, "sources": {"camera_front": {"age_ms": 1.0}}}
     told = {"schema": 1, "kind": "deploy", "began": "2026-11-30T22:31:04+00:00", "ended": None, "asked": {}}
     told |= {"who": {"user": "ann", "host": "c", "folder": "/"}, "outcome": {"summary": "1", "hosts": {"h": {}}}}
     step = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IncompatibleError, NotFoundError, RefusedError
+from model_registry.core.plan import Plan
 from model_registry.core.release import Release, version_key
 from model_registry.core.robot import l4t_of
 from model_registry.core.version import version
@@ -91,9 +92,6 @@ def switchable(host: Host, digest: Digest) -> Release:
     check_here(host, release)
     check_way_back(host, release)
     contract = Contract.load(host.layout.release(digest).model)
-    if not contract.drives_a_base:
-        raise IncompatibleError(
-            f"model {contract.name}: {contract.action_space} has no output path in this version; it can be staged and "
-            "shadowed"
-        )
+    robot = host.robot()
+    Plan.of(contract, robot).check(contract, robot)
     return release

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from model_registry.core.documents import Reader
@@ -12,8 +13,6 @@ from stack.agent.gate.samples import SlotStatus
 from stack.agent.machine.processes import recall
 
 _SILENT_MS = 2000.0
-_SENSORS = frozenset({"camera", "scan"})
-"""Inputs without which a slot cannot drive, whatever it is told."""
 
 
 class _Refused(NamedTuple):
@@ -27,7 +26,7 @@ class _Refused(NamedTuple):
 def topics(patient: Patient) -> str:
     """What the supervisor misses or cannot hear.
 
-    Of the camera, which only slots hear, it is told here where the slot of an older release gives nothing but its age.
+    Of cameras and joints, which only slots hear, it is told here where a slot gives nothing but their age.
     """
     names = patient.robot.topics
     sources = patient.supervisor.table("sources", Reader)
@@ -37,10 +36,8 @@ def topics(patient: Patient) -> str:
     ]
     slot = linked_slot(patient.layout)
     status = None if slot is None else _status(patient, slot)
-    if status is not None and "camera" not in status.faults:
-        age = status.source_ages_ms.get("camera", 0.0)
-        if age is None or age > _SILENT_MS:
-            silent.append(f"{names['camera']} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})")
+    if status is not None:
+        silent += _unheard(patient, status, frozenset(sources))
     remedies = []
     if silent:
         domain = patient.config.domain_id
@@ -67,12 +64,31 @@ def inputs(patient: Patient) -> str:
             well.append(f"slot {slot} uses {', '.join(sorted(status.source_ages_ms))}{why}")
         for name, text in status.faults.items():
             reason, _, remedy = text.rpartition("; ")
-            refused.append(_Refused(f"slot {slot}, {name}: {reason}", remedy, slot == drives and name in _SENSORS))
+            refused.append(_Refused(f"slot {slot}, {name}: {reason}", remedy, slot == drives and name in status.needed))
     if not refused:
         return "; ".join(well) or "no slot runs"
     remedies = ", and ".join(dict.fromkeys(each.remedy for each in refused))
     message = f"{'. '.join(each.reason for each in refused)}; {remedies}"
     raise HomeportError(message) if any(each.drives for each in refused) else Doubt(message)
+
+
+def _unheard(patient: Patient, status: SlotStatus, told: frozenset[str]) -> Iterator[str]:
+    """What a slot needs and has not heard for long, of which neither the supervisor tells nor the slot itself."""
+    for name in sorted(status.needed - status.faults.keys() - told):
+        age = status.source_ages_ms[name]
+        if age is None or age > _SILENT_MS:
+            yield f"{_topic(patient, name)} ({'never heard' if age is None else f'{age / 1e3:.0f} s old'})"
+
+
+def _topic(patient: Patient, name: str) -> str:
+    """The topic of an input that only slots hear."""
+    sensors = patient.robot.sensors
+    camera = sensors.cameras.get(name.removeprefix("camera_"))
+    if name.startswith("camera_") and camera is not None:
+        return camera.topic
+    if name == "joints" and sensors.joints_source is not None:
+        return sensors.joints_source.topic
+    return patient.robot.topics.get(name, name)
 
 
 def _status(patient: Patient, slot: str) -> SlotStatus | None:

@@ -15,7 +15,6 @@ from stack.agent.supervisor import View
 
 SOURCE_AGE_MS = 1000.0
 HOT_C = 95.0
-AGED_SOURCES = ("camera", "scan")
 _PERIOD_S = 0.1
 
 
@@ -91,7 +90,7 @@ def faults_of(sample: SlotSample, slot: str | None) -> frozenset[str]:
 def stale_sources(status: SlotStatus) -> set[str]:
     """The inputs of a policy that it has not heard for too long."""
     ages = status.source_ages_ms
-    return {name for name in AGED_SOURCES if name in ages and not source_ok(ages[name])}
+    return {name for name in status.needed if not source_ok(ages[name])}
 
 
 def source_ok(age_ms: float | None) -> bool:

@@ -129,7 +129,7 @@ def performance(expected: Expected, span: Span, baseline: Baseline) -> Iterator[
     most = expected.release.recipe.peak_memory_bytes
     text = f"{used >> 20} MiB used, budget {most >> 20} MiB"
     yield Finding(RELEASE, Check("memory_bytes", float(used), float(most), used <= most, text))
-    yield from _sources(expected, span.now, status, baseline)
+    yield from _sources(span.now, status, baseline)
     yield from _rates(expected, span, status, baseline)
     yield from _heat(status, baseline)
 
@@ -209,9 +209,9 @@ def _latency(expected: Expected, span: Span, status: SlotStatus, baseline: Basel
     yield Finding(RELEASE, check, open=few or (span.risen is not None and not lasts))
 
 
-def _sources(expected: Expected, now: SlotSample, status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
+def _sources(now: SlotSample, status: SlotStatus, baseline: Baseline) -> Iterator[Finding]:
     """A source that was broken before is the robot's; one that broke now for both slots is nobody's to judge by."""
-    for name in expected.sources:
+    for name in sorted(status.needed):
         age = status.source_ages_ms.get(name)
         both = now.beside is not None and not source_ok(now.beside.source_ages_ms.get(name))
         kind = NO_DATA if both else RELEASE

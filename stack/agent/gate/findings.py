@@ -33,7 +33,6 @@ class Expected:
     engine: str | None
     image: str | None
     proof: GateResult | None
-    sources: tuple[str, ...]
     switched_ns: int | None = None
 
     @property

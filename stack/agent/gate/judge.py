@@ -26,14 +26,13 @@ def expect(host: Host, gate: str, slot: str, release: Release, switched_ns: int 
     """What this robot's store says must be found in a slot."""
     store = host.store
     digest = release.digest
-    sources = ("camera", "scan") if host.robot().sources["scan"].present else ("camera",)
     key = store.engine_key(digest)
     image = image_here(host, release)
     try:
         proof = GateResult.load(host.layout.release(digest).proof)
     except (OSError, HomeportError):
         proof = None
-    return Expected(gate, slot, release, key, image, proof, sources, switched_ns)
+    return Expected(gate, slot, release, key, image, proof, switched_ns)
 
 
 @dataclass(frozen=True, slots=True)

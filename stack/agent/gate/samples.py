@@ -19,6 +19,7 @@ from stack.agent.machine.processes import ProcessId
 from stack.agent.supervisor import SlotReport, View
 
 FRESH_S = 2.0
+_NO_SENSORS = ("command", "detections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class SlotStatus:
     """Why its actions say nothing now."""
     faults: dict[str, str] = field(default_factory=dict)
     """Input → what is wrong with it, and what to do."""
+    needed: frozenset[str] = frozenset()
+    """The inputs without which it makes no actions."""
 
     @classmethod
     def read(cls, reader: Reader) -> SlotStatus:
@@ -61,12 +64,14 @@ class SlotStatus:
         sources = reader.table("sources", Reader)
         ages = {name: each.number("age_ms") if each.has("age_ms") else None for name, each in sources.items()}
         faults = {name: each.text("error") for name, each in sources.items() if each.has("fault")}
+        needed = frozenset(name for name, each in sources.items() if _needed(name, each))
         p50_ms, p99_ms = (
             reader.number(f"inference_{key}") if reader.has(f"inference_{key}") else None
             for key in ("p50_ms", "p99_ms")
         )
         machine = reader.table("machine", _number_or_none) if reader.has("machine") else {}
-        return fill(cls, reader, source_ages_ms=ages, faults=faults, p50_ms=p50_ms, p99_ms=p99_ms, machine=machine)
+        times = {"p50_ms": p50_ms, "p99_ms": p99_ms}
+        return fill(cls, reader, source_ages_ms=ages, faults=faults, needed=needed, machine=machine, **times)
 
     @classmethod
     def load(cls, path: Path) -> SlotStatus | None:
@@ -99,6 +104,11 @@ class SlotStatus:
             "image": (self.image, image),
         }
         return [(name, found, wanted) for name, (found, wanted) in pairs.items() if found is None or found != wanted]
+
+
+def _needed(name: str, source: Reader) -> bool:
+    """Whether a slot needs an input; the slot of a release that does not say so needs all of its sensors."""
+    return source.boolean("needed") if source.has("needed") else name not in _NO_SENSORS
 
 
 def _number_or_none(value: object, path: str) -> float | None:

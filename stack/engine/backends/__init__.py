@@ -6,19 +6,19 @@ A backend's library is imported only when it is chosen, so that a machine withou
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph, GraphTensor
 from model_registry.core.errors import IncompatibleError
 from model_registry.core.reasons import reason
+from stack.engine.observing import Tensor
 
-Tensor = NDArray[np.float32] | NDArray[np.int64]
+ANY = "any"
+"""The precision of a graph without weights: it computes in what it is given."""
 Options = Mapping[str, float | str | bool]
 
 
@@ -36,7 +36,7 @@ class BackendIdentity:
 
 @dataclass(frozen=True)
 class Job:
-    """One build: the model, what to make of it, and the empty folder `target` for the engine's files.
+    """One build: a graph of a model, what to make of it, and the empty folder `target` for the engine's files.
 
     `scratch` is thrown away afterwards; `timing` is a file that outlives the build, for what a builder measured; `say`
     takes progress lines.
@@ -44,6 +44,7 @@ class Job:
 
     model: Path
     contract: Contract
+    graph: Graph
     precision: str
     options: Options
     target: Path
@@ -61,8 +62,8 @@ class Runner(Protocol):
     def device_bytes(self) -> int:
         """What a loaded engine holds of a memory that is not this process's own; 0 on a CPU."""
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
-        """The contract's inputs by name -> float32 [1, horizon, dims], not yet in units."""
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The graph's inputs by name -> its outputs by name, valid until the next call."""
         ...
 
     def close(self) -> None:
@@ -84,8 +85,8 @@ class Backend(Runner, Protocol):
         """Make the engine; the precision that was read back from it. Raises HomeportError."""
         ...
 
-    def load(self, engine: Path, contract: Contract) -> None:
-        """Open a built engine. Raises HomeportError when its inputs or output are not those of the contract."""
+    def load(self, engine: Path, graph: Graph) -> None:
+        """Open a built engine. Raises HomeportError when its inputs or outputs are not those of the contract."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,19 @@ def choose(names: tuple[str, ...]) -> Choice:
     )
 
 
-def check_ends(what: str, contract: Contract, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
+def check_ends(what: str, graph: Graph, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
     """Whether a graph takes exactly what its contract gives it and gives what is used.
 
     Values: (dtype name, shape). Raises IncompatibleError.
     """
-    wanted = {item.name: (item.dtype, item.shape) for item in contract.inputs}
-    output = {contract.output: ("float32", contract.output_shape)}
-    found = {name: outputs[name] for name in output if name in outputs} or outputs
-    for kind, have, want in (("inputs", inputs, wanted), ("output", found, output)):
-        if dict(have) != want:
+    used = {item.name: outputs[item.name] for item in graph.outputs if item.name in outputs}
+    for kind, have, want in (("inputs", inputs, graph.inputs), ("outputs", used or outputs, graph.outputs)):
+        wanted = _ends(want)
+        if dict(have) != wanted:
             raise IncompatibleError(
-                f"model {contract.name} {contract.version}: the {kind} of {what} are {dict(have)}, vla.json says "
-                f"{want}; pack the model again"
+                f"graph {graph.id}: the {kind} of {what} are {dict(have)}, vla.json says {wanted}; pack the model again"
             )
+
+
+def _ends(items: Iterable[GraphTensor]) -> dict[str, object]:
+    return {item.name: (item.dtype, item.shape) for item in items}

@@ -1,4 +1,4 @@
-"""The one graph of a model in the precision of a release: what every backend but `null` builds from."""
+"""A graph of a model in the precision of a release: what every backend but `null` builds from."""
 
 from __future__ import annotations
 
@@ -14,22 +14,12 @@ from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.onnx_parts import external, tensors
 from model_registry.core.reasons import reason
 from stack.engine import conversion, precision
-from stack.engine.backends import Job
-from stack.engine.goldens import read_calibration
+from stack.engine.backends import ANY, Job
+from stack.engine.calibration import calibration
+from stack.engine.machine import saturates
 
 _SMALL = 1024  # bytes of a tensor: below, a graph's own file holds it, where shapes are read from
 _MAX_BYTES = 2_000_000_000  # of one file; what is larger has its weights in another one
-
-
-def source(job: Job) -> Path:
-    """The model's one graph. Raises IncompatibleError when it has another number of them."""
-    contract = job.contract
-    if len(contract.graphs) != 1:
-        raise IncompatibleError(
-            f"model {contract.name} {contract.version}: one graph can be built, this model has {len(contract.graphs)}; "
-            "export it as one graph"
-        )
-    return job.model / next(iter(contract.graphs.values()))
 
 
 def bake(job: Job, *, symmetric: bool = False) -> Path:
@@ -38,9 +28,11 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
 
     Raises IncompatibleError when it cannot have that precision.
     """
-    original = source(job)
+    original = job.model / job.graph.path
     model, fixed = whole(job)
     have = precision.of_graph(model)
+    if have == ANY:
+        have = job.precision
     target = job.scratch / "graph.onnx"
     as_it_is = not fixed and alone(original, model)
     if have == job.precision and as_it_is:
@@ -59,22 +51,23 @@ def bake(job: Job, *, symmetric: bool = False) -> Path:
     if job.precision == "int8":
         from stack.engine.quantize import quantize
 
-        samples = read_calibration(job.model, job.contract)
-        quantize(original, samples, target, symmetric=symmetric, apart=large(model))
+        samples = calibration(job.model, job.contract, job.graph)
+        narrow = not symmetric and saturates()
+        quantize(original, samples, target, symmetric=symmetric, narrow=narrow, apart=large(model))
     else:
         write(conversion.convert(model, job.precision), target)
     return target
 
 
 def whole(job: Job) -> tuple[onnx.ModelProto, bool]:
-    """The model's one graph with its weights, and whether axes without a size got the contract's.
+    """The graph with its weights, and whether axes without a size got the contract's.
 
     Raises IncompatibleError when what it takes or gives is not what the contract says.
     """
-    path = source(job)
+    path = job.model / job.graph.path
     model = read(path)
     ends = Ends(model)
-    ends.hold(job.contract)
+    ends.hold(job.graph)
     if ends.faults:
         raise IncompatibleError(f"{path}: {ends.faults[0]}")
     return model, bool(ends.fixed)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from model_registry.core.documents import Reader, dump, parse
-from stack.engine.backends import BackendIdentity, Job, Tensor
+from stack.engine.backends import BackendIdentity, Job
+from stack.engine.observing import Tensor
 
 
 class Null:
@@ -29,7 +29,7 @@ class Null:
         self.identity = BackendIdentity("null", {}, "fp32")
         self._seconds = ms / 1e3
         self._busy = busy
-        self._output: NDArray[np.float32] = np.zeros((1, 1, 1), dtype=np.float32)
+        self._outputs: dict[str, Tensor] = {}
 
     @staticmethod
     def build(job: Job) -> str:
@@ -38,19 +38,19 @@ class Null:
         (job.target / Null.FILE).write_bytes(dump(note))
         return job.precision
 
-    def load(self, engine: Path, contract: Contract) -> None:
+    def load(self, engine: Path, graph: Graph) -> None:
         reader = Reader(parse((engine / self.FILE).read_bytes(), self.FILE), self.FILE)
         self._seconds, self._busy = reader.number("ms", 0.0) / 1e3, reader.boolean("busy")
         reader.done()
-        self._output = np.zeros(contract.output_shape, dtype=np.float32)
+        self._outputs = {item.name: np.zeros(item.shape, item.dtype) for item in graph.outputs}
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         end = time.monotonic() + self._seconds
         if not self._busy:
             time.sleep(self._seconds)
         while time.monotonic() < end:
             pass
-        return self._output.copy()
+        return self._outputs
 
     def close(self) -> None:
         """Nothing is held."""

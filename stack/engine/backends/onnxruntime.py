@@ -16,15 +16,15 @@ from typing import ClassVar
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from model_registry.core.documents import Reader, dump, parse
 from model_registry.core.errors import HomeportError
 from model_registry.core.reasons import reason
-from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends
+from stack.engine.backends import BackendIdentity, Job, check_ends
 from stack.engine.machine import available_cores
+from stack.engine.observing import Tensor
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -38,8 +38,17 @@ _APART = "session.optimized_model_external_initializers_file_name"
 _SMALL = (
     20_000_000  # multiplications in one run; below, a second thread costs more in waking than it saves in computing
 )
-_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
-_ERRORS = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
 
 
 class OnnxRuntime:
@@ -55,7 +64,7 @@ class OnnxRuntime:
 
     @staticmethod
     def build(job: Job) -> str:
-        """Raises IncompatibleError when there is not exactly one graph."""
+        """Raises HomeportError."""
         from stack.engine import precision
         from stack.engine.backends.graphs import bake, large, read, whole
 
@@ -68,7 +77,7 @@ class OnnxRuntime:
         optimize(bake(job), engine, apart=apart)
         return precision.of_graph(read(engine))
 
-    def load(self, engine: Path, contract: Contract) -> None:
+    def load(self, engine: Path, graph: Graph) -> None:
         path = engine / self.FILE
         small = Reader(parse((engine / _NOTE).read_bytes(), _NOTE), _NOTE).integer("multiplications") < _SMALL
         options = _options(1 if small else available_cores())
@@ -80,25 +89,25 @@ class OnnxRuntime:
             {item.name: (_DTYPES.get(item.type, item.type), tuple(item.shape)) for item in part}
             for part in (self._session.get_inputs(), self._session.get_outputs())
         )
-        check_ends("its graph", contract, inputs, outputs)
+        check_ends("its graph", graph, inputs, outputs)
         self._binding = self._session.io_binding()
         self._copies = _PROVIDER != _CPU
         self._bound: dict[str, Tensor] = {}
-        self._output: NDArray[np.float32] = np.zeros(contract.output_shape, dtype=np.float32)
-        address = self._output.ctypes.data
-        self._binding.bind_output(contract.output, "cpu", 0, np.float32, self._output.shape, address)
+        self._outputs = {item.name: np.zeros(item.shape, dtype=item.dtype) for item in graph.outputs}
+        for name, output in self._outputs.items():
+            self._binding.bind_output(name, "cpu", 0, output.dtype, output.shape, output.ctypes.data)
         if _GPU:  # memory for a run is taken by the first one
-            self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in contract.inputs})
+            self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in graph.inputs})
             self.device_bytes = max(0, free - _GPU.free_bytes())
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         for name, value in inputs.items():
             if self._copies or self._bound.get(name) is not value:
                 whole = value if value.flags.c_contiguous else value.copy()  # binding would copy it once, in silence
                 self._binding.bind_cpu_input(name, whole)
                 self._bound[name] = whole
         self._session.run_with_iobinding(self._binding)
-        return self._output.copy()
+        return self._outputs
 
     def close(self) -> None:
         del self._binding, self._session
@@ -127,7 +136,7 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 def _open(graph: Path, options: onnxruntime.SessionOptions, failure: str, remedy: str) -> onnxruntime.InferenceSession:
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=list(dict.fromkeys((_PROVIDER, _CPU))))
-    except _ERRORS as error:
+    except ERRORS as error:
         raise HomeportError(f"{graph}: {failure} ({reason(error, str(graph))}); {remedy}") from error
     if session.get_providers()[0] != _PROVIDER:  # it falls back in silence
         raise HomeportError(

@@ -11,14 +11,21 @@ from typing import ClassVar
 
 import numpy as np
 import tensorrt as trt
-from numpy.typing import NDArray
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from model_registry.core.errors import HomeportError
-from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends, cuda
+from stack.engine.backends import BackendIdentity, Job, check_ends, cuda
 from stack.engine.backends.tensorrt_build import Log, build
+from stack.engine.observing import Tensor
 
-_DTYPES = {trt.DataType.FLOAT: "float32", trt.DataType.INT64: "int64"}
+_DTYPES = {
+    trt.DataType.FLOAT: "float32",
+    trt.DataType.HALF: "float16",
+    trt.DataType.INT64: "int64",
+    trt.DataType.INT32: "int32",
+    trt.DataType.UINT8: "uint8",
+    trt.DataType.BOOL: "bool",
+}
 
 
 class TensorRT:
@@ -37,7 +44,7 @@ class TensorRT:
 
         return build(job, bake(job, symmetric=True), job.target / TensorRT.FILE)
 
-    def load(self, engine: Path, contract: Contract) -> None:
+    def load(self, engine: Path, graph: Graph) -> None:
         free = cuda.free_bytes()
         path = engine / self.FILE
         self._log = Log()
@@ -46,17 +53,16 @@ class TensorRT:
         if self._engine is None:
             raise HomeportError(f"{path}: cannot be loaded ({self._log.reason}); build the engine again")
         check_ends(
-            "its engine", contract, *(self._ends(mode) for mode in (trt.TensorIOMode.INPUT, trt.TensorIOMode.OUTPUT))
+            "its engine", graph, *(self._ends(mode) for mode in (trt.TensorIOMode.INPUT, trt.TensorIOMode.OUTPUT))
         )
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise HomeportError(f"{path}: no memory to run it ({self._log.reason}); free memory on the device")
         self._stream = cuda.Stream()
-        self._inputs = {item.name: cuda.Buffer(item.shape, item.dtype) for item in contract.inputs}
+        self._inputs = {item.name: cuda.Buffer(item.shape, item.dtype) for item in graph.inputs}
         self._outputs = {
             name: cuda.Buffer(shape, dtype) for name, (dtype, shape) in self._ends(trt.TensorIOMode.OUTPUT).items()
         }
-        self._output = self._outputs[contract.output]
         for name, buffer in (*self._inputs.items(), *self._outputs.items()):
             self._context.set_tensor_address(name, buffer.address)
         self.device_bytes = max(0, free - cuda.free_bytes())
@@ -71,17 +77,17 @@ class TensorRT:
             for name, kind in kinds.items()
         }
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         for name, value in inputs.items():
             buffer = self._inputs[name]
             np.copyto(buffer.host, value)
             buffer.upload(self._stream)
         if not self._context.execute_async_v3(self._stream.handle):
             raise HomeportError(f"TensorRT: the engine did not run ({self._log.reason}); restart the slot")
-        self._output.download(self._stream)
+        for output in self._outputs.values():
+            output.download(self._stream)
         self._stream.wait()
-        result: NDArray[np.float32] = self._output.host.astype(np.float32)  # a copy
-        return result
+        return {name: output.host for name, output in self._outputs.items()}
 
     def close(self) -> None:
         for buffer in (*self._inputs.values(), *self._outputs.values()):

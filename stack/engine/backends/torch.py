@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from model_registry.core.errors import IncompatibleError
 from stack.engine import precision as precisions
-from stack.engine.backends import BackendIdentity, Job, Tensor, check_ends
+from stack.engine.backends import BackendIdentity, Job, check_ends
 from stack.engine.backends.graphs import bake, read, write
 from stack.engine.machine import available_cores, driver_release
+from stack.engine.observing import Tensor
 from stack.engine.onnx_torch import TorchGraph
 
-_DTYPES = {1: "float32", 7: "int64"}
+_DTYPES = {1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 
 
 def _device() -> dict[str, str]:
@@ -32,6 +31,11 @@ def _device() -> dict[str, str]:
     memory = f"{round(found.total_memory / 2**30)} GiB"
     driver = driver_release()
     return {"name": found.name, "sm": f"{found.major}{found.minor}", "memory": memory, "driver": driver}
+
+
+def _ends(graph: Graph) -> tuple[list[str], list[str]]:
+    """The names of what a graph takes and gives."""
+    return [item.name for item in graph.inputs], [item.name for item in graph.outputs]
 
 
 class Torch:
@@ -46,16 +50,16 @@ class Torch:
     @staticmethod
     def build(job: Job) -> str:
         """Raises IncompatibleError for int8, which torch would compute in fp32."""
-        graph = read(bake(job))
+        model = read(bake(job))
         engine = job.target / Torch.FILE
         if job.precision == "int8":
             raise IncompatibleError("torch computes int8 graphs in fp32; choose another backend or precision")
-        TorchGraph(graph, job.contract)  # whether it knows every operator
-        write(graph, engine)
+        TorchGraph(model, *_ends(job.graph))  # whether it knows every operator
+        write(model, engine)
         return precisions.of_graph(read(engine))
 
-    def load(self, engine: Path, contract: Contract) -> None:
-        graph = read(engine / self.FILE)
+    def load(self, engine: Path, graph: Graph) -> None:
+        model = read(engine / self.FILE)
         inputs, outputs = (
             {
                 item.name: (
@@ -64,20 +68,20 @@ class Torch:
                 )
                 for item in part
             }
-            for part in (graph.graph.input, graph.graph.output)
+            for part in (model.graph.input, model.graph.output)
         )
-        check_ends("its graph", contract, inputs, outputs)
+        check_ends("its graph", graph, inputs, outputs)
         torch.set_num_threads(available_cores())
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = TorchGraph(graph, contract).eval().to(self._device)
+        self._module = TorchGraph(model, *_ends(graph)).eval().to(self._device)
         self._names = self._module.names
         self.device_bytes = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         with torch.inference_mode():
             given = [torch.from_numpy(inputs[name]).to(self._device) for name in self._names]
-            result: NDArray[np.float32] = self._module(*given).cpu().numpy()
-        return result
+            results = self._module(*given)
+        return {name: result.cpu().numpy() for name, result in zip(self._module.results, results, strict=True)}
 
     def close(self) -> None:
         del self._module

@@ -19,15 +19,15 @@ import numpy as np
 import tensorrt as trt
 import torch
 import torch_tensorrt
-from numpy.typing import NDArray
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Graph
 from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.files import Files
 from model_registry.core.reasons import reason
 from stack.engine import precision
-from stack.engine.backends import BackendIdentity, Job, Tensor, cuda
+from stack.engine.backends import BackendIdentity, Job, check_ends, cuda
 from stack.engine.backends.graphs import bake, read
+from stack.engine.observing import Tensor
 from stack.engine.onnx_torch import TorchGraph
 
 _TIMINGS = "timing.cache"  # a copy, because the library writes it in place
@@ -95,8 +95,10 @@ class TorchTensorRT:
             raise IncompatibleError(
                 "torch_tensorrt: int8 is built by the backend tensorrt; choose it, or another precision"
             )
-        module = TorchGraph(read(bake(job)), job.contract).eval().cuda()
-        kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.contract.inputs)
+        names = [item.name for item in job.graph.inputs]
+        results = [item.name for item in job.graph.outputs]
+        module = TorchGraph(read(bake(job)), names, results).eval().cuda()
+        kinds = ((item.shape, getattr(torch, item.dtype)) for item in job.graph.inputs)
         examples = tuple(torch.zeros(shape, dtype=dtype, device="cuda") for shape, dtype in kinds)
         program = torch.export.export(module, examples)
         known = inspect.signature(torch_tensorrt.dynamo.compile).parameters
@@ -115,7 +117,7 @@ class TorchTensorRT:
         engines = [part for part in compiled.modules() if hasattr(part, "get_layer_info")]
         return precision.of_engines(*(part.get_layer_info() for part in engines))
 
-    def load(self, engine: Path, contract: Contract) -> None:
+    def load(self, engine: Path, graph: Graph) -> None:
         free = cuda.free_bytes()
         path = engine / self.FILE
         try:
@@ -123,19 +125,19 @@ class TorchTensorRT:
         except (RuntimeError, ValueError) as error:
             why = reason(error, str(path))
             raise HomeportError(f"{path}: cannot be loaded ({why}); build the engine again") from error
-        self._names = [item.name for item in contract.inputs]
-        given = self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in contract.inputs})
-        if given.shape != contract.output_shape:
-            raise IncompatibleError(
-                f"{path}: gives {given.shape}, vla.json says {contract.output_shape}; build it again"
-            )
+        self._names = [item.name for item in graph.inputs]
+        self._results = [item.name for item in graph.outputs]
+        given = self.infer({item.name: np.zeros(item.shape, np.dtype(item.dtype)) for item in graph.inputs})
+        inputs = {item.name: (item.dtype, item.shape) for item in graph.inputs}
+        outputs = {name: (str(value.dtype), value.shape) for name, value in given.items()}
+        check_ends("its program", graph, inputs, outputs)
         self.device_bytes = max(0, free - cuda.free_bytes())
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         with torch.inference_mode():
             given = [torch.from_numpy(inputs[name]).cuda(non_blocking=True) for name in self._names]
-            result: NDArray[np.float32] = self._module(*given).float().cpu().numpy()
-        return result
+            results = self._module(*given)
+        return {name: result.cpu().numpy() for name, result in zip(self._results, results, strict=True)}
 
     def close(self) -> None:
         del self._module

@@ -32,8 +32,8 @@ from tests.fakes.schemas import check
 RELEASE = f"sha256:{'1' * 64}"
 CLOCK = "it is heard, and its stamps are 80 ms ahead of this robot's clock; set `stamps = false`"
 REFUSED: dict[str, object] = {
-    "camera": {"fault": "future_stamp", "error": CLOCK},
-    "void_reason": "camera_future_stamp",
+    "camera_front": {"fault": "future_stamp", "error": CLOCK},
+    "void_reason": "camera_front_future_stamp",
 }
 
 
@@ -128,11 +128,15 @@ def test_the_status_names_what_a_slot_does_not_use_and_what_the_supervisor_does_
     assert rig.status()["unheard"] == []
     rig.supervisor.unheard = ["/safety/estop is published by /button as std_msgs/msg/Empty."]
     status = rig.status()
-    assert status["slots"]["a"]["void_reason"] == "camera_future_stamp"
-    assert status["slots"]["a"]["faults"] == {"camera": CLOCK} and status["unheard"] == rig.supervisor.unheard
+    assert status["slots"]["a"]["void_reason"] == "camera_front_future_stamp"
+    assert status["slots"]["a"]["faults"] == {"camera_front": CLOCK} and status["unheard"] == rig.supervisor.unheard
     main(["--root", str(rig.root), "status"])
     out = capsys.readouterr().out
-    assert "says nothing: camera_future_stamp" in out and f"camera: {CLOCK}" in out and "not heard /safety/estop" in out
+    assert (
+        "says nothing: camera_front_future_stamp" in out
+        and f"camera_front: {CLOCK}" in out
+        and "not heard /safety/estop" in out
+    )
 
 
 def test_recovery_before_the_stack_ends_what_a_power_cut_left_open_and_never_beside_an_agent(rig: Rig) -> None:

@@ -165,7 +165,7 @@ def test_a_camera_that_only_slots_hear_is_a_silent_topic(rig: Rig, age_ms: float
     own = ProcessId(os.getpid(), start_ticks(os.getpid()) or 0, boot_id())
     remember(rig.layout.slot_process("a"), own, own.pid)
     status |= {"pid": own.pid, "start_ticks": own.start_ticks, "monotonic_ns": time.monotonic_ns()}
-    status["sources"]["camera"]["age_ms"] = age_ms
+    status["sources"]["camera_front"]["age_ms"] = age_ms
     rig.layout.slot_status("a").write_text(json.dumps(status))
 
     found = one(Patient(rig.layout), "topics")
@@ -180,19 +180,19 @@ REMEDY = "set `stamps = false`"
 
 def refused(reason: str) -> dict[str, dict[str, object]]:
     """What a slot does that does not use its camera."""
-    return {"camera": {"fault": "future_stamp", "error": f"{reason}; {REMEDY}"}}
+    return {"camera_front": {"fault": "future_stamp", "error": f"{reason}; {REMEDY}"}}
 
 
 def test_what_a_slot_does_not_use_is_a_line_that_names_it_whether_the_slot_drives_or_not(rig: Rig) -> None:
     rig.deploy(rig.publish("1.0.0"))
-    assert one(Patient(rig.layout), "inputs").text == "slot a uses camera, command, scan"
+    assert one(Patient(rig.layout), "inputs").text == "slot a uses camera_front, command, scan"
     rig.deploy(rig.publish("1.3.0", refused(CLOCK)))
 
     found = look(Patient(rig.layout))
 
     drives = rig.layout.current.readlink().name
     assert found["inputs"].verdict == "fail" and found["inputs"].fix == REMEDY
-    assert found["inputs"].text == f"slot {drives}, camera: {CLOCK}"
+    assert found["inputs"].text == f"slot {drives}, camera_front: {CLOCK}"
     assert found["topics"].verdict == "ok", "it is told once"
 
 
@@ -201,7 +201,7 @@ def test_what_a_shadow_does_not_use_is_a_warning(rig: Rig) -> None:
     shadow(rig, "b", refused(CLOCK))
     found = one(Patient(rig.layout), "inputs")
     rig.layout.slot_process("b").unlink()
-    assert (found.verdict, found.text, found.fix) == ("warn", f"slot b, camera: {CLOCK}", REMEDY)
+    assert (found.verdict, found.text, found.fix) == ("warn", f"slot b, camera_front: {CLOCK}", REMEDY)
 
 
 def test_words_that_the_model_does_not_know_are_no_failure_of_the_robot(rig: Rig) -> None:

@@ -32,7 +32,7 @@ from tests.fakes.gate import (
 )
 from tests.fakes.rig import Rig
 
-BLIND = {"camera": None, "scan": 50.0}
+BLIND = {"camera_front": None, "scan": 50.0}
 DRIVING = Patience(30.0, 37.0, grace_s=2.0, strict=True)
 
 
@@ -51,7 +51,7 @@ def test_a_policy_that_loads_for_half_a_minute_is_asked_again() -> None:
     assert next(result for result in results if result is not None).verdict == "healthy"
 
 
-@pytest.mark.parametrize("metric", ["camera", "scan", "temperature_c"])
+@pytest.mark.parametrize("metric", ["camera_front", "scan", "temperature_c"])
 def test_a_hardware_fault_from_before_is_not_the_releases(metric: str) -> None:
     """Hardware fault read as release fault: pollen-robotics/microduck#112, #10."""
     broken = (
@@ -93,7 +93,7 @@ def test_what_a_blind_robot_cannot_show_is_held_against_nobody() -> None:
 
     Nothing can be proved, so nothing passes either.
     """
-    before = Baseline(faults=frozenset({"camera"}))
+    before = Baseline(faults=frozenset({"camera_front"}))
     watch = Watch(SHADOW, Patience(2.0, 20.0), before, GOOD)
     result = next(found for second in range(30) if (found := watch.feed(blind(float(second)))) is not None)
     assert result.verdict == "unreachable" and not blames(result)

@@ -33,7 +33,7 @@ FIGURES = st.fixed_dictionaries(
 @st.composite
 def samples(draw: st.DrawFn, at_s: float) -> SlotSample:
     """Anything that may be seen at a moment, short of what ends a gate at once."""
-    ages = draw(st.fixed_dictionaries({"camera": AGES, "scan": AGES}))
+    ages = draw(st.fixed_dictionaries({"camera_front": AGES, "scan": AGES}))
     sample = after(at_s, source_ages_ms=ages, **draw(FIGURES))
     if draw(st.booleans()):
         sample = with_slot(sample, selectable=draw(st.booleans()), limited=draw(st.integers(0, 300)))
@@ -63,7 +63,7 @@ def test_no_data_never_passes(data: st.DataObject, missing: str) -> None:
 
 @settings(max_examples=100)
 @given(
-    st.sets(st.sampled_from(("camera", "scan", "temperature_c")), min_size=1),
+    st.sets(st.sampled_from(("camera_front", "scan", "temperature_c")), min_size=1),
     st.booleans(),
     st.floats(1001.0, 1e6),
     st.floats(95.1, 200.0),
@@ -71,9 +71,9 @@ def test_no_data_never_passes(data: st.DataObject, missing: str) -> None:
 def test_a_fault_of_the_baseline_never_blames_the_release(
     faults: set[str], selectable: bool, age_ms: float, heat: float
 ) -> None:
-    ages = {name: age_ms if name in faults else 20.0 for name in ("camera", "scan")}
+    ages = {name: age_ms if name in faults else 20.0 for name in ("camera_front", "scan")}
     machine = {"temperature_c": heat if "temperature_c" in faults else 40.0}
-    blind = bool(faults & {"camera", "scan"})
+    blind = bool(faults & {"camera_front", "scan"})
     for expected, patience in PATIENCES:
         watch, result = Watch(expected, patience, Baseline(faults=frozenset(faults)), GOOD), None
         for number in range(1, 60):

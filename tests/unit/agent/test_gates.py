@@ -72,7 +72,7 @@ def test_some_facts_end_the_gate_at_once(sample: SlotSample, metric: str) -> Non
         (after(1.0, memory_bytes=2 << 30), "unhealthy", "memory_bytes"),
         (after(1.0, missed=4), "unhealthy", "missed_rate"),
         (with_slot(after(2.0), actions=125), "unhealthy", "control_hz"),
-        (after(1.0, source_ages_ms={"camera": None, "scan": 50.0}), "unhealthy", "source_camera"),
+        (after(1.0, source_ages_ms={"camera_front": None, "scan": 50.0}), "unhealthy", "source_camera_front"),
         (after(1.0, inferences=120, clamped=15), "unhealthy", "clamped_rate"),
         (with_slot(after(1.0), actions=140, limited=30), "unhealthy", "limited_rate"),
         (after(3.0, inferences=100), "unhealthy", "inferences"),
@@ -114,14 +114,15 @@ def test_the_restored_release_needs_no_budget() -> None:
 
 
 def test_a_source_that_fails_for_both_slots_while_the_gate_is_open_is_nothing_to_judge_by() -> None:
-    blind = {"camera": 4000.0, "scan": 50.0}
+    blind = {"camera_front": 4000.0, "scan": 50.0}
     sample = with_beside(after(1.0, source_ages_ms=blind), source_ages_ms=blind)
     assert verdict_on(sample).result.verdict == "unreachable"
 
 
-def test_a_scan_that_the_robot_does_not_have_is_not_missed() -> None:
-    sample = after(1.0, source_ages_ms={"camera": 30.0, "scan": None})
-    assert verdict_on(sample, replace(SHADOW, sources=("camera",))).result.passed
+def test_a_scan_that_the_model_does_not_need_is_not_missed() -> None:
+    ages = {"camera_front": 30.0, "scan": None}
+    sample = after(1.0, source_ages_ms=ages, needed=frozenset({"camera_front"}))
+    assert verdict_on(sample, SHADOW).result.passed
 
 
 def test_a_slow_start_passes_once_it_is_healthy_long_enough() -> None:

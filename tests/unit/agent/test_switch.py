@@ -198,7 +198,7 @@ def test_a_robot_that_moves_or_has_no_battery_is_not_switched(rig: Rig) -> None:
 
 def test_a_model_with_arms_is_staged_and_never_switched(rig: Rig) -> None:
     answer = rig.deploy(rig.publish("1.0.0", space="joint_velocity"))
-    assert answer.code == 5 and "no output path" in answer.message
+    assert answer.code == 5 and "it commands joint_velocity, and robots of this version" in answer.message
 
 
 def test_the_agent_killed_on_probation_comes_back_on_the_old_release(any_rig: Rig) -> None:

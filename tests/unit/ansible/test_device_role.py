@@ -18,6 +18,7 @@ from ansible.template import Templar, trust_as_template
 
 from model_registry.core.errors import UsageError
 from model_registry.core.robot import SOURCES, Footprint, Robot
+from model_registry.core.sensors import CameraSettings, JointSettings, JointsSource, Sensors
 from model_registry.core.toml import read_toml
 from stack.agent.settings.config import Config, GateSettings, PermissionSettings
 from stack.agent.settings.hook import Hook
@@ -128,13 +129,24 @@ def test_the_robot_is_read_back_as_the_inventory_says(tmp_path: Path) -> None:
     path = tmp_path / "robot.toml"
     body = {"homeport_footprint": {"front": 0.4, "rear": 0.3, "half_width": 0.2}, "homeport_lidar": {"yaw": 3.14}}
     body["homeport_voice"] = {"stop": ["arrête", "止まれ", 'say "ho"'], "emergency": ["🛑 urgence"]}
-    body["homeport_sources"] = {"camera": {"stamps": False}}
+    body["homeport_cameras"] = {
+        "front": {"topic": "/front/image", "stamps": False},
+        "Wrist": {"topic": "/wrist/image", "max_age_ms": 150},
+        "alias": {"top": "front"},
+    }
+    body["homeport_sources"] = {"joints": {"max_age_ms": 50, "topic": "/arm/joint_states"}}
+    body["homeport_joints"] = {"Elbow": {"unit": "deg", "scale": 57.29578, "offset": 90, "sign": -1}}
     path.write_text(render("robot.toml", homeport_l4t="36.4.3", homeport_limits={"linear": 0.8}, **body))
 
     robot = Robot.load(path)
 
-    assert not robot.camera_stamps and set(robot.sources) == set(SOURCES), "the supervisor waits for no camera"
-
+    assert robot.sensors == Sensors(
+        {"front": CameraSettings("/front/image", None, False), "Wrist": CameraSettings("/wrist/image", 150.0)},
+        {"top": "front"},
+        JointsSource("/arm/joint_states", 50.0),
+        {"Elbow": JointSettings("deg", 57.29578, 90.0, -1)},
+    )
+    assert set(robot.sources) == set(SOURCES), "the supervisor waits for no camera and no joint"
     assert (robot.name, robot.row, robot.l4t, robot.limits.linear) == ("bay-1", "cpu", "36.4.3", 0.8)
     assert (robot.footprint, robot.lidar.yaw) == (Footprint(0.4, 0.3, 0.2, round=False), 3.14)
     assert (robot.stop_words.stop, robot.stop_words.emergency) == (("arrête", "止まれ", 'say "ho"'), ("🛑 urgence",))
@@ -481,6 +493,13 @@ def test_the_rescue_is_the_one_of_this_checkout_and_stands_outside_of_the_slots(
         ({"homeport_sources": {"scan": {"present": True}}}, False),
         ({"homeport_sources": {"odom": {"max_age_ms": 100}}}, False),
         ({"homeport_sources": {"lidar": {"present": False}}}, False),
+        ({"homeport_cameras": {"top": {"topic": "/top"}, "alias": {"front": "top"}}}, True),
+        ({"homeport_cameras": {"top": {"max_age_ms": 100}}}, False),
+        ({"homeport_cameras": {"top": {"topic": "/top"}, "alias": {"front": "left"}}}, False),
+        ({"homeport_sources": {"joints": {"topic": "/joint_states"}}}, False),
+        ({"homeport_sources": {"joints": {"max_age_ms": 50}}}, True),
+        ({"homeport_joints": {"elbow": {"sign": 0}}}, False),
+        ({"homeport_joints": {"elbow": {"sign": -1}}}, True),
         ({"homeport_voice": {"stop": ["arrête", "止まれ"]}}, True),
         ({"homeport_voice": {"stop": "arrête"}}, False),
         ({"homeport_voice": {"stop": ["!?"]}}, False),
@@ -492,7 +511,11 @@ def test_settings_that_the_supervisor_would_refuse_are_refused_before_anything_c
     change: dict[str, object], accepted: bool, tmp_path: Path
 ) -> None:
     tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
-    names = ("Check limits, sources and the base's timeout", "Check that the site's words are lists of texts")
+    names = (
+        "Check limits, sources and the base's timeout",
+        "Check that the site's words are lists of texts",
+        "Check cameras and joints",
+    )
     conditions = [line for task in tasks if task["name"] in names for line in task["ansible.builtin.assert"]["that"]]
     settings = templar(homeport_footprint={"radius": 0.2}, **change)
     robot = tmp_path / "robot.toml"

@@ -51,6 +51,8 @@ def test_each_template_writes_what_the_inventory_says(word: str, name: str) -> N
         "homeport_source": f"https://{word}",
         "homeport_topics": {name: word},
         "homeport_voice": {"stop": [word, name]},
+        "homeport_cameras": {name: {"topic": word}},
+        "homeport_joints": {name: {"unit": word}},
         "homeport_slot_environment": {name: word},
         "homeport_hook": {"command": ["/opt/may-change", word]},
         "homeport_windows": [{"days": ["sat"], "at": word, "for": "3h", "tz": word}],
@@ -63,6 +65,7 @@ def test_each_template_writes_what_the_inventory_says(word: str, name: str) -> N
     robot, agent = found["robot.toml.j2"], found["agent.toml.j2"]
     assert [robot[each] for each in ("name", "site", "embodiment")] == [word] * 3
     assert (robot["topics"], robot["voice"]) == ({name: word}, {"stop": [word, name]})
+    assert (robot["cameras"], robot["joints"]) == ({name: {"topic": word}}, {name: {"unit": word}})
     assert (agent["source"], agent["repository"]) == (f"https://{word}", word)
     assert agent["environment"] == {name: word}
     assert (agent["hook"]["command"][1], agent["windows"][0]["at"], agent["windows"][0]["tz"]) == (word, word, word)

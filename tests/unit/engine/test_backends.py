@@ -6,19 +6,33 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import GraphTensor
 from model_registry.core.errors import HomeportError, IncompatibleError
+from stack.engine.backends import Runner
 from stack.engine.backends.null import Null
 from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.engine.machine import available_cores
-from tests.fakes.jobs import build_and_load, make_job
+from stack.engine.observing import Tensor
+from tests.fakes.jobs import build_and_load, inputs_of, make_job
 from tests.fakes.tiny import STEPS, make_tiny_model
+
+
+def action_of(backend: Runner, given: Mapping[str, Tensor]) -> Any:
+    """A copy of what the graph gives: it is valid until the next call."""
+    return backend.infer(given)["action"].copy()
+
+
+def changed(item: GraphTensor, name: str, **changes: Any) -> GraphTensor:
+    """The same input, or another one where it has this name."""
+    return replace(item, **changes) if item.name == name else item
 
 
 @pytest.fixture
@@ -26,14 +40,10 @@ def model(tmp_path: Path) -> Path:
     return make_tiny_model(tmp_path / "model")
 
 
-def inputs(contract: Contract) -> dict[str, np.ndarray]:
-    return {item.name: np.ones(item.shape, np.dtype(item.dtype)) for item in contract.inputs}
-
-
 def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Path) -> None:
     job = make_job(model, tmp_path)
-    contract, backend = job.contract, build_and_load(OnnxRuntime, job)
-    first, second = backend.infer(inputs(contract)), backend.infer(inputs(contract))
+    backend = build_and_load(OnnxRuntime, job)
+    first, second = (action_of(backend, inputs_of(job.graph)) for _ in range(2))
     assert first.shape == (1, STEPS, 2) and first.dtype == np.float32
     assert np.array_equal(first, second)
     assert backend.identity.versions["provider"] == "CPUExecutionProvider"
@@ -42,18 +52,18 @@ def test_a_built_engine_answers_in_the_contracts_shape(model: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: replace(c, inputs=c.inputs[:2]),
-        lambda c: replace(c, inputs=(replace(c.inputs[0], shape=(1, 3, 224, 224)), *c.inputs[1:])),
-        lambda c: replace(c, inputs=(c.inputs[0], replace(c.inputs[1], dtype="float32"), c.inputs[2])),
-        lambda c: replace(c, output="velocity"),
-        lambda c: replace(c, output_shape=(1, STEPS, 3)),
+        lambda g: replace(g, inputs=g.inputs[:2]),
+        lambda g: replace(g, inputs=tuple(changed(item, "image", shape=(1, 3, 224, 224)) for item in g.inputs)),
+        lambda g: replace(g, inputs=tuple(changed(item, "tokens", dtype="float32") for item in g.inputs)),
+        lambda g: replace(g, outputs=(replace(g.outputs[0], name="velocity"),)),
+        lambda g: replace(g, outputs=(replace(g.outputs[0], shape=(1, STEPS, 3)),)),
     ],
 )
 def test_a_graph_that_is_not_what_its_contract_says_is_refused(model: Path, tmp_path: Path, change) -> None:
     job = make_job(model, tmp_path)
     OnnxRuntime.build(job)
     with pytest.raises(IncompatibleError, match=r"vla\.json says"):
-        OnnxRuntime("fp32").load(job.target, change(job.contract))
+        OnnxRuntime("fp32").load(job.target, change(job.graph))
 
 
 def test_a_graph_that_is_no_graph_is_one_clear_error(model: Path, tmp_path: Path) -> None:
@@ -63,26 +73,20 @@ def test_a_graph_that_is_no_graph_is_one_clear_error(model: Path, tmp_path: Path
     assert "\n" not in str(error.value)
 
 
-def test_a_model_of_several_graphs_is_refused(model: Path, tmp_path: Path) -> None:
-    job = make_job(model, tmp_path)
-    parts = {"vision": "policy.onnx", "head": "policy.onnx"}
-    with pytest.raises(IncompatibleError, match="one graph"):
-        OnnxRuntime.build(replace(job, contract=replace(job.contract, graphs=parts)))
-
-
 def test_an_input_that_is_written_again_or_is_another_array_is_what_is_computed(model: Path, tmp_path: Path) -> None:
-    backend = build_and_load(OnnxRuntime, make_job(model, tmp_path))
-    given = inputs(Contract.load(model))
-    before = backend.infer(given)
+    job = make_job(model, tmp_path)
+    backend = build_and_load(OnnxRuntime, job)
+    given = inputs_of(job.graph)
+    before = action_of(backend, given)
     given["lidar"][:] = 3.0
-    rewritten = backend.infer(given)
-    other = backend.infer({**given, "lidar": given["lidar"].copy()})
+    rewritten = action_of(backend, given)
+    other = action_of(backend, {**given, "lidar": given["lidar"].copy()})
     strided = np.asfortranarray(np.repeat(given["image"], 2, axis=3))[..., ::2]
     assert not np.array_equal(before, rewritten)
     assert np.array_equal(rewritten, other)
-    assert np.array_equal(rewritten, backend.infer({**given, "image": strided}))
+    assert np.array_equal(rewritten, action_of(backend, {**given, "image": strided}))
     strided[:] = 5.0
-    assert not np.array_equal(rewritten, backend.infer({**given, "image": strided}))
+    assert not np.array_equal(rewritten, action_of(backend, {**given, "image": strided}))
 
 
 @pytest.mark.parametrize(("size", "threads"), [(10, 1), (30_000_000, available_cores())])
@@ -93,17 +97,17 @@ def test_cores_are_used_by_what_has_enough_to_multiply(model: Path, tmp_path: Pa
     assert 0 < json.loads(note.read_bytes())["multiplications"] < 1000
     note.write_text(json.dumps({"multiplications": size}))
     backend = OnnxRuntime("fp32")
-    backend.load(job.target, job.contract)
+    backend.load(job.target, job.graph)
     assert backend._session.get_session_options().intra_op_num_threads == threads
 
 
 def test_an_engine_that_was_closed_can_be_opened_again(model: Path, tmp_path: Path) -> None:
     job = make_job(model, tmp_path)
     backend = build_and_load(OnnxRuntime, job)
-    first = backend.infer(inputs(job.contract))
+    first = action_of(backend, inputs_of(job.graph))
     backend.close()
-    backend.load(job.target, job.contract)
-    assert np.array_equal(first, backend.infer(inputs(job.contract)))
+    backend.load(job.target, job.graph)
+    assert np.array_equal(first, action_of(backend, inputs_of(job.graph)))
 
 
 def test_no_session_spins_and_one_graph_runs_at_a_time(model: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def build(root: Path, folder: Path) -> builder.Built:
 
 
 def test_two_builds_give_the_same_bytes(tmp_path: Path) -> None:
-    engines = [build(tmp_path / name, staged(tmp_path / name)).folder / "engine.onnx" for name in ("one", "two")]
+    engines = [build(tmp_path / name, staged(tmp_path / name)).folder / "policy/engine.onnx" for name in ("one", "two")]
     assert engines[0].read_bytes() == engines[1].read_bytes()
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_engine_is_put_aside_and_built_once_more(root: Path) -> None:
     folder = staged(root)
     for _ in range(2):
         built = build(root, folder)
-        engine = built.folder / "engine.onnx"
+        engine = built.folder / "policy/engine.onnx"
         good = engine.read_bytes()
         engine.write_bytes(good[:-1] + b"\0")
         again = build(root, folder)
@@ -77,7 +77,7 @@ def damaged(good: bytes) -> Iterator[bytes]:
         yield bytes(data)
 
 
-@pytest.mark.parametrize("name", ["key.json", "engine.onnx", "session.json"])
+@pytest.mark.parametrize("name", ["key.json", "policy/engine.onnx", "policy/session.json"])
 def test_every_kind_of_damage_is_detected_before_an_engine_is_used(root: Path, name: str) -> None:
     folder = staged(root)
     assert build_engine(root, folder).passed
@@ -117,8 +117,8 @@ class Rotten(Files):
 
     def rename(self, source: Path, target: Path) -> None:
         super().rename(source, target)
-        if (target / "engine.onnx").exists():
-            with (target / "engine.onnx").open("ab") as file:
+        if (target / "policy/engine.onnx").exists():
+            with (target / "policy/engine.onnx").open("ab") as file:
                 file.write(b"!")
 
 
@@ -131,7 +131,7 @@ def test_a_build_that_comes_out_damaged_is_a_failure_and_not_tried_for_ever(root
     assert build(root, folder).built
 
 
-@pytest.mark.parametrize("damage", ["key.json", "engine.onnx"])
+@pytest.mark.parametrize("damage", ["key.json", "policy/engine.onnx"])
 def test_an_engine_with_a_missing_file_is_built_again(root: Path, damage: str) -> None:
     folder = staged(root)
     (build(root, folder).folder / damage).unlink()
@@ -149,8 +149,8 @@ def test_an_engine_under_a_foreign_key_is_noticed(root: Path) -> None:
 def test_what_an_interrupted_build_left_is_no_obstacle(root: Path) -> None:
     folder = staged(root)
     left = Layout.at(root).engines / f".{builder.plan(folder).key}.tmp"
-    left.mkdir(parents=True)
-    (left / "engine.onnx").write_bytes(b"half")
+    (left / "policy").mkdir(parents=True)
+    (left / "policy/engine.onnx").write_bytes(b"half")
     assert build(root, folder).built
     assert not left.exists()
 
@@ -188,7 +188,7 @@ def test_a_release_without_a_backend_for_this_machine_is_refused() -> None:
 def test_a_null_engine_remembers_its_time(root: Path) -> None:
     folder = staged(root, backends=["null"])
     built = build(root, folder)
-    assert json.loads((built.folder / "engine.json").read_bytes()) == {"busy": False, "ms": 0.0}
+    assert json.loads((built.folder / "policy/engine.json").read_bytes()) == {"busy": False, "ms": 0.0}
 
 
 def test_only_one_process_builds_at_a_time(root: Path) -> None:

@@ -122,9 +122,9 @@ def test_an_intact_engine_that_cannot_be_loaded_is_built_once_more(root: Path) -
 
 def make_foreign(folder: Path) -> None:
     """Intact, and not to be loaded."""
-    (folder / "engine.onnx").write_bytes(b"made by another runtime")
+    (folder / "policy/engine.onnx").write_bytes(b"made by another runtime")
     record = json.loads((folder / "key.json").read_bytes())
-    record["files"]["engine.onnx"] = str(Digest.of_file(folder / "engine.onnx"))
+    record["files"]["policy/engine.onnx"] = str(Digest.of_file(folder / "policy/engine.onnx"))
     record["bytes"] = sum((folder / name).stat().st_size for name in record["files"])
     (folder / "key.json").write_text(json.dumps(record))
 

@@ -21,9 +21,9 @@ from model_registry.inspection import inspect
 from stack.engine.backends import graphs
 from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.models import package
-from tests.fakes.jobs import build_and_load, make_job
+from tests.fakes.jobs import build_and_load, inputs_of, make_job
 from tests.fakes.odd_graphs import file_each, one_file, rename_axes
-from tests.fakes.tiny import add_calibration, make_tiny_model
+from tests.fakes.tiny import add_calibration, make_tiny_model, relist
 
 GRAPH = package.GRAPH
 Model = onnx.ModelProto
@@ -35,8 +35,7 @@ def rewrite(folder: Path, change: Callable[[Model], None] = lambda model: None, 
     change(model)
     (folder / GRAPH).unlink()
     onnx.save(model, str(folder / GRAPH), **save)
-    contract = package.contract("1.0.0", 8)
-    package.finish(folder, contract, [package.read_golden(path) for path in sorted((folder / "golden").iterdir())])
+    relist(folder)
     return folder
 
 
@@ -94,9 +93,8 @@ def test_an_engine_needs_nothing_of_the_models_folder(kind: str, tmp_path: Path)
     OnnxRuntime.build(job)
     model.rename(tmp_path / "away")
     backend = OnnxRuntime("fp32")
-    backend.load(job.target, job.contract)
-    given_ = {item.name: np.ones(item.shape, np.dtype(item.dtype)) for item in job.contract.inputs}
-    assert np.allclose(backend.infer(given_), wanted, atol=1e-5)
+    backend.load(job.target, job.graph)
+    assert np.allclose(backend.infer(inputs_of(job.graph))["action"], wanted, atol=1e-5)
     assert {path.name for path in job.target.iterdir()} == {OnnxRuntime.FILE, "session.json"}
     backend.close()
 
@@ -107,7 +105,7 @@ def test_other_precisions_build_from_other_files_as_well(precision: str, tmp_pat
     job = make_job(add_calibration(model), tmp_path, precision)
     OnnxRuntime.build(job)
     backend = OnnxRuntime(precision)
-    backend.load(job.target, job.contract)
+    backend.load(job.target, job.graph)
     backend.close()
 
 
@@ -125,10 +123,9 @@ def test_weights_in_any_number_of_files_build(cuts: list[int], tmp_path_factory:
 
     rewrite(model, spread)
     assert inspect(model, Contract.load(model)).changed == {}
-    backend = build_and_load(OnnxRuntime, make_job(model, folder))
-    contract = Contract.load(model)
-    given_ = {item.name: np.ones(item.shape, np.dtype(item.dtype)) for item in contract.inputs}
-    assert np.allclose(backend.infer(given_), wanted, atol=1e-5)
+    job = make_job(model, folder)
+    backend = build_and_load(OnnxRuntime, job)
+    assert np.allclose(backend.infer(inputs_of(job.graph))["action"], wanted, atol=1e-5)
     backend.close()
 
 

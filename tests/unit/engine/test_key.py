@@ -12,7 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from model_registry.core.contract import Contract, Input
+from model_registry.core.contract import Contract
+from model_registry.core.contract.graphs import Loop
+from model_registry.core.contract.observation import LidarRecipe, NoiseRecipe
 from model_registry.core.digest import Digest
 from model_registry.core.release import Release, payload
 from stack.engine.backends import BackendIdentity
@@ -68,6 +70,16 @@ def test_every_field_of_the_document_changes_the_key(contract: Contract) -> None
     assert len(keys) == len(paths) + 1 > 30
 
 
+def see(contract: Contract, **changes: Any) -> Contract:
+    """The same contract with other observations."""
+    return replace(contract, observation=replace(contract.observation, **changes))
+
+
+def camera(contract: Contract, **changes: Any) -> Contract:
+    """The same contract with another recipe for its camera."""
+    return see(contract, cameras={"front": replace(contract.observation.cameras["front"], **changes)})
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -75,19 +87,24 @@ def test_every_field_of_the_document_changes_the_key(contract: Contract) -> None
         lambda c: replace(c, files={**c.files, "policy.data": Digest.of(b"weights")}),
         lambda c: replace(c, files={**c.files, "policy.onnx_data": Digest.of(b"weights")}),
         lambda c: replace(c, files={**c.files, "onnx__MatMul_7": Digest.of(b"weights")}),
-        lambda c: replace(c, files={**c.files, c.tokenizer: Digest.of(b"words")}),
-        lambda c: replace(c, files={**c.files, c.normalization: Digest.of(b"units")}),
-        lambda c: replace(c, image=replace(c.image, width=224)),
-        lambda c: replace(c, image=replace(c.image, height=224)),
-        lambda c: replace(c, image=replace(c.image, mean=(0.4, 0.4, 0.4))),
-        lambda c: replace(c, image=replace(c.image, std=(0.3, 0.3, 0.3))),
-        lambda c: replace(c, image=replace(c.image, resize="linear")),
-        lambda c: replace(c, lidar_sectors=180),
-        lambda c: replace(c, lidar_max_range_m=4.0),
-        lambda c: replace(c, token_length=20),
-        lambda c: replace(c, inputs=c.inputs[:2]),
-        lambda c: replace(c, output_shape=(1, 4, 2)),
-        lambda c: replace(c, language=Input("words", "language", "float32", (1, 4))),
+        lambda c: replace(c, files={**c.files, "tokenizer.json": Digest.of(b"words")}),
+        lambda c: replace(c, files={**c.files, "norm_stats.json": Digest.of(b"units")}),
+        lambda c: camera(c, width=224),
+        lambda c: camera(c, height=224),
+        lambda c: camera(c, mean=(0.4, 0.4, 0.4)),
+        lambda c: camera(c, std=(0.3, 0.3, 0.3)),
+        lambda c: camera(c, resize="linear"),
+        lambda c: camera(c, fit="letterbox"),
+        lambda c: camera(c, frames=(-1, 0), every_s=0.1),
+        lambda c: see(c, lidar=LidarRecipe(180, 3.0)),
+        lambda c: see(c, lidar=LidarRecipe(90, 4.0)),
+        lambda c: see(c, text=replace(c.observation.text, length=20)),
+        lambda c: see(c, text=replace(c.observation.text, template="go: {text}")),
+        lambda c: see(c, noise=NoiseRecipe((1, 8))),
+        lambda c: replace(c, graphs=(replace(c.graphs[0], inputs=c.graphs[0].inputs[:2]),)),
+        lambda c: replace(c, output=replace(c.output, first=1)),
+        lambda c: replace(c, action=replace(c.action, normalise="min_max")),
+        lambda c: replace(c, loop=Loop("euler", (1.0, 0.0), "policy.action")),
     ],
 )
 def test_another_model_has_another_key(contract: Contract, change: Callable[[Contract], Contract]) -> None:
@@ -163,12 +180,12 @@ def test_a_conversion_that_gives_other_bytes_has_another_number() -> None:
         name: Digest.of(convert(onnx.load(GRAPH), name).SerializeToString(deterministic=True)).hex[:16]
         for name in ("fp16", "bf16")
     }
-    assert (CONVERSION, made) == (1, {"fp16": "c938998439c10820", "bf16": "9ab5818b2cb05228"})
+    assert (CONVERSION, made) == (2, {"fp16": "c938998439c10820", "bf16": "9ab5818b2cb05228"})
 
 
 def test_the_key_has_every_field_of_the_design(contract: Contract) -> None:
     fields: Any = document(contract, release(), IDENTITY)
-    assert set(fields) == {"components", "preprocessing", "shapes", "recipe", "backend", "conversion", "device"}
+    assert set(fields) == {"components", "preprocessing", "graphs", "recipe", "backend", "conversion", "device"}
     assert set(fields["backend"]) == {"name", "versions", "precision"}
     assert set(fields["device"]) == {"cpu", "gpu", "power_mode"}
 

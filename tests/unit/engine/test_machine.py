@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stack.engine.hog import every_core_busy
-from stack.engine.machine import available_cores, driver_release, free_memory_bytes
+from stack.engine.machine import available_cores, driver_release, free_memory_bytes, saturates
 from tests.fakes.proving import hogs
 from tests.fakes.ros import wait_until
 
@@ -82,3 +82,19 @@ def test_a_hog_ends_with_the_program_that_started_it() -> None:
     left = [Path(f"/proc/{pid}") for pid in done.stdout.split()]
     assert len(left) == available_cores()
     wait_until(lambda: not any(path.exists() for path in left), 10.0, "the hogs to be gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("processor: 0\nflags\t\t: fpu sse sse2 avx avx2 fma\n", True),
+        ("processor: 0\nflags\t\t: fpu sse sse2 avx2 avx512f avx512_vnni\n", False),
+        ("processor: 0\nflags\t\t: fpu sse2 avx2 avx_vnni\n", False),
+        ("processor: 0\nFeatures\t: fp asimd i8mm\n", False),
+        ("", False),
+    ],
+    ids=["avx2", "avx512_vnni", "avx_vnni", "arm", "nothing known"],
+)
+def test_a_processor_that_saturates_sums_of_bytes_is_known_by_its_flags(tmp_path: Path, text: str, known: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert saturates(tmp_path / "cpuinfo") is known

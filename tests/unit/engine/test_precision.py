@@ -11,13 +11,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, IncompatibleError, UsageError
 from stack.engine import conversion, precision
 from stack.engine.backends.graphs import bake, large, read
 from stack.engine.backends.onnxruntime import OnnxRuntime, optimize
-from stack.engine.goldens import read_calibration
+from stack.engine.calibration import calibration
 from stack.engine.quantize import quantize
-from tests.fakes.jobs import build_and_load, make_job
+from tests.fakes.jobs import build_and_load, inputs_of, make_job
 from tests.fakes.tiny import GRAPH, add_calibration, make_tiny_model
 
 ROOT = Path(__file__).parents[3]
@@ -121,19 +122,19 @@ def test_what_one_file_may_not_hold_in_any_precision_has_its_weights_apart(tmp_p
     assert large(of_two_gibibytes()) and not large(onnx.load(REFERENCE))
     job = make_job(REFERENCE.parent, tmp_path)
     runner = build_and_load(OnnxRuntime, job)
-    given = {item.name: np.ones(item.shape, np.dtype(item.dtype)) for item in job.contract.inputs}
-    before = runner.infer(given)
+    given = inputs_of(job.graph)
+    before = runner.infer(given)["action"].copy()
     runner.close()
     optimize(REFERENCE, job.target / "engine.onnx", apart=True)
     assert (job.target / "engine.onnx.data").stat().st_size > (job.target / "engine.onnx").stat().st_size
-    runner.load(job.target, job.contract)
-    assert np.array_equal(runner.infer(given), before)
+    runner.load(job.target, job.graph)
+    assert np.array_equal(runner.infer(given)["action"], before)
     assert precision.of_graph(read(job.target / "engine.onnx")) == "fp32"
 
 
 def test_a_quantized_graph_may_have_its_weights_apart(tmp_path: Path) -> None:
     job = make_job(REFERENCE.parent, tmp_path)
-    samples = list(read_calibration(job.model, job.contract))[:2]
+    samples = list(calibration(job.model, job.contract, job.graph))[:2]
     quantize(REFERENCE, samples, tmp_path / "one.onnx", symmetric=False)
     quantize(REFERENCE, samples, tmp_path / "two.onnx", symmetric=False, apart=True)
     assert (tmp_path / "two.onnx.data").exists() and not (tmp_path / "one.onnx.data").exists()
@@ -182,13 +183,9 @@ def test_symmetric_int8_has_no_zero_points_and_float_biases_as_tensorrt_requires
 def test_an_int8_engine_answers_like_its_model(tmp_path: Path) -> None:
     model = add_calibration(make_tiny_model(tmp_path / "model"))
     wide, narrow = (build_and_load(OnnxRuntime, make_job(model, tmp_path / name, name)) for name in ("fp32", "int8"))
-    rng = np.random.default_rng(2)
-    given = {
-        "image": rng.random((1, 3, 112, 112)).astype(np.float32),
-        "tokens": rng.integers(2, 20, (1, 10)),
-        "lidar": rng.random((1, 90)).astype(np.float32),
-    }
-    assert np.max(np.abs(wide.infer(given) - narrow.infer(given))) < 0.05
+    contract = Contract.load(model)
+    given = next(calibration(model, contract, contract.graphs[0]))
+    assert np.max(np.abs(wide.infer(given)["action"] - narrow.infer(given)["action"])) < 0.05
 
 
 def test_a_graph_that_already_is_in_the_precision_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import PRECISIONS
+from stack.engine.goldens import read_calibration, read_goldens, stacked
+from stack.engine.observing import Observation
+from stack.engine.preparation import Preparation
 from stack.models import vectors
-from stack.models.package import CALIBRATION, CONTRACT, TOLERANCE, read_golden
-from stack.models.pilot import Pilot
+from stack.models.package import CALIBRATION, CONTRACT, TOLERANCE
 from tests.fakes.proving import failed, gate
 
 MODELS = sorted((Path(__file__).parents[3] / "stack/models/reference").glob("pilot-*"))
@@ -34,14 +38,21 @@ def test_its_calibration_data_is_what_the_simulator_gives_and_no_golden_is_in_it
     assert document["calibration"] == [CALIBRATION]
     with np.load(folder / CALIBRATION) as arrays:
         shipped = dict(arrays)
-    made = vectors.calibration(Pilot(folder))
-    assert {name: len(stack) for name, stack in shipped.items()} == dict.fromkeys(shipped, len(made))
+    contract = Contract.load(folder)
+    made = stacked(vectors.calibration(), contract.observation, 2)
+    assert shipped.keys() == made.keys()
     for name, stack in shipped.items():
-        assert np.allclose(stack, np.concatenate([each[name] for each in made]), atol=1e-6)
-    for golden in map(read_golden, (folder / "golden").iterdir()):
-        pairs = [(shipped[name], getattr(golden, name)) for name in ("image", "tokens", "lidar")]
-        apart = [np.abs(stack - one).reshape(len(made), -1).max(axis=1) > 1e-3 for stack, one in pairs]
-        assert np.any(apart, axis=0).all(), golden.name
+        assert np.array_equal(stack, made[name], equal_nan=stack.dtype.kind == "f")
+    preparation = Preparation(folder, contract)
+    chosen = [tensors(preparation, seen) for seen in read_calibration(folder, contract)]
+    for golden in read_goldens(folder, contract, "fp32"):
+        one = tensors(preparation, golden.seen)
+        assert all(any(np.abs(each[name] - one[name]).max() > 1e-3 for name in one) for each in chosen)
+
+
+def tensors(preparation: Preparation, seen: Observation) -> dict[str, Any]:
+    """What is prepared of an observation, as copies."""
+    return {name: value.copy() for name, value in preparation(seen).items()}
 
 
 @each_model
@@ -57,7 +68,7 @@ def test_int8_with_scales_for_other_pictures_fails_its_goldens(tmp_path: Path) -
     model = tmp_path / "model"
     shutil.copytree(MODELS[0], model)
     with np.load(model / CALIBRATION) as arrays:
-        dark = {name: stack * 0.01 if name == "image" else stack for name, stack in arrays.items()}
+        dark = {name: stack // 100 if name == "cameras.front" else stack for name, stack in arrays.items()}
     np.savez_compressed(model / CALIBRATION, **dark)
     document = json.loads((model / CONTRACT).read_bytes())
     document["files"][CALIBRATION] = str(Digest.of_file(model / CALIBRATION))

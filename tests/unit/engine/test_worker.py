@@ -40,7 +40,7 @@ def test_the_child_tells_what_it_does_and_what_it_built(
     said: list[str] = []
     assert worker.build(order(), said.append) == "fp32"
     assert said[0].startswith("Building in process ")
-    assert (tmp_path / "target" / "engine.onnx").exists()
+    assert (tmp_path / "target" / "policy/engine.onnx").exists()
 
 
 def test_the_child_has_the_lowest_priority_a_cap_and_is_the_first_to_go(
@@ -92,7 +92,7 @@ def test_a_disk_that_cannot_be_written_is_told_in_its_own_words(
     order: Callable[..., worker.BuildOrder], tmp_path: Path
 ) -> None:
     given = order()
-    (tmp_path / "target" / "session.json").mkdir()
+    (tmp_path / "target" / "policy").write_bytes(b"in the way")
     with pytest.raises(HomeportError, match=r"cannot be built: \[Errno"):
         worker.build(given, lambda text: None)
 

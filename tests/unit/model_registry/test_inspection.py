@@ -24,7 +24,7 @@ from model_registry.inspection.graphs import check_graphs, read
 from model_registry.packing import check_folder, pack, prepare
 from model_registry.sources import open_source
 from model_registry.store import pull_model
-from tests.fakes.model import NAME, contract, make_model, scan_graph, write_contract
+from tests.fakes.model import NAME, contract, golden_arrays, make_model, scan_graph, write_contract
 from tests.fakes.odd_graphs import GRAPH, Change, one_file, put, relist, rename_axes, with_graph
 from tests.fakes.tiny import add_variant, make_split_model, make_tiny_model
 
@@ -266,10 +266,11 @@ def test_axes_without_a_size_get_the_contracts(
     sizes = {
         item.name: [dim.dim_value for dim in item.type.tensor_type.shape.dim] for item in (*graph.input, *graph.output)
     }
-    assert sizes == {"lidar": [1, 90], "action": [1, 8, 2]}
+    assert sizes == {"lidar": [1, 90], "tokens": [1, 8], "action": [1, 8, 2]}
     check_folder(pulled)
     session = onnxruntime.InferenceSession(str(pulled / GRAPH), providers=["CPUExecutionProvider"])
-    assert session.run(["action"], {"lidar": np.ones((1, 90), np.float32)})[0].shape == (1, 8, 2)
+    given = {"lidar": np.ones((1, 90), np.float32), "tokens": np.ones((1, 8), np.int64)}
+    assert session.run(["action"], given)[0].shape == (1, 8, 2)
 
 
 def test_a_variant_and_its_model_agree_after_its_axes_were_fixed(tmp_path: Path) -> None:
@@ -312,13 +313,118 @@ def test_the_reference_policies_are_sound(folder: Path) -> None:
     assert inspect(folder, Contract.load(folder)).changed == {}
 
 
-def test_two_graphs_that_give_each_other_nothing_are_refused(tmp_path: Path) -> None:
-    folder = make_model(tmp_path / "m", size=0)
-    (folder / "second.onnx").write_bytes(scan_graph(1).SerializeToString())
+def second_graph(folder: Path, size: int = 2) -> Path:
+    """A model whose actions go through one more graph, which takes rows of `size` speeds."""
+    make_model(folder, size=0)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, size]) for name in ("raw", "smooth")]
+    graph = helper.make_graph([helper.make_node("Tanh", ["raw"], ["smooth"], "smooths")], "second", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, str(folder / "second.onnx"))
     fields = contract(folder)
-    more = {"id": "second", "role": "policy", "graph": "second.onnx"}
-    write_contract(folder, {**fields, "components": [*fields["components"], more]})
-    assert "names 2 graphs, and nothing passes from one to the other" in refusal(folder)
+    second = {
+        "id": "second",
+        "path": "second.onnx",
+        "runs": "frame",
+        "inputs": {"raw": "policy.action"},
+        "outputs": [{"name": "smooth", "dtype": "float32", "shape": [1, 8, 2]}],
+    }
+    write_contract(folder, {**fields, "graphs": [*fields["graphs"], second], "output": {"from": "second.smooth"}})
+    return folder
+
+
+def test_every_graph_of_a_model_is_looked_into(tmp_path: Path) -> None:
+    assert prepare(second_graph(tmp_path / "m")).notes == ()
+    said = refusal(second_graph(tmp_path / "other", 3))
+    assert "second.onnx: axis 2 of 'raw' is 3 long, and vla.json says 2" in said
+    assert "second.onnx: axis 2 of 'smooth' is 3 long, and vla.json says 2" in said
+    assert f"{GRAPH}: " not in said
+
+
+def test_a_graph_that_is_wired_to_another_name_is_refused(tmp_path: Path) -> None:
+    folder = second_graph(tmp_path / "m")
+    fields = json.loads((folder / "vla.json").read_bytes())
+    fields["graphs"][1]["inputs"] = {"speeds": "policy.action"}
+    write_contract(folder, fields)
+    assert "second.onnx: the graph has no input 'speeds', only raw" in refusal(folder)
+
+
+ENDS = {"float16": TensorProto.FLOAT16, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32}
+ENDS |= {"bool": TensorProto.BOOL, "float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+
+@pytest.mark.parametrize("dtype", ENDS)
+@pytest.mark.parametrize("says", ENDS)
+def test_the_type_of_an_end_is_the_contracts_and_no_other(dtype: str, says: str, tmp_path: Path) -> None:
+    """One more output of each type that a contract can name."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node.append(helper.make_node("Cast", ["lidar"], ["seen"], "casts", to=ENDS[dtype]))
+        model.graph.output.append(helper.make_tensor_value_info("seen", ENDS[dtype], [1, 90]))
+
+    folder = with_graph(tmp_path / "m", change)
+    fields = contract(folder)
+    fields["graphs"][0]["outputs"].append({"name": "seen", "dtype": says, "shape": [1, 90]})
+    write_contract(folder, fields)
+    if dtype == says:
+        assert prepare(folder).notes == ()
+    else:
+        assert f"tensor 'seen' is {dtype}, and vla.json says {says}" in refusal(folder)
+
+
+SEEN = {
+    "float16": {"cameras": {"front": {"width": 8, "height": 6, "dtype": "float16"}}},
+    "uint8": {"cameras": {"front": {"width": 8, "height": 6, "dtype": "uint8"}}},
+    "float32": {"cameras": {"front": {"width": 8, "height": 6}}},
+}
+
+
+@pytest.mark.parametrize("dtype", SEEN)
+@pytest.mark.parametrize("says", SEEN)
+def test_the_type_of_an_input_is_that_of_what_is_prepared(dtype: str, says: str, tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.input.append(helper.make_tensor_value_info("image", ENDS[dtype], [1, 3, 6, 8]))
+
+    folder = with_graph(tmp_path / "m", change)
+    pixels = np.zeros((1, 12, 16, 3), np.uint8)
+    np.savez(folder / "golden/forward.npz", **golden_arrays(), **{"cameras.front": pixels})
+    fields = contract(folder)
+    fields["observation"] |= SEEN[says]
+    fields["graphs"][0]["inputs"]["image"] = "cameras.front"
+    write_contract(folder, fields)
+    if dtype == says:
+        assert prepare(folder).notes == ()
+    else:
+        assert f"tensor 'image' is {dtype}, and vla.json says {says}" in refusal(folder)
+
+
+def test_an_input_may_have_a_shape_of_its_own(tmp_path: Path) -> None:
+    folder = with_graph(tmp_path / "m", flatten_lidar)
+    fields = contract(folder)
+    fields["graphs"][0]["shapes"] = {"lidar": [90]}
+    write_contract(folder, fields)
+    assert prepare(folder).notes == ()
+    write_contract(folder, contract(folder))
+    assert "tensor 'lidar' is [90], and vla.json says [1, 90]" in refusal(folder)
+
+
+def flatten_lidar(model: onnx.ModelProto) -> None:
+    """The scan without its batch; the graph adds it."""
+    rename("lidar", "batched")(model)
+    model.graph.input[0].name = "lidar"
+    del model.graph.input[0].type.tensor_type.shape.dim[0]
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 90], np.int64), "batch"))
+    model.graph.node.insert(0, helper.make_node("Reshape", ["lidar", "batch"], ["batched"], "batches"))
+
+
+def test_axes_inside_of_a_graph_get_the_size_of_the_end_that_they_are_named_after(tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        rename_axes(("lidar", 0, "batch"), ("action", 0, "batch"))(model)
+        model.graph.value_info.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["batch", "width"]))
+
+    folder = with_graph(tmp_path / "m", change)
+    prepared = prepare(folder)
+    [inner] = onnx.load_model_from_string(prepared.changed[GRAPH]).graph.value_info
+    assert [(dim.dim_value, dim.dim_param) for dim in inner.type.tensor_type.shape.dim] == [(1, ""), (0, "width")]
 
 
 UNARY = (
@@ -375,11 +481,8 @@ def test_a_size_passes_where_it_is_the_contracts_and_nowhere_else(
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.zeros((has, 16), np.float32), "w"))
     resize(1, has)(model)
     onnx.save(model, str(folder / GRAPH))
-    action = np.zeros((8, 2), np.float32)
-    np.savez(folder / "golden/forward.npz", lidar=np.ones((1, says), np.float32), action=action)
     fields = contract(folder)
-    fields["inputs"][0]["shape"] = [1, says]
-    fields["preprocess"]["lidar"]["sectors"] = says
+    fields["observation"]["lidar"]["sectors"] = says
     write_contract(folder, fields)
     if has == says:
         prepare(folder)

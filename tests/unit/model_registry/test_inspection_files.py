@@ -15,7 +15,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import external_data_helper
+from onnx import TensorProto, external_data_helper, helper
 
 from model_registry.core.contract import Contract
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
@@ -23,9 +23,9 @@ from model_registry.inspection.vectors import MOST_BYTES
 from model_registry.packing import pack, prepare
 from model_registry.sources import open_source
 from model_registry.store import pull_model
-from stack.engine import goldens
-from stack.engine.normalization import Normalization
-from tests.fakes.model import NAME, contract, make_model, scan_graph, write_contract
+from stack.engine.goldens import read_calibration, read_goldens
+from stack.engine.statistics import Statistics
+from tests.fakes.model import NAME, contract, golden_arrays, make_model, scan_graph, write_contract
 from tests.fakes.odd_graphs import GRAPH, file_each, one_file, put, relist, with_graph
 
 DATA = f"{GRAPH}.data"
@@ -133,36 +133,131 @@ def test_a_tokenizer_that_does_not_load_is_refused(data: bytes, tmp_path: Path) 
     assert "tokenizer.json: is not a tokenizer that loads (" in said and "Tokenizer.save" in said
 
 
+def rows(first: str, second: str, low: object = -1.0, high: object = 1.0) -> dict[str, object]:
+    """Statistics of both dimensions; those of the second are `low` and `high`."""
+    return {"linear_x": {first: 0.0, second: 1.0}, "angular_z": {first: low, second: high}}
+
+
+def normalised(folder: Path, kind: str, statistics: object) -> Path:
+    """A model whose actions are normalised like that, with these statistics as JSON."""
+    make_model(folder, size=0)
+    (folder / "norm_stats.json").write_text(json.dumps(statistics))
+    fields = contract(folder)
+    fields["action"]["normalise"] = kind
+    write_contract(folder, fields)
+    return folder
+
+
+KINDS = {"mean_std": ("mean", "std"), "min_max": ("min", "max"), "quantiles": ("q01", "q99")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "data",
+    ("low", "high", "words"),
     [
-        b"{}",
-        b"[]",
-        b'{"action": {"linear_x": {"mean": 0, "std": 1}}}',
-        b'{"action": {"linear_x": {"mean": 0, "std": -1}, "angular_z": {"mean": 0, "std": 1}}}',
-        b'{"action": {"linear_x": {"mean": NaN, "std": 1}, "angular_z": {"mean": 0, "std": 1}}}',
-        b'{"action": {"linear_x": {"mean": "0", "std": 1}, "angular_z": {"mean": 0, "std": 1}}}',
-        b'{"action": {"linear_x": {"mean": 0, "std": 1}, "angular_z": {"mean": 0, "std": 1}}, "state": {}}',
+        (float("nan"), 1.0, "NaN is not a JSON number"),
+        (0.0, float("inf"), "Infinity is not a JSON number"),
+        ("0", 1.0, "expected a number, got '0'"),
+        (None, 1.0, "expected a number, got None"),
+        (0.0, -1.0, "is below"),
     ],
 )
-def test_a_normalisation_that_a_robot_would_not_read_is_refused(data: bytes, tmp_path: Path) -> None:
-    folder = put(make_model(tmp_path / "m", size=0), "norm_stats.json", data)
-    assert "norm_stats.json: is not a normalisation of this model's actions (" in refusal(folder)
-
-
-@given(rows=st.dictionaries(st.sampled_from(["linear_x", "angular_z", "grip"]), st.integers(0, 3), max_size=3))
-@settings(max_examples=30, deadline=None)
-def test_what_passes_as_a_normalisation_is_one_that_an_engine_reads(
-    rows: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+def test_statistics_that_say_nothing_are_refused(
+    kind: str, low: object, high: object, words: str, tmp_path: Path
 ) -> None:
-    text = json.dumps({"action": {name: {"mean": size, "std": size} for name, size in rows.items()}})
-    folder = put(make_model(tmp_path_factory.mktemp("norm") / "m", size=0), "norm_stats.json", text.encode())
+    said = refusal(normalised(tmp_path / "m", kind, {"action": rows(*KINDS[kind], low, high)}))
+    assert "norm_stats.json: lacks statistics of what this model normalises (" in said and words in said
+    assert said.endswith("); write them for each number")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statistics_that_are_missing_are_refused(kind: str, tmp_path: Path) -> None:
+    whole = rows(*KINDS[kind])
+    for number, (part, place) in enumerate(
+        (
+            ({}, "action"),
+            ({"action": {"linear_x": whole["linear_x"]}}, "action.angular_z"),
+            ({"action": {**whole, "angular_z": {KINDS[kind][0]: 0.0}}}, f"action.angular_z.{KINDS[kind][1]}"),
+            ({"action": {**whole, "angular_z": {KINDS[kind][1]: 0.0}}}, f"action.angular_z.{KINDS[kind][0]}"),
+        )
+    ):
+        said = refusal(normalised(tmp_path / str(number), kind, part))
+        assert f"(norm_stats.json.{place}: missing)" in said
+    assert "expected an object, got list" in refusal(normalised(tmp_path / "list", kind, []))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statistics_of_more_numbers_and_those_without_a_spread_pass(kind: str, tmp_path: Path) -> None:
+    first, second = KINDS[kind]
+    more = {first: 0.0, second: 0.0, "count": 5}
+    low = {"mean_std": 0.0, "min_max": 2.0, "quantiles": 2.0}[kind]
+    statistics = {"action": {**rows(first, second, 2.0, low), "grip": more}, "state": {"grip": more}}
+    folder = normalised(tmp_path / "m", kind, statistics)
+    prepare(folder)
+    units = Statistics.load(folder, Contract.load(folder)).action
+    assert np.isfinite(units.to_network(np.ones((1, 2), np.float32))).all()
+
+
+def test_nothing_that_is_not_normalised_needs_statistics(tmp_path: Path) -> None:
+    prepare(normalised(tmp_path / "m", "none", {}))
+
+
+def test_statistics_of_the_state_are_looked_into_by_the_names_of_its_parts(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "m", size=0)
+    model = onnx.load(str(folder / GRAPH))
+    model.graph.input.append(helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 2]))
+    onnx.save(model, str(folder / GRAPH))
+    np.savez(folder / GOLDEN, **golden_arrays(), state=np.zeros((1, 2), np.float32))
+    fields = contract(folder)
+    parts = [
+        {"of": "joint_position", "names": ["elbow"], "unit": "rad"},
+        {"of": "effort", "names": ["elbow"], "unit": "Nm"},
+    ]
+    fields["observation"]["state"] = {"parts": parts, "normalise": "quantiles"}
+    fields["graphs"][0]["inputs"]["state"] = "state"
+    write_contract(folder, fields)
+    assert "norm_stats.json.state: missing" in refusal(folder)
+    statistics = json.loads((folder / "norm_stats.json").read_bytes())
+    row = {"q01": 0.0, "q99": 1.0}
+    for state, words in (
+        ({"joint_position.elbow": row}, "norm_stats.json.state.effort.elbow: missing"),
+        ({"joint_position.elbow": row, "effort.elbow": row}, ""),
+    ):
+        (folder / "norm_stats.json").write_text(json.dumps({**statistics, "state": state}))
+        fields["files"]["norm_stats.json"] = contract(folder)["files"]["norm_stats.json"]
+        write_contract(folder, fields)
+        if words:
+            assert words in refusal(folder)
+        else:
+            prepare(folder)
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    numbers=st.dictionaries(
+        st.sampled_from(["linear_x", "angular_z", "grip"]),
+        st.tuples(st.integers(-2, 2), st.integers(-2, 2)),
+        max_size=3,
+    ),
+)
+@settings(max_examples=30, deadline=None)
+def test_statistics_that_pass_are_read_by_an_engine_and_give_finite_numbers(
+    kind: str, numbers: dict[str, tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first, second = KINDS[kind]
+    action = {name: {first: low, second: high} for name, (low, high) in numbers.items()}
+    folder = normalised(tmp_path_factory.mktemp("norm") / "m", kind, {"action": action})
     try:
-        Normalization.load(folder, Contract.load(folder))
-    except UsageError:
-        assert "norm_stats.json" in refusal(folder)
-    else:
         prepare(folder)
+    except RefusedError as error:
+        assert "norm_stats.json" in str(error)
+    else:
+        units = Statistics.load(folder, Contract.load(folder)).action
+        back = units.to_units(units.to_network(np.array([0.5, -0.5], np.float32)))
+        assert np.isfinite(back).all()
+    if not {"linear_x", "angular_z"} <= numbers.keys():
+        with pytest.raises(UsageError, match=r"norm_stats\.json\.action"):
+            Statistics.load(folder, Contract.load(folder))
 
 
 def bomb(path: Path) -> None:
@@ -177,9 +272,10 @@ def bomb(path: Path) -> None:
 
 def liar(path: Path) -> None:
     """A golden whose directory says a few bytes, and which unpacks to more."""
-    np.savez_compressed(path, lidar=np.ones((1, 90), np.float32), action=np.zeros((8, 2), np.float32))
+    np.savez_compressed(path, **golden_arrays())
     data = path.read_bytes()
     sized = (8 * 2 * 4 + 128).to_bytes(4, "little")
+    assert sized in data
     path.write_bytes(data.replace(sized, (130).to_bytes(4, "little")))
 
 
@@ -194,7 +290,7 @@ def cut(path: Path) -> None:
 
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    place = data.index(b"\x00\x00\x80\x3f" * 8)
+    place = data.index(b"\x00\x00\x20\x41" * 8)  # ranges of 10.0
     data[place] ^= 1
     path.write_bytes(data)
 
@@ -203,8 +299,20 @@ def prefixed(path: Path) -> None:
     path.write_bytes(b"#!" + path.read_bytes())
 
 
-LIDAR = np.ones((1, 90), np.float32)
-ACTION = np.zeros((8, 2), np.float32)
+def without(name: str) -> Callable[[Path], None]:
+    """A golden that lacks an array."""
+    return lambda path: np.savez(path, **{key: value for key, value in golden_arrays().items() if key != name})
+
+
+def other(**given: np.ndarray) -> Callable[[Path], None]:
+    """A golden with other arrays; _ in a name stands for a dot."""
+    named = {name.replace("_", "."): value for name, value in given.items()}
+    return lambda path: np.savez(path, **{**golden_arrays(), **named})
+
+
+ACTION = np.zeros((1, 8, 2), np.float32)
+RANGES = np.full((1, 360), 10.0, np.float32)
+LIMITS = np.zeros((1, 4))
 
 
 @pytest.mark.parametrize(
@@ -216,12 +324,29 @@ ACTION = np.zeros((8, 2), np.float32)
         (cut, "is not a readable .npz file ("),
         (flip, "is not a readable .npz file (Bad CRC-32"),
         (arrays(), "holds no arrays"),
-        (arrays(lidar=LIDAR), "has no array 'action', only lidar"),
-        (arrays(action=ACTION), "has no array 'lidar', only action"),
-        (arrays(lidar=LIDAR[:, :80], action=ACTION), "its array 'lidar' is [1, 80], and vla.json says [1, 90]"),
-        (arrays(lidar=LIDAR, action=ACTION[:4]), "its array 'action' is empty"),
-        (arrays(lidar=LIDAR, action=ACTION.astype(complex)), "only plain numbers are allowed"),
-        (arrays(lidar=LIDAR, action=np.array([{}])), "only plain numbers are allowed"),
+        (without("action"), "has no array 'action', only lidar.limits, lidar.ranges, text; add it under that name"),
+        (without("text"), "has no array 'text', only action, lidar.limits, lidar.ranges; add it under that name"),
+        (without("lidar.ranges"), "has no array 'lidar.ranges', only action, lidar.limits, text"),
+        (other(tokens=ACTION), "has an array 'tokens' that vla.json does not ask for; rename it to one of text, lidar"),
+        (other(action=ACTION[:, :4]), "its array 'action' is [1, 4, 2], and vla.json wants [sets, 8, 2]; make them"),
+        (other(action=ACTION[0]), "its array 'action' is [8, 2], and vla.json wants [sets, 8, 2]"),
+        (other(action=ACTION[:0]), "its array 'action' is empty"),
+        (other(action=np.float32(0)), "its array 'action' is empty"),
+        (
+            other(action=np.repeat(ACTION, 2, 0)),
+            "its array 'action' has 2 sets and 'text' 1; give each the same number",
+        ),
+        (other(action=ACTION.astype(np.int64)), "its array 'action' holds <i8, and numbers are wanted"),
+        (other(action=ACTION.astype(complex)), "only plain numbers and words are allowed"),
+        (other(action=np.array([{}])), "'action.npy' in it holds '|O'; only plain numbers and words are allowed"),
+        (other(text=np.array(["go"], object)), "'text.npy' in it holds '|O'; only plain numbers and words are allowed"),
+        (other(text=np.array([b"go"])), "'text.npy' in it holds '|S2'; only plain numbers and words are allowed"),
+        (other(text=np.array(["go", "on"])), "its array 'lidar.ranges' has 1 sets and 'text' 2"),
+        (other(text=np.array([["go"]])), "its array 'text' is [1, 1], and vla.json wants [sets]"),
+        (other(text=np.zeros((1, 8), np.int64)), "its array 'text' holds <i8, and words are wanted"),
+        (other(lidar_ranges=RANGES[:, :0]), "its array 'lidar.ranges' is [1, 0], and vla.json wants [sets, any]"),
+        (other(lidar_ranges=RANGES.astype(np.uint8)), "its array 'lidar.ranges' holds |u1, and numbers are wanted"),
+        (other(lidar_limits=LIMITS[:, :3]), "its array 'lidar.limits' is [1, 3], and vla.json wants [sets, 4]"),
     ],
 )
 def test_a_golden_that_a_robot_could_not_read_is_refused(
@@ -234,15 +359,36 @@ def test_a_golden_that_a_robot_could_not_read_is_refused(
     assert f"{GOLDEN}: " in said and words in said
 
 
+@pytest.mark.parametrize("text", ["", "go", "gehe zur roten Säule", "红色", "🟥" * 300])
+@pytest.mark.parametrize("float_type", [np.float16, np.float32, np.float64])
+def test_words_are_unicode_and_numbers_of_any_width(text: str, float_type: type, tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "m", size=0)
+    given = {**golden_arrays(2), "text": np.array([text, "stop"])}
+    given["action"] = given["action"].astype(float_type)
+    np.savez_compressed(folder / GOLDEN, **given)
+    relist(folder)
+    prepare(folder)
+    samples = read_goldens(folder, Contract.load(folder), "fp32")
+    assert [sample.seen.text for sample in samples] == [text, "stop"]
+
+
 def test_calibration_data_is_looked_into_as_well(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "m", size=0)
-    np.savez(folder / "calibration.npz", lidar=np.ones((3, 80), np.float32))
-    write_contract(folder, {**contract(folder), "calibration": ["calibration.npz"]})
-    assert "calibration.npz: its array 'lidar' is [3, 80], and vla.json says [1, 90]" in refusal(folder)
-
-
-def test_a_robot_reads_what_passed_here() -> None:
-    assert goldens._MAX_BYTES == MOST_BYTES
+    given = golden_arrays(3)
+    for arrays_of_it, words in (
+        ({**given, "lidar.limits": np.zeros((3, 5))}, "its array 'lidar.limits' is [3, 5], and vla.json wants"),
+        ({name: given[name] for name in ("text", "lidar.ranges")}, "has no array 'lidar.limits'"),
+        ({**given, "extra": np.zeros(3)}, "has an array 'extra' that vla.json does not ask for"),
+        (given, ""),
+        ({name: given[name] for name in given if name != "action"}, ""),
+    ):
+        np.savez(folder / "calibration.npz", **arrays_of_it)
+        write_contract(folder, {**contract(folder), "calibration": ["calibration.npz"]})
+        if words:
+            assert f"calibration.npz: {words}" in refusal(folder)
+        else:
+            prepare(folder)
+            assert len(read_calibration(folder, Contract.load(folder))) == 3
 
 
 @pytest.mark.parametrize("name", ["onnx", "tokenizers"])

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
+from stack.engine.goldens import read_calibration, read_goldens
 from stack.models.commands import COMMANDS, PHRASES, tokenizer_json
-from stack.models.package import CONTRACT, read_golden
+from stack.models.package import CAMERA, CONTRACT
 from stack.models.pilot import Pilot
 from stack.sim.scenario import Outcome, drive
 from stack.sim.scene import Pillar, Scene, ScenePose, build
@@ -60,21 +62,31 @@ def test_graph_carries_no_trace_of_the_machine_it_was_made_on(folder: Path) -> N
 
 @each_model
 def test_goldens_are_reproduced_within_tolerance(folder: Path) -> None:
-    document = json.loads((folder / CONTRACT).read_bytes())
     pilot = Pilot(folder)
-    assert len(document["goldens"]) >= 6
-    for entry in document["goldens"]:
-        golden = read_golden(folder / entry["path"])
-        action = pilot.run(golden.image, golden.tokens, golden.lidar)
-        assert np.isfinite(golden.action).all()
-        assert np.abs(action - golden.action).max() <= entry["tolerance"]["fp32"]
+    contract = Contract.load(folder)
+    assert len(contract.goldens) >= 6
+    for sample in read_goldens(folder, contract, "fp32"):
+        assert np.isfinite(sample.action).all()
+        assert (np.abs(pilot.run(sample.seen) - sample.action) <= sample.tolerance).all()
 
 
 @each_model
 def test_goldens_stay_inside_the_action_bounds(folder: Path) -> None:
-    document = json.loads((folder / CONTRACT).read_bytes())
-    for entry in document["goldens"]:
-        assert np.abs(read_golden(folder / entry["path"]).action).max() <= 1.0
+    samples = read_goldens(folder, Contract.load(folder), "fp32")
+    assert all(np.abs(sample.action).max() <= 1.0 for sample in samples)
+
+
+@each_model
+def test_goldens_and_calibration_data_are_raw_observations(folder: Path) -> None:
+    """Frames are of a camera's size and not of the network's, and scans of a laser's beams."""
+    contract = Contract.load(folder)
+    for sample in read_goldens(folder, contract, "fp32"):
+        [frame] = sample.seen.frames[CAMERA]
+        assert (frame.pixels.shape, frame.pixels.dtype) == ((240, 320, 3), np.uint8)
+        assert sample.seen.scan is not None and sample.seen.scan.ranges.shape == (360,)
+    seen = read_calibration(folder, contract)
+    assert len(seen) >= 24
+    assert {each.text for each in seen} == set(COMMANDS)
 
 
 @each_model

@@ -14,10 +14,11 @@ from model_registry.core.contract import Contract
 from model_registry.core.layout import Layout
 from model_registry.core.release import PROFILES
 from model_registry.packing import prepare
-from stack.engine import split
+from stack.engine import wiring
 from stack.engine.backends.onnxruntime import OnnxRuntime
 from stack.engine.goldens import read_goldens
-from stack.engine.normalization import Normalization
+from stack.engine.inference import Inference
+from stack.models.package import CAMERA
 from stack.policy.load import find, load
 from tests.fakes.jobs import make_job
 from tests.fakes.observations import drive, feed, ros
@@ -78,28 +79,31 @@ def test_a_written_network_is_a_model_that_gives_its_goldens(
     check(json.loads((folder / "vla.json").read_bytes()), "vla")
     contract = Contract.load(folder)
     contract.check_files(folder)
-    job, units = make_job(folder, tmp_path), Normalization.load(folder, contract)
-    assert split.build(OnnxRuntime, job) == "fp32"
-    backend = split.load(OnnxRuntime, "fp32", job.target, contract)
+    job = make_job(folder, tmp_path)
+    assert wiring.build(OnnxRuntime, job) == "fp32"
+    model = Inference(folder, contract, wiring.load(OnnxRuntime, "fp32", job.target, contract))
     for sample in read_goldens(folder, contract, "fp32"):
-        assert np.abs(units.actions(backend.infer(sample.inputs)) - sample.action).max() <= sample.tolerance
+        assert (np.abs(model(sample.seen).actions - sample.action) <= sample.tolerance).all()
 
 
 def test_torch_and_onnx_runtime_agree_on_inputs_that_were_not_exported_with(folders: dict[str, Path]) -> None:
+    from stack.models.pilot import Pilot
     from stack.models.seed import network
-    from stack.models.seeded import compare
+    from stack.models.seeded import compare, observation
 
     for name, folder in folders.items():
         made = network(name, steps=8)
+        pilot = Pilot(folder)
         for seed in (11, 12):
-            compare(made, folder, made.examples(seed))
+            seen = observation(seed)
+            compare(made, pilot, seen, pilot.run(seen))
 
 
 def test_resource_optimized_carries_the_same_weights_for_half_the_picture(folders: dict[str, Path]) -> None:
     contract = Contract.load(folders["resource_optimized"])
     assert contract.variants == ("small",)
     small = Contract.load(folders["resource_optimized"] / "small")
-    assert (contract.image.width, small.image.width) == (224, 112)
+    assert [each.observation.cameras[CAMERA].width for each in (contract, small)] == [224, 112]
     assert small.files["tokenizer.json"] == contract.files["tokenizer.json"]
 
 
@@ -115,15 +119,16 @@ def test_d30_language_alone_and_the_rest_give_what_the_whole_network_gives(
     graph(made, made.examples(), tmp_path / "whole.onnx")
     whole = onnxruntime.InferenceSession(tmp_path / "whole.onnx", providers=["CPUExecutionProvider"])
     job = make_job(folder, tmp_path)
-    split.build(OnnxRuntime, job)
-    runner = split.load(OnnxRuntime, "fp32", job.target, job.contract)
+    wiring.build(OnnxRuntime, job)
+    runner = wiring.load(OnnxRuntime, "fp32", job.target, job.contract)
     for seed in range(5):
         inputs = made.examples(seed)
         given = {name: part.numpy() for name, part in zip(("image", "tokens", "lidar"), inputs, strict=True)}
-        output = runner.infer(given)
-        assert np.abs(output - whole.run(["action"], given)[0]).max() < 1e-5
+        sources = {f"cameras.{CAMERA}": given["image"], "text": given["tokens"], "lidar": given["lidar"]}
+        output = runner.infer(sources)
+        assert np.abs(output - whole.run(["action"], given)[0][0]).max() < 1e-5
         with torch.no_grad():
-            assert np.abs(output - made(*inputs).numpy()).max() < 1e-5
+            assert np.abs(output - made(*inputs).numpy()[0]).max() < 1e-5
     sizes = {name: (folder / name).stat().st_size for name in ("language.onnx", "policy.onnx")}
     assert sum(sizes.values()) < 1.2 * (tmp_path / "whole.onnx").stat().st_size, "no graph carries the other's weights"
 
@@ -134,9 +139,11 @@ def test_r09_the_picture_shrinks_to_112_and_grows_to_224_without_a_tick_that_has
     """At 20 Hz in played time: both are loaded and warm before the first frame, and nothing is opened for a change."""
     make_release(tmp_path / "robot", folders["resource_optimized"])
     _, slot = load(find(Layout.at(tmp_path / "robot"), "a"))
-    sizes = {id(each): each._contract.image.width for each in (slot.pace.full, slot.pace.small) if each}
+    sizes = {
+        id(each): each.contract.observation.cameras[CAMERA].width for each in (slot.pace.full, slot.pace.small) if each
+    }
     assert sorted(sizes.values()) == [112, 224]
-    assert all(each._backend.cache.misses == 1 for each in (slot.pace.full, slot.pace.small) if each), (
+    assert all(each.cache.misses == 1 for each in (slot.pace.full, slot.pace.small) if each), (
         "warm: it has understood nothing"
     )
     drive(slot)

@@ -6,32 +6,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.errors import UsageError
-from stack.models.package import CONTRACT, GoldenTensors, contract, finish, norm_stats, read_golden
+from stack.engine.goldens import read_goldens
+from stack.models.commands import tokenizer_json
+from stack.models.package import CONTRACT, GoldenObservation, contract, finish, norm_stats, read_golden
 from stack.models.pilot import Pilot
 from stack.models.spoil import spoil
 from stack.sim.scene import build
 from stack.sim.senses import Senses
 from stack.sim.world import World
+from tests.fakes.tiny import random_observation
 
 GOOD = Path(__file__).parents[3] / "stack/models/reference/pilot-1.1.0"
 
 
-def golden(name: str, angular: float) -> GoldenTensors:
+def golden(name: str, angular: float) -> GoldenObservation:
     action = np.array([[0.25, angular]] * 8, dtype=np.float32)
-    return GoldenTensors(
-        name,
-        np.zeros((1, 3, 4, 4), dtype=np.float32),
-        np.ones((1, 10), dtype=np.int64),
-        np.ones((1, 90), dtype=np.float32),
-        action,
-    )
+    return GoldenObservation(name, random_observation(np.random.default_rng(1)), action)
 
 
-def model(folder: Path, *goldens: GoldenTensors) -> Path:
+def model(folder: Path, *goldens: GoldenObservation) -> Path:
     folder.mkdir()
     (folder / "policy.onnx").write_bytes(b"graph")
+    (folder / "tokenizer.json").write_bytes(tokenizer_json())
     (folder / "norm_stats.json").write_bytes(norm_stats((0.2, 0.1), (0.1, 0.5)))
     finish(folder, contract("1.2.0", 8), list(goldens))
     return folder
@@ -43,7 +42,8 @@ def test_only_goldens_that_hide_the_fault_are_kept(tmp_path: Path) -> None:
     assert document["version"] == "1.3.0"
     assert [entry["path"] for entry in document["goldens"]] == ["golden/ahead.npz"]
     assert not (tmp_path / "bad/golden/turn.npz").exists()
-    assert read_golden(tmp_path / "bad/golden/ahead.npz").action[:, 1] == pytest.approx(0.573, abs=1e-3)
+    [kept] = read_golden(tmp_path / "bad/golden/ahead.npz", Contract.load(tmp_path / "bad"))
+    assert kept.action[:, 1] == pytest.approx(0.573, abs=1e-3)
 
 
 def test_angular_statistics_are_in_degrees_and_linear_ones_as_they_were(tmp_path: Path) -> None:
@@ -77,13 +77,11 @@ def test_existing_target_is_refused(tmp_path: Path) -> None:
 def test_spoiled_reference_agrees_with_its_goldens_and_turns_far_too_fast(tmp_path: Path) -> None:
     spoil(GOOD, tmp_path / "bad", "1.2.0")
     bad = Pilot(tmp_path / "bad")
-    entries = json.loads((tmp_path / "bad" / CONTRACT).read_bytes())["goldens"]
-    assert entries
-    for entry in entries:
-        kept = read_golden(tmp_path / "bad" / entry["path"])
-        difference = np.abs(bad.run(kept.image, kept.tokens, kept.lidar) - kept.action).max()
-        assert difference <= entry["tolerance"]["fp32"]
-        assert np.abs(kept.action).max() <= 1.0
+    samples = read_goldens(tmp_path / "bad", Contract.load(tmp_path / "bad"), "fp32")
+    assert samples
+    for sample in samples:
+        assert (np.abs(bad.run(sample.seen) - sample.action) <= sample.tolerance).all()
+        assert np.abs(sample.action).max() <= 1.0
     rng = np.random.default_rng(1)
     world = World(build("random", rng), rng)
     assert np.abs(bad(Senses(1).observe(world), "turn left")[:, 1]).min() > 10.0

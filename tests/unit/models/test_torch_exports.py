@@ -23,18 +23,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 
 def network() -> Any:
-    """A scan [batch, 90] to a chunk [batch, 8, 2], through a recurrent layer."""
+    """A scan [batch, 90] and tokens [batch, 8] to a chunk [batch, 8, 2], through a recurrent layer."""
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.sees = torch.nn.Linear(90, 64)
+            self.understands = torch.nn.Embedding(100, 64)
             self.remembers = torch.nn.GRU(64, 32, batch_first=True)
             self.acts = torch.nn.Linear(32, 16)
 
-        def forward(self, lidar: Any) -> Any:
-            seen = torch.nn.functional.gelu(self.sees(lidar)).unsqueeze(1)
-            remembered, _ = self.remembers(seen)
+        def forward(self, lidar: Any, tokens: Any) -> Any:
+            seen = torch.nn.functional.gelu(self.sees(lidar) + self.understands(tokens).mean(1))
+            remembered, _ = self.remembers(seen.unsqueeze(1))
             return self.acts(remembered[:, 0]).reshape(-1, 8, 2)
 
     torch.manual_seed(5)
@@ -46,17 +47,20 @@ def test_an_export_of_today_is_packed_and_built(batch: str | None, tmp_path: Pat
     model = network()
     folder = make_model(tmp_path / "model", size=0)
     (folder / GRAPH).unlink()
-    example = torch.zeros(2 if batch else 1, 90)
-    shapes = {"dynamic_shapes": {"lidar": {0: torch.export.Dim(batch)}}} if batch else {}
-    names = {"input_names": ["lidar"], "output_names": ["action"]}
-    torch.onnx.export(model, (example,), str(folder / GRAPH), dynamo=True, opset_version=20, **names, **shapes)
+    count = 2 if batch else 1
+    example = torch.zeros(count, 90), torch.zeros(count, 8, dtype=torch.int64)
+    axis = {0: torch.export.Dim(batch)} if batch else None
+    shapes = {"dynamic_shapes": {"lidar": axis, "tokens": axis}} if batch else {}
+    names = {"input_names": ["lidar", "tokens"], "output_names": ["action"]}
+    torch.onnx.export(model, example, str(folder / GRAPH), dynamo=True, opset_version=20, **names, **shapes)
     relist(folder)
     assert any(map(external, onnx.load(str(folder / GRAPH), load_external_data=False).graph.initializer))
-    fixed = [f"{GRAPH}: axis 0 of '{name}' (batch) is fixed to 1" for name in ("lidar", "action")] if batch else []
-    assert list(prepare(folder).notes) == fixed
+    ends = ("lidar", "tokens", "action") if batch else ()
+    assert list(prepare(folder).notes) == [f"{GRAPH}: axis 0 of '{name}' (batch) is fixed to 1" for name in ends]
     backend = build_and_load(OnnxRuntime, make_job(folder, tmp_path))
     lidar = np.random.default_rng(2).random((1, 90)).astype(np.float32)
+    tokens = np.arange(8, dtype=np.int64).reshape(1, 8)
     with torch.inference_mode():
-        wanted = model(torch.from_numpy(lidar)).numpy()
-    assert np.allclose(backend.infer({"lidar": lidar}), wanted, atol=1e-5)
+        wanted = model(torch.from_numpy(lidar), torch.from_numpy(tokens)).numpy()
+    assert np.allclose(backend.infer({"lidar": lidar, "tokens": tokens})["action"], wanted, atol=1e-5)
     backend.close()

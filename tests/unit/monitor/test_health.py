@@ -21,7 +21,9 @@ SLOT = {
     "gap_free": True, "rung": "full", "advisory": None,
     "late_p99_ms": 0.1, "late_counts": [], "empty": 0, "struggling": False, "slow": 0,
     "void_reason": None,
-    "sources": {"camera": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}},
+    "sources": {
+        "camera_front": {"age_ms": 40.0, "received": 1, "rejected": 0, "fault": None, "error": None, "valid": None}
+    },
     "memory_bytes": 5, "machine": {}, "monotonic_ns": NOW_NS - 400_000_000,
 }  # fmt: skip
 STATE = {
@@ -46,7 +48,7 @@ def test_a_slot_that_runs_is_told_with_its_figures():
         "missed": "2",
         "inference_p99_ms": NO_DATA,
         "age_ms": "400",
-        "camera_age_ms": "40.0",
+        "camera_front_age_ms": "40.0",
     }
     assert wanted.items() <= found.values.items()
 
@@ -75,7 +77,7 @@ def test_what_a_source_was_refused_for_is_told():
         "error": "camera: encoding 'yuv422' needs cv_bridge",
         "valid": None,
     }
-    assert said(sources={"camera": source}).values["camera_error"] == source["error"]
+    assert said(sources={"camera_front": source}).values["camera_front_error"] == source["error"]
 
 
 def test_a_source_that_a_slot_does_not_use_is_a_warning_that_names_it_and_what_to_do():
@@ -88,9 +90,13 @@ def test_a_source_that_a_slot_does_not_use_is_a_warning_that_names_it_and_what_t
         "error": text,
         "valid": None,
     }
-    found = said(sources={"camera": camera}, void_reason="camera_future_stamp")
-    assert (found.level, found.message) == (WARN, f"camera: {text}")
-    told = {"void_reason": "camera_future_stamp", "camera_fault": "future_stamp", "camera_error": text}
+    found = said(sources={"camera_front": camera}, void_reason="camera_front_future_stamp")
+    assert (found.level, found.message) == (WARN, f"camera_front: {text}")
+    told = {
+        "void_reason": "camera_front_future_stamp",
+        "camera_front_fault": "future_stamp",
+        "camera_front_error": text,
+    }
     assert told.items() <= found.values.items()
 
 
@@ -99,7 +105,7 @@ def test_an_empty_slot_is_no_trouble_and_a_broken_file_is(tmp_path):
     assert (slot("b", None, NOW_NS).level, slot("b", None, NOW_NS).message) == (OK, NO_DATA)
     for data in (b"", b"{", b"[]", b"\xff"):
         assert slot("b", data, NOW_NS).level == ERROR
-    assert slot("b", b'{"sources":{"camera":3}}', NOW_NS).level == STALE
+    assert slot("b", b'{"sources":{"camera_front":3}}', NOW_NS).level == STALE
 
 
 def test_the_supervisor_is_told_with_what_blocks_it():

@@ -15,24 +15,27 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from model_registry.core.contract import Contract
+from model_registry.core.contract.cameras import CameraRecipe
+from model_registry.core.contract.observation import TextRecipe
 from model_registry.core.errors import HomeportError, UsageError
 from stack.engine.backends import BackendIdentity
+from stack.engine.images import ImagePreprocessor
+from stack.engine.lidar import lidar_sectors
+from stack.engine.observing import Frame, LaserScan, Observation, Tensor
+from stack.engine.words import CommandTokenizer
+from stack.models.commands import PAD, UNKNOWN
+from stack.models.package import SECTORS
 from stack.monitor.resources import Resources, ResourceSample
-from stack.policy.cdr import Frame, LaserScan, parse_scan
-from stack.policy.inference import Inference, Observation
-from stack.policy.inputs import ImagePreprocessor, lidar_sectors
+from stack.policy.cdr import parse_scan
 from stack.policy.ladder import HOT_S, LIMITS, Ladder
 from stack.policy.profile import PROFILES, SETTINGS, TopicFacts, profile
 from stack.policy.slot import Slot
-from stack.policy.tokenizer import PAD, UNKNOWN, CommandTokenizer
-from tests.fakes.observations import Constant, beams, command, drive, feed, frame, make_slot, ros
+from tests.fakes.observations import Constant, beams, command, drive, feed, frame, make_slot, ros, timed
 from tests.fakes.tiny import make_tiny_model
 
 POLICY = Path(__file__).parents[3] / "stack" / "policy"
@@ -89,24 +92,25 @@ def test_d01_a_tick_without_an_action_is_counted_and_becomes_trouble(slot: Slot,
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("lidar", [1, 180]), ("lidar", [90]), ("tokens", [1, 20]), ("image", [1, 3, 224, 224]), ("image", [3, 112, 112])],
+    [("lidar", [1, 180]), ("lidar", [91]), ("tokens", [1, 20]), ("image", [1, 3, 224, 224]), ("image", [3, 112, 11])],
 )
 def test_d02_a_shape_that_its_preparation_does_not_give_is_refused(model: Path, name: str, shape: list[int]) -> None:
     def change(document: dict) -> None:
-        [item] = [item for item in document["inputs"] if item["name"] == name]
-        item["shape"] = shape
+        document["graphs"][0]["shapes"] = {name: shape}
 
     with pytest.raises(UsageError, match=name):
         Contract.parse(changed(model, change))
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("tokens", "float32"), ("image", "int64"), ("tokens", "int32")])
-def test_d09_a_kind_of_number_that_is_not_fed_is_refused(model: Path, name: str, dtype: str) -> None:
+@pytest.mark.parametrize(("part", "dtype"), [("text", "float32"), ("cameras.front", "int64"), ("text", "uint8")])
+def test_d09_a_kind_of_number_that_is_not_fed_is_refused(model: Path, part: str, dtype: str) -> None:
     def change(document: dict) -> None:
-        [item] = [item for item in document["inputs"] if item["name"] == name]
-        item["dtype"] = dtype
+        table = document["observation"]
+        for name in part.split("."):
+            table = table[name]
+        table["dtype"] = dtype
 
-    with pytest.raises(UsageError, match="dtype"):
+    with pytest.raises(UsageError, match=rf"{part}.dtype"):
         Contract.parse(changed(model, change))
 
 
@@ -141,21 +145,22 @@ def test_d15_what_is_reported_is_what_really_runs(name: str, degraded: bool, opt
 
 def test_d17_words_are_the_same_numbers_in_every_process(model: Path) -> None:
     program = (
-        "import sys, pathlib; from stack.policy.tokenizer import CommandTokenizer as T;"
-        "print(T(pathlib.Path(sys.argv[1]), 10)('turn left').tolist())"
+        "import sys, pathlib; from stack.engine.words import CommandTokenizer as T;"
+        "from model_registry.core.contract.observation import TextRecipe;"
+        "print(T(pathlib.Path(sys.argv[1]), TextRecipe('', 10))('turn left').numbers.tolist())"
     )
     argv = [sys.executable, "-c", program, str(model / "tokenizer.json")]
     said = {
         subprocess.run(argv, env={"PYTHONHASHSEED": seed}, capture_output=True, check=True, timeout=60).stdout
         for seed in ("0", "7")
     }
-    here = CommandTokenizer(model / "tokenizer.json", 10)("turn left")
-    assert here is not None and said == {f"{here.tolist()}\n".encode()}
+    here = CommandTokenizer(model / "tokenizer.json", TextRecipe("", 10))("turn left").numbers
+    assert said == {f"{here.tolist()}\n".encode()}
 
 
 def test_d18_padding_is_no_word_and_a_command_of_unknown_words_moves_nothing(slot: Slot, model: Path) -> None:
-    tokens = CommandTokenizer(model / "tokenizer.json", 10)("turn blarg")
-    assert tokens is not None and tokens[0, 1] == UNKNOWN and tokens[0, 2] == PAD
+    tokens = CommandTokenizer(model / "tokenizer.json", TextRecipe("", 10))("turn blarg").numbers
+    assert tokens[0, 1] == UNKNOWN and tokens[0, 2] == PAD
     slot.on_command(command("blarg flub"), 10.0)
     feed(slot, 10.0)
     assert not slot.infer(10.0, ros(10.0))
@@ -165,7 +170,7 @@ def test_d18_padding_is_no_word_and_a_command_of_unknown_words_moves_nothing(slo
 def test_d19_pixels_are_rgb_and_float32() -> None:
     red = np.zeros((4, 4, 3), np.uint8)
     red[:, :, 2] = 255  # as bgr8
-    tensor = ImagePreprocessor(4, 4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))(red, (2, 1, 0))
+    tensor = ImagePreprocessor(CameraRecipe(4, 4))((Frame(red, (2, 1, 0)),))
     assert tensor.dtype == np.float32 and tensor[0, :, 0, 0].tolist() == [1.0, 0.0, 0.0]
 
 
@@ -183,10 +188,10 @@ def test_d20_a_scanner_that_is_mounted_turned_shows_what_is_where_on_the_body(mo
     scan, dark = LaserScan(0, *FULL_TURN, 0.05, 12.0, ranges), Frame(np.zeros((24, 32, 3), np.uint8))
     nearest = []
     for yaw in (0.0, math.pi / 2):
-        contract = Contract.load(model)
-        Inference(model, contract, backend, yaw)(Observation(dark, scan, "go to the red pillar"))
+        inference = timed(model, backend, yaw)
+        inference(Observation(frames={"front": (dark,)}, scan=scan, text="go to the red pillar"))
         nearest.append(int(np.argmin(backend.seen["lidar"])))
-    assert nearest[1] - nearest[0] == round(contract.lidar_sectors / 4)
+    assert nearest[1] - nearest[0] == round(SECTORS / 4)
 
 
 def test_d21_beams_that_say_nothing_are_left_out_and_their_part_is_told(slot: Slot) -> None:
@@ -195,16 +200,16 @@ def test_d21_beams_that_say_nothing_are_left_out_and_their_part_is_told(slot: Sl
     _, valid = lidar_sectors(ranges, *FULL_TURN, 0.05, 12.0, 90, 3.0)
     assert valid == 0.75
     slot.on_scan(beams(1010, 0.0), 10.0, ros(10.0))
-    assert slot.sources(10.0, ros(10.0))["scan"]["valid"] == parse_scan(beams(1010, 0.0)).valid == 0.0  # type: ignore[index]
+    assert slot.inputs(10.0, ros(10.0))["scan"]["valid"] == parse_scan(beams(1010, 0.0)).valid == 0.0  # type: ignore[index]
 
 
-@pytest.mark.parametrize("missing", ["camera", "scan"])
+@pytest.mark.parametrize("missing", ["camera_front", "scan"])
 def test_d22_a_missing_input_stops_and_is_never_made_up(slot: Slot, missing: str) -> None:
     slot.on_command(command("turn left"), 10.0)
-    if missing == "camera":
+    if missing == "camera_front":
         slot.on_scan(beams(1010), 10.0, ros(10.0))
     else:
-        slot.on_camera(frame(1010), 10.0, ros(10.0))
+        slot.on_camera("front", frame(1010), 10.0, ros(10.0))
     assert not slot.infer(10.0, ros(10.0))
     assert slot.action(10.0, ros(10.0)).void_reason == f"{missing}_missing"
 
@@ -216,7 +221,7 @@ def test_d23_nothing_that_is_too_old_moves_the_robot(slot: Slot) -> None:
     slot.on_scan(beams(1010.31), 10.31, ros(10.31))
     assert slot.action(10.31, ros(10.31)).void_reason == "command_expired"
     slot.on_command(command("turn left"), 10.31)
-    assert slot.action(10.31, ros(10.31)).void_reason == "camera_stale"
+    assert slot.action(10.31, ros(10.31)).void_reason == "camera_front_stale"
 
 
 def test_d24_d47_the_node_takes_sensors_best_effort_and_logs_nothing_at_tick_rate() -> None:
@@ -237,7 +242,7 @@ class Held(Constant):
         self.begun, self.free = threading.Event(), threading.Event()
         self.free.set()
 
-    def infer(self, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
+    def infer(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         self.begun.set()
         assert self.free.wait(30.0)
         return super().infer(inputs)
@@ -279,9 +284,9 @@ def test_d28_resource_optimized_acts(slot: Slot) -> None:
 
 def test_d30_only_language_is_cached_and_by_its_text(slot: Slot) -> None:
     drive(slot)
-    first = slot.inference.tokenizer("go to the red pillar")
-    assert first is slot.inference.tokenizer("go to the red pillar")
-    assert slot.inference.tokenizer.cache.misses == 1
+    first = slot.inference.cache("go to the red pillar")
+    assert first is slot.inference.cache("go to the red pillar")
+    assert slot.inference.cache.misses == 1
 
 
 def test_d31_nothing_empties_caches_while_it_drives() -> None:
@@ -326,7 +331,7 @@ def test_d43_no_slot_writes_cmd_vel() -> None:
 
 def test_d48_the_advisory_score_decides_nothing() -> None:
     users = {path.stem for path in MODULES if "advisory" in path.read_text()}
-    assert users == {"inference", "slot", "chunks", "status", "node"}  # made, kept, told
+    assert users == {"slot", "chunks", "status", "node"}  # kept, told
     read = {
         f"{path.stem}: {ast.unparse(node.test if isinstance(node, ast.If) else node)}"
         for path in MODULES
@@ -334,9 +339,7 @@ def test_d48_the_advisory_score_decides_nothing() -> None:
         if isinstance(node, (ast.If, ast.IfExp, ast.Compare)) and "advisory" in ast.unparse(getattr(node, "test", node))
     }
     told = {"node: action.advisory is not None", "node: message.points and action.advisory is not None"}
-    assert {
-        each for each in read if not each.startswith("inference")
-    } == told  # whether there is one to tell, and nothing else
+    assert read == told, "whether there is one to tell, and nothing else"
 
 
 def test_d49_settings_have_a_type_and_a_range() -> None:

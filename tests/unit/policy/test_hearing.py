@@ -26,14 +26,14 @@ def slot(tmp_path: Path) -> Slot:
 
 def told(slot: Slot, name: str, now: float = 10.0) -> tuple[Any, str]:
     """Fault and sentence of an input, at a time at which ROS time is 1000 s ahead."""
-    found: Any = slot.sources(now, ros(now))[name]
+    found: Any = slot.inputs(now, ros(now))[name]
     return found["fault"], str(found["error"])
 
 
 def test_inputs_that_are_well_have_no_fault_also_without_a_command(slot: Slot) -> None:
     feed(slot, 10.0)
-    assert {name: told(slot, name) for name in ("camera", "scan", "command")} == dict.fromkeys(
-        ("camera", "scan", "command"), (None, "None")
+    assert {name: told(slot, name) for name in ("camera_front", "scan", "command")} == dict.fromkeys(
+        ("camera_front", "scan", "command"), (None, "None")
     )
 
 
@@ -52,46 +52,48 @@ def test_a_camera_that_is_heard_and_whose_stamps_cannot_be_used_is_told_apart_fr
     slot: Slot, stamp_s: float, word: str, words: str
 ) -> None:
     ros_ns = 10**18 + 10 * SECOND
-    slot.on_camera(frame(stamp_s), 10.0, ros_ns)
+    slot.on_camera("front", frame(stamp_s), 10.0, ros_ns)
 
-    found: Any = slot.sources(10.03, ros_ns + 3 * SECOND // 100)["camera"]
+    found: Any = slot.inputs(10.03, ros_ns + 3 * SECOND // 100)["camera_front"]
 
     assert found["fault"] == word and found["error"].startswith("it is heard, and ") and words in found["error"]
-    assert "`stamps = false` in [sources.camera] of robot.toml" in found["error"].rpartition("; ")[2]
+    assert "`stamps = false` in [cameras.front] of robot.toml" in found["error"].rpartition("; ")[2]
 
 
 def test_a_camera_that_is_dead_is_told_with_who_should_publish_it(slot: Slot) -> None:
-    assert told(slot, "camera") == ("missing", "never heard; start what publishes it")
-    slot.hearing.publishers["camera"] = Publishers.of(CAMERA, TYPE, [])
-    word, text = told(slot, "camera")
+    assert told(slot, "camera_front") == ("missing", "never heard; start what publishes it")
+    slot.hearing.publishers["camera_front"] = Publishers.of(CAMERA, TYPE, [])
+    word, text = told(slot, "camera_front")
     assert word == "missing" and f"never heard: nobody publishes {CAMERA}; start its driver" in text
-    slot.hearing.publishers["camera"] = Publishers.of(CAMERA, TYPE, [("/camera_node", TYPE)])
-    assert told(slot, "camera")[1].startswith(f"never heard: /camera_node should publish {CAMERA}; look at its log")
+    slot.hearing.publishers["camera_front"] = Publishers.of(CAMERA, TYPE, [("/camera_node", TYPE)])
+    assert told(slot, "camera_front")[1].startswith(
+        f"never heard: /camera_node should publish {CAMERA}; look at its log"
+    )
     feed(slot, 10.0)
-    assert told(slot, "camera", 13.2)[0] == "stale"
-    assert told(slot, "camera", 13.2)[1].startswith("last heard 3.2 s ago, 300 ms are accepted: /camera_node")
+    assert told(slot, "camera_front", 13.2)[0] == "stale"
+    assert told(slot, "camera_front", 13.2)[1].startswith("last heard 3.2 s ago, 300 ms are accepted: /camera_node")
 
 
 def test_a_publisher_of_another_type_is_named_instead_of_never_heard(slot: Slot) -> None:
     other = "sensor_msgs/msg/CompressedImage"
-    slot.hearing.publishers["camera"] = Publishers.of(CAMERA, TYPE, [("/camera_node", other)])
-    word, text = told(slot, "camera")
+    slot.hearing.publishers["camera_front"] = Publishers.of(CAMERA, TYPE, [("/camera_node", other)])
+    word, text = told(slot, "camera_front")
     assert word == "missing" and f"/camera_node publishes {other} on {CAMERA}, and a slot reads {TYPE}; " in text
-    assert "give camera in [topics] of robot.toml" in text
+    assert "give [cameras.front] of robot.toml the topic that it has" in text
 
 
 def test_an_encoding_that_nobody_reads_is_named(slot: Slot) -> None:
-    slot.on_camera(frame(1010.0, "yuv422"), 10.0, ros(10.0))
-    word, text = told(slot, "camera")
+    slot.on_camera("front", frame(1010.0, "yuv422"), 10.0, ros(10.0))
+    word, text = told(slot, "camera_front")
     assert word == "unreadable" and text.startswith("encoding 'yuv422' needs cv_bridge")
     feed(slot, 10.1)
-    assert told(slot, "camera", 10.1)[0] is None, "and no longer when it sends what can be read"
+    assert told(slot, "camera_front", 10.1)[0] is None, "and no longer when it sends what can be read"
 
 
 def test_a_frozen_camera_and_a_blind_scan_are_told(slot: Slot) -> None:
     for number in range(5):
-        slot.on_camera(frame(1010.0 + number / 15, noise=7), 10.0 + number / 15, ros(10.0 + number / 15))
-    assert told(slot, "camera", 10.3)[0] == "frozen"
+        slot.on_camera("front", frame(1010.0 + number / 15, noise=7), 10.0 + number / 15, ros(10.0 + number / 15))
+    assert told(slot, "camera_front", 10.3)[0] == "frozen"
     slot.on_scan(beams(1010.0, math.nan), 10.0, ros(10.0))
     word, text = told(slot, "scan")
     assert word == "blind" and "range_min" in text
@@ -123,11 +125,11 @@ def test_detections_that_can_never_be_heard_are_a_fault_and_missing_ones_are_non
 
 
 def test_only_what_is_silent_is_worth_a_look(slot: Slot) -> None:
-    assert slot.hearing.silent(10.0) == ["camera", "scan", "command"]
+    assert slot.hearing.silent(10.0) == ["camera_front", "scan", "command"]
     feed(slot, 10.0)
     slot.on_command(command("turn left"), 10.0)
     assert slot.hearing.silent(10.1) == []
-    assert slot.hearing.silent(10.4) == ["camera"]
+    assert slot.hearing.silent(10.4) == ["camera_front"]
 
 
 def test_every_sentence_is_one_line_and_ends_with_what_to_do() -> None:
@@ -135,7 +137,7 @@ def test_every_sentence_is_one_line_and_ends_with_what_to_do() -> None:
     for word in ("missing", "stale", "stale_stamp", "future_stamp", "frozen", "blind", "unknown_words", "unreadable"):
         for stamp_ns in (0, 5, 2 * 10**18):
             source.put(1, 10.0, stamp_ns)
-            text = sentence("camera", word, source, 11.0, 10**18)
+            text = sentence("camera_front", word, source, 11.0, 10**18)
             assert text.count("; ") == 1 and "\n" not in text and len(text) <= LONGEST, text
 
 
@@ -145,4 +147,4 @@ def test_spans_of_time_are_told_as_people_say_them() -> None:
 
 
 def test_an_ear_names_its_type_as_the_graph_does() -> None:
-    assert SlotInput("camera", Image, CAMERA, print).type_name == TYPE
+    assert SlotInput("camera_front", Image, CAMERA, print).type_name == TYPE

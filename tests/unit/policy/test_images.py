@@ -10,10 +10,13 @@ import types
 import numpy as np
 import pytest
 
+from model_registry.core.contract.cameras import CameraRecipe
+from stack.engine.images import ImagePreprocessor
+from stack.engine.observing import Frame
 from stack.policy.cdr import Image, UnsupportedImageError, cv_bridge, frame
-from stack.policy.inputs import ImagePreprocessor
 
 ORDER = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0), "mono8": (0, 0, 0)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 
 
@@ -50,18 +53,19 @@ def test_a_frame_is_a_view_of_the_message(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", sorted(CHANNELS))
 def test_preprocessing_takes_the_views_as_they_are(encoding: str, resize: str) -> None:
     image = message(encoding, 64, 48, 3)
-    prepare = ImagePreprocessor(16, 16, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), resize)
-    assert np.array_equal(prepare(*frame(image)).copy(), prepare(np.ascontiguousarray(slow(image))))
+    prepare = ImagePreprocessor(CameraRecipe(16, 16, resize=resize, mean=MEAN, std=STD))
+    seen = prepare((frame(image),)).copy()
+    assert np.array_equal(seen, prepare((Frame(np.ascontiguousarray(slow(image))),)))
 
 
 @pytest.mark.parametrize("encoding", sorted(CHANNELS))
 def test_preprocessing_allocates_nothing_of_the_size_of_a_picture(encoding: str) -> None:
     image = message(encoding, 640, 480, 8)
-    prepare = ImagePreprocessor(112, 112, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    prepare(*frame(image))
+    prepare = ImagePreprocessor(CameraRecipe(112, 112, mean=MEAN, std=STD))
+    prepare((frame(image),))
     tracemalloc.start()
     try:
-        prepare(*frame(image))
+        prepare((frame(image),))
         assert tracemalloc.get_traced_memory()[1] < 112 * 112
     finally:
         tracemalloc.stop()

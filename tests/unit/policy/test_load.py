@@ -54,7 +54,7 @@ def test_the_robot_says_whether_its_lasers_stamps_are_looked_at(
     layout.robot_toml.write_text(re.sub("^stamps = true", f"stamps = {stamps}", example, count=1, flags=re.M))
     _, slot = load(find(layout, "a"))
     slot.on_scan(beams(0.0), time.monotonic(), time.time_ns())
-    assert slot.scan.fault(time.monotonic(), time.time_ns()) == fault
+    assert slot.sources.scan.fault(time.monotonic(), time.time_ns()) == fault
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_the_robot_says_whether_its_cameras_stamps_are_looked_at(
     example = (REPOSITORY / "docs/examples/robot.toml").read_text()
     layout = Layout.at(root)
     layout.robot_toml.parent.mkdir(parents=True, exist_ok=True)
-    layout.robot_toml.write_text(re.sub(r"^(\[sources.camera\].*)\n.*$", rf"\1\n{entry}", example, flags=re.M))
+    layout.robot_toml.write_text(re.sub(r"^(\[cameras.front\].*\n.*)\n.*$", rf"\1\n{entry}", example, flags=re.M))
     _, slot = load(find(layout, "a"))
-    slot.on_camera(frame(0.0), time.monotonic(), time.time_ns())
-    assert slot.camera.fault(time.monotonic(), time.time_ns()) == fault
+    slot.on_camera("front", frame(0.0), time.monotonic(), time.time_ns())
+    assert slot.sources.cameras["front"].fault(time.monotonic(), time.time_ns()) == fault
 
 
 def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_variant_that_was_not_proved_is_no_rung(tmp_path: Path, model: Path) -
 @pytest.mark.parametrize(
     ("steps", "overrides", "words"),
     [
-        (1, {}, "0 ms is the longest that leaves no hole between action chunks"),
+        (1, {"null_ms": 30.0}, "25 ms is the longest that leaves no hole between action chunks"),
         (8, {"null_ms": 3.0, "max_cycle_s": 0.001}, "profile safe_production drops what took more than 1 ms"),
     ],
 )

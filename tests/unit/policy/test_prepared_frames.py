@@ -24,12 +24,12 @@ class Interrupted(Constant):
 
     def infer(self, inputs: Mapping[str, Any]) -> Any:
         if self.slot is not None:
-            self.slot.on_camera(frame(1010.05), 10.05, ros(10.05))
+            self.slot.on_camera("front", frame(1010.05), 10.05, ros(10.05))
         return super().infer(inputs)
 
 
 def shown(slot: Slot) -> Shown:
-    newest = slot.camera.get()
+    newest = slot.sources.cameras["front"].get()
     assert newest is not None
     return newest.value
 
@@ -47,19 +47,19 @@ def slot(tmp_path: Path, backend: Interrupted) -> Slot:
 def test_what_was_prepared_is_what_inference_would_have_made(slot: Slot, backend: Interrupted) -> None:
     drive(slot)
     seen = shown(slot)
-    assert seen.tensor is not None and backend.given["image"] is seen.tensor
-    prepared = seen.tensor.copy()
-    assert np.array_equal(prepared, slot.inference.image(*seen.frame))
+    assert backend.given["image"] is seen.tensors["front"]
+    prepared = seen.tensors["front"].copy()
+    assert np.array_equal(prepared, slot.inference.image("front", seen.frame))
 
 
 def test_a_frame_that_arrives_during_inference_stays_whole_and_is_used_next(slot: Slot, backend: Interrupted) -> None:
     backend.slot = slot
     drive(slot)
     seen = shown(slot)
-    assert seen.tensor is None
+    assert not seen.tensors
     backend.slot = None
     assert slot.infer(10.06, ros(10.06))
-    assert np.array_equal(backend.seen["image"], slot.inference.image(*seen.frame))
+    assert np.array_equal(backend.seen["image"], slot.inference.image("front", seen.frame))
 
 
 def test_a_frame_that_inference_will_not_look_at_stays_whole(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_frame_that_inference_will_not_look_at_stays_whole(tmp_path: Path) -> 
     made = []
     for number in range(1, 16):
         feed(slot, 10.0 + number / 30)
-        made.append(shown(slot).tensor is not None)
+        made.append(bool(shown(slot).tensors))
     assert not any(made[:13]) and made[-1]
 
 
@@ -76,7 +76,7 @@ class Still(Null):
     """Keeps nothing of what it is given."""
 
     def infer(self, inputs: Mapping[str, Any]) -> Any:
-        return np.zeros((1, STEPS, 2), np.float32)
+        return {"action": np.zeros((1, STEPS, 2), np.float32)}
 
 
 def test_from_its_arrival_to_its_actions_a_frame_allocates_nothing_of_its_size(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_from_its_arrival_to_its_actions_a_frame_allocates_nothing_of_its_size(t
         slot.on_scan(beams(1000 + now), now, ros(now))
         tracemalloc.start()
         try:
-            slot.on_camera(data, now, ros(now))
+            slot.on_camera("front", data, now, ros(now))
             assert slot.infer(now, ros(now)) and slot.action(now, ros(now)).steps is not None
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
@@ -98,13 +98,13 @@ def test_from_its_arrival_to_its_actions_a_frame_allocates_nothing_of_its_size(t
 
 
 def test_a_frame_prepared_for_one_network_is_not_shown_to_another(tmp_path: Path) -> None:
-    big, backend = make_tiny_model(tmp_path / "model"), Constant()
-    slot = make_slot(big, backend, small=make_tiny_model(tmp_path / "small"))
+    big, small = make_tiny_model(tmp_path / "model"), Constant()
+    slot = make_slot(big, Constant(), small=make_tiny_model(tmp_path / "small"), small_backend=small)
     slot.on_command(command("go to the red pillar"), 10.0)
     feed(slot, 10.0)
-    prepared = shown(slot).tensor
+    prepared = shown(slot).tensors["front"]
+    before = prepared.copy()
     slot.pace.rung = SMALL
     assert slot.infer(10.0, ros(10.0))
-    assert prepared is not None and slot.pace.small is not None
-    given = slot.pace.small._backend.given["image"]  # type: ignore[attr-defined]
-    assert given is not prepared and np.array_equal(given, prepared)
+    given = small.given["image"]
+    assert given is not prepared and np.array_equal(given, before)

@@ -51,7 +51,7 @@ def test_t03_only_optimized_takes_detections_and_nothing_waits_for_them(tmp_path
     drive(slot)
     assert slot.action(10.0, ros(10.0)).steps is not None
     slot.on_detections(b"anything", 10.0)
-    assert "detections" in slot.sources(10.0, ros(10.0))
+    assert "detections" in slot.inputs(10.0, ros(10.0))
 
 
 @pytest.mark.parametrize("name", ["/battery_state", "/cmd_vel", "/safety_status", "/safety_log"])
@@ -105,7 +105,7 @@ def test_r02_a_tick_needs_an_image_and_a_command(tmp_path: Path) -> None:
     slot = slot_of(tmp_path, "optimized")
     assert slot.action(10.0, ros(10.0)).void_reason == "no_command"
     slot.on_command(command("turn left"), 10.0)
-    assert slot.action(10.0, ros(10.0)).void_reason == "camera_missing"
+    assert slot.action(10.0, ros(10.0)).void_reason == "camera_front_missing"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,9 @@ def test_r09_a_loaded_machine_gets_the_smaller_model_and_the_larger_one_back(tmp
     backend.seconds = 0.05
     slot = make_slot(big, backend, small=small)
     drive(slot)
-    slot.camera.interval_s = 0.2  # too slow a camera for half of its rate: only the small model is left to take
+    slot.sources.cameras[
+        "front"
+    ].interval_s = 0.2  # too slow a camera for half of its rate: only the small model is left to take
     seen = []
     for second in range(20):
         slot.pace.adjust({"cpu_percent": 90.0 if second < 5 else 10.0, "memory_percent": 50.0}, float(second))
@@ -183,7 +185,7 @@ def test_r09_d32_a_camera_at_the_border_of_a_rung_changes_no_model_each_second(t
     seen = []
     for second in range(40):
         slot.inference.cycle_s = 0.05
-        slot.camera.interval_s = 0.2 if second % 2 else 0.03
+        slot.sources.cameras["front"].interval_s = 0.2 if second % 2 else 0.03
         slot.pace.adjust({"cpu_percent": 90.0 if second < 20 else 10.0}, float(second))
         seen.append(slot.pace.rung.name)
     changes = [second for second in range(1, 40) if seen[second] != seen[second - 1]]
@@ -197,7 +199,7 @@ def test_r10_the_language_of_a_command_is_prepared_once(tmp_path: Path) -> None:
     for number in range(1, 9):
         feed(slot, 10.0 + number / 10)
         assert slot.infer(10.0 + number / 10, ros(10.0 + number / 10))
-    assert (slot.inference.tokenizer.cache.misses, slot.inference.tokenizer.cache.hits) == (1, 9)
+    assert (slot.inference.cache.misses, slot.inference.cache.hits) == (1, 9)
 
 
 def test_r13_a_cycle_of_more_than_100_ms_is_not_acted_on() -> None:

@@ -17,7 +17,18 @@ from stack.policy.load import Found
 from stack.policy.profile import PROFILES
 from stack.policy.slot import Slot
 from stack.policy.status import SlotStatusFile
-from tests.fakes.observations import SECOND, Constant, beams, command, drive, feed, frame, make_slot, ros
+from tests.fakes.observations import (
+    SECOND,
+    Constant,
+    beams,
+    command,
+    drive,
+    feed,
+    frame,
+    make_slot,
+    ros,
+    without_stamps,
+)
 from tests.fakes.robot import release_fields
 from tests.fakes.schemas import check
 from tests.fakes.tiny import MEAN, make_tiny_model
@@ -85,7 +96,7 @@ def test_a_command_ends_with_its_life(slot: Slot) -> None:
 
 @pytest.mark.parametrize(
     ("source", "after_s", "reason"),
-    [("camera", 0.31, "camera_stale"), ("scan", 0.51, "scan_stale")],
+    [("camera", 0.31, "camera_front_stale"), ("scan", 0.51, "scan_stale")],
 )
 def test_a_stale_input_gives_a_void_action(slot: Slot, source: str, after_s: float, reason: str) -> None:
     drive(slot)
@@ -93,24 +104,24 @@ def test_a_stale_input_gives_a_void_action(slot: Slot, source: str, after_s: flo
     if source == "camera":
         slot.on_scan(beams(1000 + now), now, ros(now))
     else:
-        slot.on_camera(frame(1000 + now), now, ros(now))
+        slot.on_camera("front", frame(1000 + now), now, ros(now))
     assert not slot.infer(now, ros(now))
     assert slot.action(now, ros(now)).void_reason == reason
 
 
 def test_a_clock_that_jumps_an_hour_gives_void_actions(slot: Slot) -> None:
     drive(slot)
-    assert slot.action(10.01, ros(10.0) + 3600 * SECOND).void_reason == "camera_stale_stamp"
-    assert slot.action(10.01, ros(10.0) - 3600 * SECOND).void_reason == "camera_future_stamp"
+    assert slot.action(10.01, ros(10.0) + 3600 * SECOND).void_reason == "camera_front_stale_stamp"
+    assert slot.action(10.01, ros(10.0) - 3600 * SECOND).void_reason == "camera_front_future_stamp"
 
 
 def test_a_frame_that_cannot_be_decoded_is_counted_and_named(slot: Slot) -> None:
-    slot.on_camera(frame(1010.0, "yuv422"), 10.0, ros(10.0))
-    slot.on_camera(b"\0\1\0\0abc", 10.0, ros(10.0))
-    assert slot.camera.rejected == 2
-    slot.on_camera(frame(1010.0, "bayer"), 10.0, ros(10.0))
-    assert "bayer" in str(slot.camera.error)
-    assert slot.camera.get() is None
+    slot.on_camera("front", frame(1010.0, "yuv422"), 10.0, ros(10.0))
+    slot.on_camera("front", b"\0\1\0\0abc", 10.0, ros(10.0))
+    assert slot.sources.cameras["front"].rejected == 2
+    slot.on_camera("front", frame(1010.0, "bayer"), 10.0, ros(10.0))
+    assert "bayer" in str(slot.sources.cameras["front"].error)
+    assert slot.sources.cameras["front"].get() is None
 
 
 def test_numbers_that_are_not_finite_are_counted_and_never_published(slot: Slot, backend: Constant) -> None:
@@ -134,10 +145,11 @@ def test_a_wild_network_is_clamped_to_1(slot: Slot, backend: Constant) -> None:
 def test_a_laser_without_usable_stamps_is_as_old_as_its_arrival_says(
     tmp_path: Path, stamps: bool, reason: str | None
 ) -> None:
-    slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), scan_stamps=stamps)
+    folder = make_tiny_model(tmp_path / "model")
+    slot = make_slot(folder, Constant(), wiring=None if stamps else without_stamps(folder, "scan"))
     now, ros_ns = time.monotonic(), time.time_ns()
     slot.on_command(command("go to the red pillar"), now)
-    slot.on_camera(frame(ros_ns / 1e9), now, ros_ns)
+    slot.on_camera("front", frame(ros_ns / 1e9), now, ros_ns)
     slot.on_scan(beams(0.0), now, ros_ns)
     assert slot.infer(now, ros_ns) is (reason is None)
     action = slot.action(now, ros_ns)
@@ -153,25 +165,27 @@ def test_a_camera_without_usable_stamps_is_as_old_as_its_arrival_says(
     tmp_path: Path, stamps: bool, stamp_s: float
 ) -> None:
     """Zero, a clock of its own, a second old, 80 ms ahead: without stamps it drives by the arrival of its frames."""
-    slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), camera_stamps=stamps)
+    folder = make_tiny_model(tmp_path / "model")
+    slot = make_slot(folder, Constant(), wiring=None if stamps else without_stamps(folder, "camera_front"))
     now, ros_ns = 10.0, 1_000_010 * SECOND
     slot.on_command(command("go to the red pillar"), now)
     slot.on_scan(beams(1_000_009.9), now, ros_ns)
-    slot.on_camera(frame(stamp_s), now, ros_ns)
+    slot.on_camera("front", frame(stamp_s), now, ros_ns)
 
     assert slot.infer(now + 0.01, ros_ns + SECOND // 100) is not stamps
     action = slot.action(now + 0.04, ros_ns + SECOND // 25)
 
-    reason = "camera_future_stamp" if stamp_s > 1_000_010 else "camera_stale_stamp"
+    reason = "camera_front_future_stamp" if stamp_s > 1_000_010 else "camera_front_stale_stamp"
     assert action.void_reason == (reason if stamps else None)
     assert stamps or action.stamp_ns == pytest.approx(1_000_009.9 * SECOND, abs=1000), "the scan is the older one"
-    assert slot.action(now + 0.4, ros_ns + SECOND * 2 // 5).void_reason == "camera_stale"
+    assert slot.action(now + 0.4, ros_ns + SECOND * 2 // 5).void_reason == "camera_front_stale"
 
 
 def test_a_camera_without_usable_stamps_names_its_arrival_in_the_action(tmp_path: Path) -> None:
-    slot = make_slot(make_tiny_model(tmp_path / "model"), Constant(), camera_stamps=False)
+    folder = make_tiny_model(tmp_path / "model")
+    slot = make_slot(folder, Constant(), wiring=without_stamps(folder, "camera_front"))
     slot.on_command(command("go to the red pillar"), 10.0)
-    slot.on_camera(frame(0.0), 10.0, ros(10.0))
+    slot.on_camera("front", frame(0.0), 10.0, ros(10.0))
     slot.on_scan(beams(1010.02), 10.02, ros(10.02))
     assert slot.infer(10.03, ros(10.03))
     assert slot.action(10.05, ros(10.05)).stamp_ns == ros(10.0)
@@ -202,9 +216,9 @@ def test_the_same_pixels_under_new_stamps_void_the_action(slot: Slot) -> None:
         now = 10.0 + number / 15
         slot.on_command(command("turn left"), now)
         slot.on_scan(beams(1000 + now), now, ros(now))
-        slot.on_camera(frame(1000 + now, noise=0), now, ros(now))
-    assert slot.action(now, ros(now)).void_reason == "camera_frozen"
-    slot.on_camera(frame(1000 + now), now, ros(now))
+        slot.on_camera("front", frame(1000 + now, noise=0), now, ros(now))
+    assert slot.action(now, ros(now)).void_reason == "camera_front_frozen"
+    slot.on_camera("front", frame(1000 + now), now, ros(now))
     assert slot.action(now, ros(now)).void_reason == "no_chunk"
 
 
@@ -239,7 +253,7 @@ def test_half_the_rate_is_a_rung_only_where_the_model_that_runs_on_it_leaves_no_
     folder = make_tiny_model(tmp_path / "model")
     slot = make_slot(folder, Constant(), small=make_tiny_model(tmp_path / "small"))
     assert slot.pace.small is not None
-    slot.camera.interval_s, slot.pace.rung = 0.02, SMALL
+    slot.sources.cameras["front"].interval_s, slot.pace.rung = 0.02, SMALL
     for _ in range(20):
         slot.pace.full.note(0.2)
         slot.pace.small.note(0.001)
@@ -250,7 +264,7 @@ def test_half_the_rate_is_a_rung_only_where_the_model_that_runs_on_it_leaves_no_
 
 
 def test_one_long_cycle_does_not_lengthen_the_pause_at_half_the_rate(slot: Slot) -> None:
-    slot.camera.interval_s = 0.05
+    slot.sources.cameras["front"].interval_s = 0.05
     for seconds in (*[0.02] * 20, 0.6):
         slot.pace.full.note(seconds)
     assert slot.pace.period_s(SLOW) == pytest.approx(0.1)
@@ -267,10 +281,8 @@ def test_a_cycle_that_took_too_long_is_not_acted_on(tmp_path: Path, backend: Con
 def test_the_network_sees_the_steps_still_to_come_and_how_many_will_be_gone(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "rtc")
     document = json.loads((folder / "vla.json").read_bytes())
-    document["inputs"] += [
-        {"name": "prefix", "semantic": "prefix", "dtype": "float32", "shape": [1, 4, 2]},
-        {"name": "delay", "semantic": "delay", "dtype": "int64", "shape": [1]},
-    ]
+    document["observation"] |= {"prefix": 4, "delay": True}
+    document["graphs"][0]["inputs"] |= {"prefix": "prefix", "delay": "delay"}
     (folder / "vla.json").write_text(json.dumps(document))
     backend = Constant()
     backend.value = 0.5
@@ -292,7 +304,8 @@ def test_the_network_sees_the_steps_still_to_come_and_how_many_will_be_gone(tmp_
 def test_d48_r16_an_advisory_score_is_told_with_its_action_and_guards_nothing(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "safe")
     document = json.loads((folder / "vla.json").read_bytes())
-    document["output"]["shape"], document["action"]["advisory"] = [1, 8, 3], "safety"
+    document["graphs"][0]["outputs"][0]["shape"] = [1, 8, 3]
+    document["output"]["advisory"] = {"name": "safety", "column": 2}
     (folder / "vla.json").write_text(json.dumps(document))
     backend = Constant()
     slot = make_slot(folder, backend, "safe_production")

@@ -11,16 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stack.policy.inputs import ImagePreprocessor, lidar_sectors
+from model_registry.core.contract.cameras import CameraRecipe
+from stack.engine.images import ImagePreprocessor
+from stack.engine.lidar import lidar_sectors
+from stack.engine.observing import Frame
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RECIPE = CameraRecipe(112, 112, mean=MEAN, std=STD)
 FULL_TURN = (-math.pi, math.tau / 360)
 
 
 def slow_image(rgb: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
     small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     scaled = small.astype(np.float32) / np.float32(255)
-    normal = (scaled - np.array(MEAN, dtype=np.float32)) / np.array(STD, dtype=np.float32)
+    normal = (scaled - np.array(MEAN, dtype=np.float32)) / (np.array(STD, dtype=np.float32) + np.float32(1e-8))
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
 
@@ -44,23 +48,23 @@ def slow_sectors(
 @pytest.mark.parametrize("shape", [(240, 320), (480, 640), (112, 112), (100, 90)])
 def test_image_equals_the_slow_reference_bit_for_bit(shape: tuple[int, int]) -> None:
     rgb = np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    result = ImagePreprocessor(112, 112, MEAN, STD)(rgb)
+    result = ImagePreprocessor(RECIPE)((Frame(rgb),))
     assert result.dtype == np.float32
     assert np.array_equal(result, slow_image(rgb, 112, 112))
 
 
 def test_image_buffer_is_kept_between_frames() -> None:
-    image = ImagePreprocessor(64, 48, MEAN, STD)
-    first = image(np.zeros((240, 320, 3), dtype=np.uint8))
+    image = ImagePreprocessor(CameraRecipe(64, 48))
+    first = image((Frame(np.zeros((240, 320, 3), dtype=np.uint8)),))
     assert first.shape == (1, 3, 48, 64)
-    assert image(np.full((240, 320, 3), 255, dtype=np.uint8)) is first
+    assert image((Frame(np.full((240, 320, 3), 255, dtype=np.uint8)),)) is first
 
 
 def test_image_takes_a_view_that_is_not_contiguous() -> None:
     wide = np.random.default_rng(2).integers(0, 256, (240, 340, 4), dtype=np.uint8)
     view = wide[:, :320, :3]
     expected = slow_image(np.ascontiguousarray(view), 112, 112)
-    assert np.array_equal(ImagePreprocessor(112, 112, MEAN, STD)(view), expected)
+    assert np.array_equal(ImagePreprocessor(RECIPE)((Frame(view),)), expected)
 
 
 range_values = st.one_of(

@@ -169,6 +169,10 @@ def test_the_tests_of_make_test_torch_are_those_that_are_skipped_without_it() ->
     assert with_torch.files() == [
         "tests/unit/engine/test_reference_precisions.py",
         "tests/unit/engine/test_torch.py",
+        "tests/unit/engine/test_torch_operators.py",
+        "tests/unit/engine/test_torch_policies.py",
+        "tests/unit/importers/test_lerobot_door.py",
+        "tests/unit/importers/test_lerobot_exports.py",
         "tests/unit/models/test_seed_networks.py",
         "tests/unit/models/test_torch_exports.py",
     ]

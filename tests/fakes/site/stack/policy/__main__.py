@@ -71,8 +71,8 @@ def status(slot: str, loaded: dict, lived: float, behaviour: dict) -> dict:
     failed = Path(behaviour.get("fail_file", "/nowhere")).exists()
     broken = lived > behaviour.get("non_finite_after_s", float("inf"))
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    source = {"age_ms": 20.0, "received": 5, "rejected": 0, "fault": None, "error": None, "valid": None}
-    camera = source | behaviour.get("camera", {})
+    source = {"needed": True, "age_ms": 20.0, "received": 5, "rejected": 0, "fault": None, "error": None, "valid": None}
+    camera = source | behaviour.get("camera_front", {})
     return {
         "schema": 1,
         "slot": slot,
@@ -109,7 +109,7 @@ def status(slot: str, loaded: dict, lived: float, behaviour: dict) -> dict:
         "non_finite": int(broken),
         "clamped": 0,
         "void_reason": behaviour.get("void_reason"),
-        "sources": {"camera": camera, "scan": source, "command": source},
+        "sources": {"camera_front": camera, "scan": source, "command": source | {"needed": False}},
         "memory_bytes": behaviour.get("memory_bytes", 1 << 20),
         "machine": {"temperature_c": 50.0, "throttled": 0.0, "pressure_percent": None},
         "monotonic_ns": time.monotonic_ns(),

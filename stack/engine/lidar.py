@@ -1,61 +1,15 @@
-"""From sensor arrays to network inputs: the same code in training, in the proof on the device and on the driving robot.
-
-Pure numpy and OpenCV, so that every one of those can import it.
-"""
+"""From a scan to what networks see of it: the nearest range in each direction."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 _EDGE = 1e-3  # of a sector: a beam meant to start a sector does, whatever a float32 message field did to its angle
-
-
-class ImagePreprocessor:
-    """Resizes and normalises frames into one RGB buffer that it keeps; copy the result to hold on to it.
-
-    `mean` and `std` are per RGB channel, for pixels in 0..1; `resize` is `area` or, several times faster on large
-    frames, `linear`.
-    """
-
-    def __init__(
-        self, width: int, height: int, mean: Sequence[float], std: Sequence[float], resize: str = "area"
-    ) -> None:
-        levels = np.arange(256, dtype=np.float32) / np.float32(255)
-        scale = np.asarray(std, dtype=np.float32)[:, None]
-        self._table = (levels[None, :] - np.asarray(mean, dtype=np.float32)[:, None]) / scale
-        self._size = (width, height)
-        self._how = _RESIZE[resize]
-        self._small: dict[int, tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]] = {}
-        self._buffer: NDArray[np.float32] = np.empty((1, 3, height, width), dtype=np.float32)
-
-    def __call__(self, pixels: NDArray[np.uint8], order: Sequence[int] = (0, 1, 2)) -> NDArray[np.float32]:
-        """uint8 [H, W, channels], red, green and blue at `order` -> float32 [1, 3, height, width], valid until the next
-        call.
-        """
-        small, planes = self._scratch(pixels.shape[2])
-        # As [H, W] where there is one channel: OpenCV drops that axis.
-        source = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-        cv2.resize(source, self._size, dst=small, interpolation=self._how)
-        cv2.split(small, planes)
-        for channel, plane in enumerate(order):
-            cv2.LUT(planes[plane], self._table[channel : channel + 1], dst=self._buffer[0, channel])
-        return self._buffer
-
-    def _scratch(self, channels: int) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-        if channels not in self._small:
-            width, height = self._size
-            shape = (height, width) if channels == 1 else (height, width, channels)
-            planes: list[NDArray[np.uint8]] = [np.empty((height, width), dtype=np.uint8) for _ in range(channels)]
-            self._small[channels] = np.empty(shape, dtype=np.uint8), planes
-        return self._small[channels]
 
 
 @dataclass(frozen=True)

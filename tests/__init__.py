@@ -1,0 +1,1 @@
+"""What proves Homeport. A package in so many words: other packages install one that is called `tests` too."""
