@@ -12,7 +12,7 @@ import pytest
 import typer
 
 HOMEPORT = {
-    "model": {"pack", "push", "pull", "list", "verify"},
+    "model": {"init", "export", "check", "plan", "show", "diff", "pack", "push", "pull", "list", "verify"},
     "release": {"create", "show", "verify", "list", "pull"},
     "channel": {"sign", "show"},
     "keys": {"generate", "show"},
