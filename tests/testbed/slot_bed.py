@@ -70,7 +70,9 @@ class SlotBed:
         result = build_engine(self.root, self._release)
         assert result.passed, result.document()
         if robot is not None:
-            Layout.at(self.root).robot_toml.write_text(robot)
+            path = Layout.at(self.root).robot_toml
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(robot)
         for slot in ("a", "b"):
             put_in_slot(self.root, Digest(self._release.name), slot)
 
