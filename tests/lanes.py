@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,6 +68,8 @@ SHARED_TIMEOUT_S = 360
 """For a test that shares a core with two others: three times as long as for one that is alone (pyproject.toml)."""
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 CORES = len(os.sched_getaffinity(0))
+NAMED = re.compile(r"FAILED (?P<test>\S.*) \((?:setup|call|teardown|collect)\): (?P<reason>.*)")
+MOST_REASONS = 3
 MOST_WORKERS = 24
 """Each takes some 200 MB, and loads all test files of its lane first."""
 
@@ -109,6 +112,29 @@ def command(lane: str, files: Sequence[str], *more: str) -> list[str]:
     return [*first, sys.executable, "-m", "pytest", "-q", "--durations=5", *options(lane), *more, *files]
 
 
+class Failures:
+    """What failed in a lane, from the lines that name it when it happens (tests/conftest.py)."""
+
+    def __init__(self) -> None:
+        self._tests: dict[str, list[str]] = {}
+
+    def read(self, line: str) -> None:
+        """Take the next line that the lane printed."""
+        named = NAMED.fullmatch(line.rstrip())
+        if named is not None:
+            self._tests.setdefault(named["reason"], []).append(named["test"])
+
+    def lines(self) -> list[str]:
+        """One line for each reason, the first one first, with the first test that had it."""
+        told = []
+        for reason, tests in list(self._tests.items())[:MOST_REASONS]:
+            others = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+            told.append(f"{tests[0]}{others}: {reason}")
+        if len(self._tests) > MOST_REASONS:
+            told.append(f"and {len(self._tests) - MOST_REASONS} reasons more, above")
+        return told
+
+
 @dataclass
 class Outcome:
     """How a lane ended: pytest's exit code, its last line, and how long it took."""
@@ -117,6 +143,7 @@ class Outcome:
     code: int
     says: str
     seconds: float
+    failures: Failures
 
     def __str__(self) -> str:
         return f"{self.lane:<11} {self.seconds / 60:5.1f} min  {self.says.strip('= ')}"
@@ -134,7 +161,7 @@ class Runner:
         """One pytest, to its end."""
         if self._stopped:
             return
-        began, last = time.monotonic(), ""
+        began, last, failures = time.monotonic(), "", Failures()
         with subprocess.Popen(
             command(lane, files, *more),
             cwd=REPOSITORY,
@@ -152,9 +179,10 @@ class Runner:
             assert process.stdout is not None
             for line in process.stdout:
                 last = line.rstrip() or last
+                failures.read(line)
                 print(f"[{lane}] {line}", end="", flush=True)
         self._running.discard(process)
-        self.outcomes.append(Outcome(lane, process.returncode, last, time.monotonic() - began))
+        self.outcomes.append(Outcome(lane, process.returncode, last, time.monotonic() - began, failures))
 
     def beside(self, tracks: Sequence[Track], files: Mapping[str, Sequence[str]]) -> None:
         """Run the lanes of each track one after the other, and the tracks beside each other, to the end of all."""
@@ -217,9 +245,12 @@ def main(words: Sequence[str]) -> int:
     with cleaned():
         play(runner, chosen.lanes, chosen.fast)
     print(*runner.outcomes, f"{'all':<11} {(time.monotonic() - began) / 60:5.1f} min", sep="\n")
-    failed = [outcome.lane for outcome in runner.outcomes if outcome.code != 0]
+    failed = [outcome for outcome in runner.outcomes if outcome.code != 0]
+    for outcome in failed:
+        print(*(f"{outcome.lane}: {line}" for line in outcome.failures.lines()), sep="\n", flush=True)
     if failed:
-        print(f"error: failed in {', '.join(failed)}; what failed is above, in lines that say FAILED", file=sys.stderr)
+        names = ", ".join(outcome.lane for outcome in failed)
+        print(f"error: failed in {names}; all that failed is above, in lines that say FAILED", file=sys.stderr)
     return int(bool(failed) or not runner.outcomes)
 
 

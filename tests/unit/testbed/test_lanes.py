@@ -23,6 +23,7 @@ from tests.lanes import (
     PLAN,
     STARTS_MAKE,
     WAITING,
+    Failures,
     Outcome,
     Runner,
     lanes,
@@ -142,7 +143,10 @@ def test_a_runner_that_is_stopped_ends_the_lanes_that_run_and_begins_none_behind
 
 
 def test_a_lane_says_what_it_was_in_one_line() -> None:
-    assert str(Outcome("rigs", 0, "=== 5 passed in 60.0s ===", 90.0)) == "rigs          1.5 min  5 passed in 60.0s"
+    assert (
+        str(Outcome("rigs", 0, "=== 5 passed in 60.0s ===", 90.0, Failures()))
+        == "rigs          1.5 min  5 passed in 60.0s"
+    )
 
 
 def test_a_lane_that_does_not_exist_is_named_with_those_that_do() -> None:
@@ -198,3 +202,37 @@ def test_what_is_to_be_fetched_is_listed_with_its_size(tmp_path: Path) -> None:
         "  large 1.0: 25 MB",
         "  3 packages, 25 MB to fetch in all, and 1 whose size nobody says",
     ]
+
+
+def test_the_end_says_what_failed_once_for_each_reason_and_the_first_reason_first() -> None:
+    failures = Failures()
+    for line in (
+        "FAILED tests/e2e/test_one.py::test_it[a (b): c] (call): AssertionError: make ended with 2: error: no room",
+        "............ [ 10%]",
+        "FAILED tests/e2e/test_two.py::test_it (setup): KeyError: 'robots'",
+        "FAILED tests/e2e/test_three.py::test_it (setup): KeyError: 'robots'",
+    ):
+        failures.read(f"{line}\n")
+
+    assert failures.lines() == [
+        "tests/e2e/test_one.py::test_it[a (b): c]: AssertionError: make ended with 2: error: no room",
+        "tests/e2e/test_two.py::test_it and 1 more: KeyError: 'robots'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (FAILS, "assert 1 == 2"),
+        ("def test_it():\n    raise KeyError('two\\nlines')\n", "KeyError: 'two\\nlines'"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+    ],
+)
+def test_the_end_says_why_in_one_line(text: str, why: str, tmp_path: Path) -> None:
+    runner = Runner()
+
+    runner.run("real", [*BY_ITSELF, str(given(tmp_path, "real", text))])
+
+    [outcome] = runner.outcomes
+    [line] = outcome.failures.lines()
+    assert line.endswith(why), line
