@@ -71,10 +71,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Why it failed, in one line of at most LONGEST_REASON characters."""
+    """Why it failed, in one line of about LONGEST_REASON characters: how that begins, and how it ends."""
     crash = getattr(report.longrepr, "reprcrash", None)
     said = getattr(crash, "message", "") or report.longreprtext[-LONGEST_REASON:]
-    return " ".join(said.split())[:LONGEST_REASON]
+    line = " ".join(said.split())
+    if len(line) <= LONGEST_REASON:
+        return line
+    return f"{line[: LONGEST_REASON // 2]} … {line[-LONGEST_REASON // 2 :]}"
 
 
 class Announcer:

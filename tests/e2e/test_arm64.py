@@ -68,6 +68,12 @@ def pytest_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def seen_as(places: dict[Path, str], compiled: Path) -> list[str]:
+    """The volumes that show these folders to a container in other places, and there what is compiled of them."""
+    sources = [f"{folder}:{place}:ro" for folder, place in places.items()]
+    return sources + [f"{compiled}{folder}:/compiled{place}:ro" for folder, place in places.items()]
+
+
 def test_it_is_an_arm64_image_and_runs_as_one(docker_engine: docker.DockerClient, image: str) -> None:
     assert docker_engine.images.get(image).attrs["Architecture"] == "arm64"
     assert stack_image.python(docker_engine, image, "import platform; print(platform.machine())") == "aarch64\n"
@@ -105,11 +111,11 @@ def test_the_agents_own_tests_pass_with_the_images_python(
         image,
         ["pytest", *options, *tests],
         entrypoint=["sh", "-c", 'exec /usr/local/bin/entrypoint "$@" >&2', "sh"],
-        volumes=[f"{folder}:{folder}:ro" for folder in (ROOT, pytest_folder)],  # what is compiled names its source
-        working_dir=str(ROOT),
+        volumes=seen_as({ROOT: "/checkout", pytest_folder / "site": "/pytest"}, pytest_folder / "compiled"),
+        working_dir="/checkout",
         environment={
-            "PYTHONPATH": str(pytest_folder / "site"),
-            COMPILED: str(pytest_folder / "compiled"),
+            "PYTHONPATH": "/pytest",
+            COMPILED: "/compiled",
             "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
         },
         tmpfs={"/tmp": "exec"},
