@@ -6,6 +6,7 @@ same stays as it is.
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import os
 import re
@@ -36,6 +37,13 @@ _TIMEOUT_S = 60
 def prepare(target: Target, row: Row, entry: LockEntry) -> None:
     """Fill the context. Raises HomeportError for what cannot be had, or is not what the lock names."""
     context = resolve.ROOT / target.context
+    context.parent.mkdir(parents=True, exist_ok=True)
+    with context.with_name(f"{context.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one checkout at once
+        _fill_whole(context, target, row, entry)
+
+
+def _fill_whole(context: Path, target: Target, row: Row, entry: LockEntry) -> None:
     wheels = resolve.wheelhouse(row, target.arch, entry.wheels)
     fill(context / "environment", {file.name: file for file in [*wheels, *(HERE / name for name in _ENVIRONMENT)]})
     if row.debian:

@@ -14,6 +14,7 @@ from tests.run_folders import cleaned
 
 RAM = Path("/dev/shm")
 ROOM = 8 << 30
+LONGEST_REASON = 300
 MATRIX = "test_every_point_ends_on_the_old_release_or_the_new_one"
 RUN = pytest.StashKey[ExitStack]()
 
@@ -69,15 +70,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
+def reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why it failed, in one line of about LONGEST_REASON characters: how that begins, and how it ends."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = getattr(crash, "message", "") or report.longreprtext[-LONGEST_REASON:]
+    line = " ".join(said.split())
+    if len(line) <= LONGEST_REASON:
+        return line
+    return f"{line[: LONGEST_REASON // 2]} … {line[-LONGEST_REASON // 2 :]}"
+
+
 class Announcer:
-    """Names a failure when it happens and not only at the end, and says how much of the fault matrix was played."""
+    """Names a failure with its reason when it happens, and says how much of the fault matrix was played."""
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self._reporter = reporter
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self._reporter.write_line(f"\nFAILED {report.nodeid} ({report.when})", red=True)
+            self._reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}): {reason(report)}", red=True)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._reporter.write_line(f"\nFAILED {report.nodeid} (collect): {reason(report)}", red=True)
 
     def pytest_terminal_summary(self) -> None:
         ended = {

@@ -26,21 +26,23 @@ def run_folders() -> set[Path]:
 
 @contextmanager
 def cleaned() -> Iterator[None]:
-    """The programs that tests start are compiled once, into a folder of this run; run folders that nobody serves are
-    removed.
+    """The programs that tests start are compiled once: into a folder of this run, or where the environment says.
+    Run folders that nobody serves are removed.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if OWNED in os.environ:
         sys.pycache_prefix = None  # for what a test starts, and not for what it compiles itself
         yield
         return
-    before, compiled = run_folders(), tempfile.mkdtemp(prefix="homeport-compiled-")
+    before, given = run_folders(), os.environ.get(COMPILED)
+    compiled = given or tempfile.mkdtemp(prefix="homeport-compiled-")
     os.environ.update({OWNED: str(os.getpid()), COMPILED: compiled})
     try:
         yield
     finally:
         del os.environ[OWNED]
-        shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
+        if given is None:
+            shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
         served = Path("/proc/net/unix").read_text()
         for folder in run_folders() - before:
             if str(folder) not in served:

@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 from model_registry.core.errors import HomeportError
 from stack.engine.preparation import Preparation
+from stack.importers.lerobot.onnx_file import strip
 from stack.models import package, vectors
 from stack.models.commands import TOKENS, tokenizer_json
 from stack.models.expert import STEPS
@@ -77,22 +77,7 @@ def graph(
         external_data=False,
         verbose=False,
     )
-    _strip(path)
-
-
-def _strip(path: Path) -> None:
-    """Drop the traces that the exporter leaves in the graph: source paths of the training machine, different on every
-    machine.
-    """
-    model = onnx.load(path)
-    model.producer_version = ""
-    del model.metadata_props[:]
-    body = model.graph
-    del body.metadata_props[:]
-    for part in (*body.node, *body.initializer, *body.input, *body.output, *body.value_info):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    strip(path)
 
 
 def _compare(trained: Trained, goldens: list[GoldenObservation], preparation: Preparation) -> None:

@@ -76,25 +76,26 @@ def standing(engine: Engine, place: Path) -> Bench:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """README's robots first, while no others drive beside them; then the tutorial, which makes the bench that the
-    others use, and whose last chapter ends it.
+    others use, and whose last chapter ends it. Of those, who needs more robots comes later, and adds them.
     """
     items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> int:
+def _turn(item: pytest.Item) -> tuple[int, int]:
     if item.path.parent != HERE:
-        return 0
+        return 0, 0
     if item.path.name == README:
-        return 1
+        return 1, 0
     if item.path.name != TUTORIAL:
-        return 3
-    return 4 if item.name == LAST_CHAPTER else 2
+        return 3, len(getattr(item.module, "ROBOTS", ()))  # type: ignore[attr-defined]
+    return (4, 0) if item.name == LAST_CHAPTER else (2, 0)
 
 
 @pytest.fixture(scope="module")
 def bench(standing: Bench, request: pytest.FixtureRequest) -> Bench:
-    """The ROBOTS that the module names, on; what a module before has taken down is made again."""
-    standing.up(request.module.ROBOTS)
+    """The ROBOTS that the module names, on; as the module before has left them, or made where they are missing."""
+    if not standing.stands(request.module.ROBOTS):
+        standing.up(request.module.ROBOTS)
     return standing
 
 

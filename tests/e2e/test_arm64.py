@@ -8,6 +8,9 @@ take half an hour).
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import docker
@@ -18,6 +21,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.layout import Layout
 from tests.fakes.robot import release_fields, stage
 from tests.fakes.tiny import make_tiny_model
+from tests.run_folders import COMPILED
 from tests.testbed import stack_image
 from tests.testbed.registry import homeport
 
@@ -45,15 +49,29 @@ def image(docker_engine: docker.DockerClient, arm64: None) -> str:
 
 @pytest.fixture(scope="module")
 def pytest_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """pytest for arm64, from the development lock; the image has none."""
+    """pytest for arm64, from the development lock, in `site`; the image has none.
+
+    `compiled` has it and the checkout compiled, since emulation takes ten times as long for that as well. Another
+    version of Python than the image's does not read it.
+    """
     folder = tmp_path_factory.mktemp("pytest")
+    folder.chmod(0o755)
     lines = (ROOT / "requirements/dev.txt").read_text()
     blocks = [block for block in resolve._blocks(lines) if resolve._name(block) in PYTEST]
     (folder / "wanted.txt").write_text("\n".join(blocks))
     resolve.run(resolve.download_argv(platforms.read()["cpu"], "arm64", folder / "wanted.txt", folder / "wheels"))
     for wheel in (folder / "wheels").glob("*.whl"):
         install.unpack(wheel, folder / "site", ".", [])
-    return folder / "site"
+    sources = [folder / "site", *(ROOT / name for name in ("model_registry", "stack", "tests"))]
+    command = [sys.executable, "-m", "compileall", "-q", *map(str, sources)]
+    subprocess.run(command, env={**os.environ, COMPILED: str(folder / "compiled")}, timeout=300)
+    return folder
+
+
+def seen_as(places: dict[Path, str], compiled: Path) -> list[str]:
+    """The volumes that show these folders to a container in other places, and there what is compiled of them."""
+    sources = [f"{folder}:{place}:ro" for folder, place in places.items()]
+    return sources + [f"{compiled}{folder}:/compiled{place}:ro" for folder, place in places.items()]
 
 
 def test_it_is_an_arm64_image_and_runs_as_one(docker_engine: docker.DockerClient, image: str) -> None:
@@ -93,11 +111,11 @@ def test_the_agents_own_tests_pass_with_the_images_python(
         image,
         ["pytest", *options, *tests],
         entrypoint=["sh", "-c", 'exec /usr/local/bin/entrypoint "$@" >&2', "sh"],
-        volumes=[f"{ROOT}:/checkout:ro", f"{pytest_folder}:/pytest:ro"],
+        volumes=seen_as({ROOT: "/checkout", pytest_folder / "site": "/pytest"}, pytest_folder / "compiled"),
         working_dir="/checkout",
         environment={
             "PYTHONPATH": "/pytest",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            COMPILED: "/compiled",
             "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
         },
         tmpfs={"/tmp": "exec"},

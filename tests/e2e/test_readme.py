@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes.ros import wait_until
 from tests.testbed import readme
-from tests.testbed.bench import containers
+from tests.testbed.bench import containers, image
 from tests.testbed.bench.plain import PlainBench, PlainRobot
 from tests.testbed.bench.wheelhouse import wheelhouse
 from tests.testbed.console import busy
@@ -26,7 +26,6 @@ from tests.testbed.engine import Engine
 pytestmark = pytest.mark.timeout(900)  # the first of them makes robots and wheels
 
 ROBOTS = {"bay-1": "bookworm", "bay-2": "trixie"}
-PYTHONS = ("3.11", "3.13")
 COMMAND = "go to the red pillar"
 DRIVING_MPS = 0.1
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -137,11 +136,11 @@ def test_steps_1_to_3_make_programs_and_an_inventory(story: Story) -> None:
     story.edit("group_vars/robots.yml", own)
     with (story.fleet / "group_vars" / "robots.yml").open("a") as file:
         file.write(f"""
-homeport_wheelhouse: {wheelhouse(PYTHONS)}
+homeport_wheelhouse: {wheelhouse(tuple(image.PYTHONS.values()))}
 # A container may not change its kernel, and nobody stands in the simulated room.
 homeport_sysctl: false
 homeport_gate: moving
-homeport_probation_s: 4
+homeport_probation_s: 2
 homeport_report: {story.bench.person.home}/report.json
 """)
 

@@ -357,19 +357,23 @@ def systemctl(words: list[str]) -> None:
         with (HERE / f"log-{slot or name}").open("ab") as log:
             verb = ["run-slot", slot] if slot else ["serve"]
             argv = [*json.loads((HERE / "agent.json").read_text()), *verb]
+            if slot:
+                argv = ["sh", "-c", 'trap : TERM; "$@"; echo $? > "$0"', str(HERE / f"status-{slot}"), *argv]
             null = subprocess.DEVNULL
             process = subprocess.Popen(argv, stdin=null, stdout=log, stderr=log, start_new_session=True)
         unit.write_text(str(process.pid))
     elif words[0] == "show" and "MainPID" in words:
         end(0, unit.read_text() if running else "0")
     elif words[0] == "show":
-        end(0, "active" if running else "failed")
+        status = HERE / f"status-{slot}"
+        code = status.read_text() if status.exists() and not running else "0"
+        end(0, f"ActiveState={'active' if running else 'failed'}\nExecMainStatus={code}")
     elif running:
         stop(unit, KILL if words[0] == "kill" else TERM)
 
 
 def stop(unit: File, number: int = TERM) -> None:
-    os.kill(int(unit.read_text()), number)
+    os.killpg(int(unit.read_text()), number)  # systemd ends all that is in a unit
     deadline = time.monotonic() + 5.0
     while lives(unit.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -1,23 +1,19 @@
-"""`make demo` as a user runs it: the whole story, its report, robots that go on with KEEP=1, and nothing left behind
-however it ends.
+"""`make demo` as a user runs it: the whole story, its report, robots that go on with KEEP=1, and nothing left behind in
+the end.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.ros import wait_until
 from tests.testbed.leftovers import started_in
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,29 +63,3 @@ def test_the_demo_tells_its_whole_story_and_its_robots_go_on_until_they_are_ende
         assert run(tmp_path, "--down").returncode == 0
         assert started_in(scratch) == [] and not scratch.exists()
         assert run(tmp_path, "--down").stdout == "No robots of a demo run here.\n"
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_demo_that_is_interrupted_leaves_nothing_running(number: signal.Signals, tmp_path: Path) -> None:
-    with ended(tmp_path):
-        lines: list[str] = []
-        with subprocess.Popen(
-            argv(tmp_path), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as program:
-            assert program.stdout is not None
-            reader = threading.Thread(target=lambda: lines.extend(program.stdout or ()), daemon=True)
-            reader.start()
-            wait_until(lambda: any("Deploying 1.0.0" in line for line in lines), 120.0, "the first deploy")
-            scratch = Path(json.loads((tmp_path / "running.json").read_text())["folder"])
-            assert len(started_in(scratch)) >= 12, "three robots run"
-            os.kill(program.pid, number)
-            code = program.wait(60.0)
-        reader.join(10.0)
-
-        if number == signal.SIGTERM:
-            assert code == 1 and lines[-1] == "stopped; everything that was started was ended\n", lines
-        else:
-            assert started_in(scratch) != [], "nobody could end them"
-            assert run(tmp_path, "--down").returncode == 0
-        assert started_in(scratch) == [] and not scratch.exists() and not (tmp_path / "running.json").exists()

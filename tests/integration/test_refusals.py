@@ -12,33 +12,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.fleet import Fleet, Robot
-from tests.testbed.registry import REFERENCE, Published, build_agent, homeport, release
+from tests.integration.test_agent import install
+from tests.testbed.fleet import Robot
+from tests.testbed.registry import REFERENCE, Published, homeport, release
 
 
 @pytest.fixture(scope="module")
-def fleet(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def running(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     """One robot that runs 1.0.0."""
-    folder = tmp_path_factory.mktemp("fleet")
-    with Fleet(folder, ("alder",)) as fleet:
-        fleet.write_inventory(published, build_agent(folder / "homeport-agent"), homeport_gate="moving")
-        bootstrapped = fleet.playbook("bootstrap")
-        assert bootstrapped.returncode == 0, bootstrapped.stdout
-        fleet.power_on(respawn=False)
-        digest = published.releases["1.0.0"]
-        fleet.robots[0].agent("stage", digest)
-        fleet.robots[0].agent("switch", digest, "--gate", "moving", "--probation", "1")
-        yield fleet
+    robot = Robot("alder", tmp_path_factory.mktemp("robots"), seed=11)
+    digest = published.releases["1.0.0"]
+    try:
+        install(robot, published)
+        robot.power_on(respawn=False)
+        robot.agent("stage", digest)
+        robot.agent("switch", digest, "--gate", "moving", "--probation", "1")
+        yield robot
+    finally:
+        robot.power_off()
 
 
 @pytest.fixture
-def robot(fleet: Fleet, published: Published) -> Iterator[Robot]:
+def robot(running: Robot, published: Published) -> Iterator[Robot]:
     """The robot; whatever a test asked of it, it must still run 1.0.0, with nothing new staged, stored or built."""
-    robot = fleet.robots[0]
-    before = state(robot)
-    yield robot
-    assert state(robot) == before
-    assert robot.agent("status")["running"]["digest"] == published.releases["1.0.0"]
+    before = state(running)
+    yield running
+    assert state(running) == before
+    assert running.agent("status")["running"]["digest"] == published.releases["1.0.0"]
 
 
 def state(robot: Robot) -> dict[str, object]:

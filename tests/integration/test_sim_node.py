@@ -21,10 +21,9 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState, Image, LaserScan
 
-from tests.fakes.ros import ros_env
+from tests.fakes.ros import allocate_domain_id, ros_env
 
 REPOSITORY = Path(__file__).parents[2]
-DOMAIN = 61
 DISCOVERY_S = 20.0
 
 
@@ -64,11 +63,18 @@ class Listener(Node):
 
 
 @pytest.fixture
-def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Listener, SingleThreadedExecutor]]:
-    for name, value in ros_env(tmp_path, DOMAIN).items():
+def domain() -> int:
+    return allocate_domain_id()
+
+
+@pytest.fixture
+def listener(
+    tmp_path: Path, domain: int, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Listener, SingleThreadedExecutor]]:
+    for name, value in ros_env(tmp_path, domain).items():
         monkeypatch.setenv(name, value)
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(context=context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
     node = Listener(context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
@@ -79,12 +85,12 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
 
 
 @pytest.fixture
-def sim(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def sim(tmp_path: Path, domain: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     trace = tmp_path / "trace.jsonl"
     process = subprocess.Popen(
         [sys.executable, "-m", "stack.sim", "--layout", "front", "--seed", "3", "--trace", str(trace)],
         cwd=REPOSITORY,
-        env=ros_env(tmp_path, DOMAIN),
+        env=ros_env(tmp_path, domain),
         start_new_session=True,
     )
     yield process, trace
@@ -137,11 +143,11 @@ def test_sim_senses_drives_and_stops_by_itself(
     assert states[-1]["x"] > states[0]["x"]
 
 
-def test_wrong_respawn_text_is_a_usage_error(tmp_path: Path) -> None:
+def test_wrong_respawn_text_is_a_usage_error(tmp_path: Path, domain: int) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "stack.sim", "--respawn", "turn left"],
         cwd=REPOSITORY,
-        env=ros_env(tmp_path, DOMAIN),
+        env=ros_env(tmp_path, domain),
         capture_output=True,
         text=True,
         timeout=30,

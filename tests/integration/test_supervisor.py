@@ -336,6 +336,20 @@ def test_the_base_stops_by_itself_when_the_supervisor_is_killed(tmp_path):
         assert robot.speed == pytest.approx(0.3, abs=0.01), "nobody said zero"
 
 
+def test_a_robot_that_moves_is_not_armed_before_it_stands(bench):
+    bench.wait_healthy()
+    bench.body.pushed = 0.4
+    wait_until(lambda: bench.status["blocking"] == ["moving"], 5.0, "its motion to be all that blocks it")
+    with pytest.raises(RefusedError, match="moving"):
+        bench.operator("arm")
+    bench.body.pushed, bench.body.odom_value = 0.0, 0.4
+    wait_until(lambda: bench.measured == 0.4, 5.0, "odometry that says 0.4 m/s")
+    with pytest.raises(RefusedError, match="moving"):
+        bench.operator("arm")
+    bench.body.heal()
+    bench.drive()
+
+
 def test_a_scanner_that_is_mounted_backwards_is_read_as_the_robot_says(tmp_path):
     with PlayedRobot(tmp_path, robot=f"{ROBOT}[lidar]\nyaw = 3.14159265\n") as robot:
         robot.body.thing = (0.0, 0.5)  # ahead of the scanner: behind the robot

@@ -1,5 +1,5 @@
-"""Nobody makes a real supervisor late, large or dumb: not who outweighs it, who does not read its log, who crowds its
-sockets, or who talks at length.
+"""Nobody makes a real supervisor large or dumb: not who does not read its log, who crowds its sockets, or who talks at
+length. Who outweighs it is in test_outweighed.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,17 +17,13 @@ import pytest
 from std_msgs.msg import String
 
 from model_registry.core import lines
-from model_registry.core.errors import RefusedError
-from stack.supervisor.priority import BESIDE, TICK
 from tests.fakes.ros import Process, wait_until
 from tests.fakes.unread import Unread
-from tests.testbed import busy
 from tests.testbed.played import PlayedRobot, Repeat
 
 CROWD = Path(__file__).parents[1] / "testbed" / "crowd.py"
 LONG_TEXTS, LONG_TEXT = 40, "x" * 10_000_000
 MOST_KEPT_BYTES = 12_000_000
-OF_PYTHON = ("tick", "sockets", "executor", "log")
 
 
 @pytest.fixture
@@ -60,91 +55,36 @@ class UnreadRobot(PlayedRobot):
         wait_until(self.try_status, 30.0, "the supervisor to answer")
 
 
-def priorities(pid: int) -> dict[str, tuple[int, int]]:
-    """Policy and priority of the threads that Python made."""
-    found = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        name = (task / "comm").read_text().strip()
-        if name in OF_PYTHON or int(task.name) == pid:
-            thread = int(task.name)
-            found[name] = (os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority)
-    return found
-
-
 def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_no_thread_that_takes_the_interpreters_lock_has_an_ordinary_priority(robot):
-    if robot.status["ticks"]["scheduler"] != "fifo":
-        pytest.skip("real-time scheduling is not permitted here")
-    found = priorities(robot.supervisor.pid)
-    assert found.pop("tick") == (os.SCHED_FIFO, TICK)
-    assert set(found) > {"sockets", "executor", "log"} and set(found.values()) == {(os.SCHED_FIFO, BESIDE)}
-
-
-@contextmanager
-def urgent():
-    """All threads of this process come before busy loops: they play the robot, and end the loops."""
-    schedule(os.SCHED_FIFO, 1)
-    try:
-        yield
-    finally:
-        schedule(os.SCHED_OTHER, 0)
-
-
-def schedule(policy: int, priority: int) -> None:
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):
-            os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
-
-
-@pytest.mark.parametrize("load", [busy.nice, busy.heavy_group], ids=["nice", "group"])
-def test_who_asks_it_on_a_busy_machine_does_not_make_it_skip_ticks(robot, load):
-    if robot.status["ticks"]["scheduler"] != "fifo":
-        pytest.skip("real-time scheduling is not permitted here")
-    answered, layout = [], robot.layout
-
-    def ask(path: Path, verb: str) -> None:
-        with suppress(RefusedError):
-            lines.call(path, lines.request(verb), 2.0)
-        answered.append(verb)
-
-    def client(path: Path, verb: str) -> Repeat:
-        return Repeat(20, lambda: ask(path, verb))
-
-    clients = [client(layout.control_socket, "status") for _ in range(3)]
-    clients += [client(layout.operator_socket, verb) for verb in ("status", "reset") for _ in range(3)]
-    before = robot.status["ticks"]
-    try:
-        with urgent(), load(16):
-            for each in clients:
-                each.start()
-            wait_until(lambda: robot.status["ticks"]["count"] > before["count"] + 200, 10.0, "200 ticks")
-            for each in clients:
-                each.stop()
-    except busy.CannotOutweighError as error:
-        pytest.skip(str(error))
-    after = robot.status
-    assert len(answered) > 100
-    assert after["ticks"]["missed"] - before["missed"] < 10 and "overrun" not in after["reasons"], after["ticks"]
-
-
 def test_a_log_that_nobody_reads_keeps_nobody_from_driving_or_from_ending(tmp_path):
     with UnreadRobot(tmp_path) as robot:
-        robot.drive()
         other = robot.slots["b"]
+        robot.drive()
         other.stop()
         shouting = Repeat(50, lambda: other.publisher.publish(too_many_steps(other)))
         shouting.start()
-        since_s = time.monotonic()
-        wait_until(lambda: time.monotonic() - since_s > 5.0, 6.0, "five seconds of malformed actions")
+        since_s = driven_for(5.0, robot)
         shouting.stop()
         assert robot.status["state"] == "RUN" and robot.speed == pytest.approx(0.3)
         assert len([at_s for at_s, _ in robot.cmd_vel if at_s > since_s]) > 200
         robot.supervisor.signal(signal.SIGTERM)
         assert robot.supervisor.wait(5.0) == 0
         assert robot.cmd_vel[-1][1].linear.x == 0.0
+
+
+def driven_for(seconds, robot):
+    """When it began to drive for so long; begun again where this machine was busy meanwhile."""
+    for _ in range(3):
+        robot.drive()
+        since_s = time.monotonic()
+        ended_s = since_s + seconds
+        wait_until(lambda end=ended_s: time.monotonic() > end, seconds + 1.0, "seconds of malformed actions")
+        if not robot.late_since(since_s):
+            break
+    return since_s
 
 
 def too_many_steps(slot):

@@ -269,6 +269,7 @@ class Demo:
         report.write(
             self.out / "report.html", robots=robots, bad=bad, rollback=result["rollback"], command=COMMAND,
             latencies=self.latencies, steps=self.story.steps, seconds=self.story.seconds, top_speed=TOP_SPEED,
+            late=report.late(result["cutover"]["missed_ticks"]),
             releases=[
                 {"version": v, "colour": colours[d[7:19]]}
                 for v, d in digests.items()
@@ -287,6 +288,9 @@ class Demo:
                 f"{row['name']:<8} {row['release']:<8} {'yes' if row['healthy'] else 'no':<8} "
                 f"{cut.missed_ticks:<13} {cut.max_gap_ms:<5.1f} ms     {report.motion(cut)}"
             )
+        late = report.late(result["cutover"]["missed_ticks"])
+        if late:
+            print(late)
 
 
 def last_message(printed: str) -> str:

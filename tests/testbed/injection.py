@@ -21,6 +21,8 @@ from tests.testbed.played import OLD, PlayedRobot
 
 Deed = Callable[[PlayedRobot], object]
 HELD_S = 0.4
+LATE = frozenset({"silence", "action_stale"})
+"""What a supervisor says of a slot that this machine made late."""
 LONGEST_GAP_MS = 60.0
 WATCH_S = 1.0
 
@@ -68,8 +70,8 @@ class Outcome:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the played slot fell silent in a case about something else: the machine stood still for 0.1 s."""
-        return not self.ended_right and "silence" in self.reasons and self.case.reason != "silence"
+        """Whether the played slot was late in a case about something else: the machine stood still for 0.1 s."""
+        return not self.ended_right and bool(LATE.intersection(self.reasons)) and self.case.reason not in LATE
 
     @property
     def in_time(self) -> bool:

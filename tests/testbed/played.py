@@ -44,6 +44,8 @@ OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BASE_TIMEOUT_S = 0.25
+LATE_S = 0.04
+"""Behind its time by more than this, a played slot may have been silent for too long."""
 PROGRAM = Path(__file__).with_name("slot_program.py")
 LISTENER = Path(__file__).with_name("listener.py")
 ROBOT = robot_toml(
@@ -60,14 +62,19 @@ class Repeat(threading.Thread):
     def __init__(self, hz: float, function: Callable[[], object]) -> None:
         super().__init__(daemon=True)
         self.period_s, self.function = 1.0 / hz, function
+        self.late_s = 0.0
+        """When it was called late last (monotonic s): the machine was busy."""
         self.ending = threading.Event()
 
     def run(self) -> None:
-        deadline = time.monotonic()
+        due = time.monotonic()
         while not self.ending.is_set():
+            now = time.monotonic()
+            if now > due + LATE_S:
+                self.late_s = now
             self.function()
-            deadline += self.period_s
-            self.ending.wait(max(0.0, deadline - time.monotonic()))
+            due += self.period_s
+            self.ending.wait(max(0.0, due - time.monotonic()))
 
     def stop(self) -> None:
         self.ending.set()
@@ -101,6 +108,11 @@ class PlayedSlot:
     def _start(self) -> None:
         self._repeat = Repeat(20, self.publish)
         self._repeat.start()
+
+    @property
+    def late_s(self) -> float:
+        """When this machine made it late last (monotonic s)."""
+        return self._repeat.late_s
 
     def stop(self) -> None:
         self._repeat.stop()
@@ -419,9 +431,23 @@ class PlayedRobot:
 
         return dict(wait_until(armed, 15.0, "the robot to be armed"))
 
+    def late_since(self, at_s: float) -> bool:
+        """Whether this machine has made a played slot late since then, for which the supervisor rightly stops."""
+        return any(slot.late_s >= at_s for slot in self.slots.values())
+
     def drive(self, speed: float = 0.3) -> None:
+        """Arm it and wait until it drives; who was stopped because this machine was busy is armed again."""
+        armed_s = time.monotonic()
         self.arm()
-        self.wait_speed(speed)
+
+        def drives() -> bool:
+            nonlocal armed_s
+            if self.late_since(armed_s) and not self.status["armed"]:
+                armed_s = time.monotonic()
+                self.arm()
+            return math.isclose(self.speed or 0.0, speed, abs_tol=1e-3)
+
+        wait_until(drives, 10.0, f"{speed} m/s")
 
     def wait_speed(self, speed: float, deadline_s: float = 5.0) -> None:
         wait_until(lambda: math.isclose(self.speed or 0.0, speed, abs_tol=1e-3), deadline_s, f"{speed} m/s")

@@ -31,6 +31,17 @@ def motion(cut: Cutover) -> str:
     return "moving" if cut.moving else "not moving throughout"
 
 
+def late(missed_ticks: int) -> str:
+    """What missed ticks say of the machine, in one sentence; nothing where none was missed."""
+    if not missed_ticks:
+        return ""
+    ticks = "1 tick was" if missed_ticks == 1 else f"{missed_ticks} ticks were"
+    return (
+        f"{ticks} missed: this machine did not give three robots their time, which a robot of their own has. "
+        "Run `make demo` again when it is quiet."
+    )
+
+
 def changes(records: list[dict[str, Any]], colours: dict[str, str]) -> list[tuple[float, str]]:
     """From when on (monotonic seconds) the release of which colour drove, as a listener heard it.
 

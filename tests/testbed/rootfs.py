@@ -8,11 +8,13 @@ The root filesystem is kept, under the hash of everything that it is made from, 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,15 @@ DROPPED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/
 def cache_folder() -> Path:
     """Where downloaded parts of test systems are kept between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homeport"
+
+
+@contextmanager
+def made_once(path: Path) -> Iterator[None]:
+    """While the block looks for a file or folder of the cache and makes it, nobody else does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -63,18 +74,21 @@ class Recipe:
 
     def ensure(self, client: docker.DockerClient, say: Callable[[str], None]) -> str:
         """Build the image unless it is there; its name. Raises AssertionError with mmdebstrap's words."""
-        name = self.tag
+        with made_once(self.kept.parent):
+            self._ensure(client, say)
+        return self.tag
+
+    def _ensure(self, client: docker.DockerClient, say: Callable[[str], None]) -> None:
         try:
-            client.images.get(name)
+            client.images.get(self.tag)
         except ImageNotFound:
             if not self.kept.exists():
                 say(
                     f"Making the root filesystem of {self.repository} from Debian's packages; that takes a minute, once"
                 )
                 self._bootstrap()
-            repository, _, version = name.partition(":")
+            repository, _, version = self.tag.partition(":")
             client.api.import_image(str(self.kept), repository=repository, tag=version, changes=list(self.changes))
-        return name
 
     def _bootstrap(self) -> None:
         root = self.kept

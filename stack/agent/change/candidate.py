@@ -23,6 +23,7 @@ from stack.agent.gate.samples import SlotSample, observe, verified
 from stack.agent.gate.watch import POLL_S, Patience, Watch
 from stack.agent.host import Host, Progress
 from stack.agent.reports import CalledOff, FailedError, Failure, GateFailed, Result
+from stack.agent.runtime import PolicyEndedError
 from stack.agent.supervisor import OWNER
 
 RESTORE_S = 15.0
@@ -66,7 +67,8 @@ class Candidate:
     def failure(self, error: Exception) -> Failure:
         if isinstance(error, GateFailed):
             return error.failure
-        return Failure(self.release.digest, self.deployment.stage, str(error))
+        metric = "process" if isinstance(error, PolicyEndedError) else "error"
+        return Failure(self.release.digest, self.deployment.stage, str(error), metric)
 
     def sample(self) -> SlotSample:
         return observe(self.host, self.slot)

@@ -21,6 +21,7 @@ from stack.agent.gate.watch import Patience
 from stack.agent.host import Host, Progress
 from stack.agent.machine.os_slots import check_settled
 from stack.agent.reports import CalledOff, Failure, GateFailed, Result
+from stack.agent.runtime import PolicyEndedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def switch(host: Host, request: SwitchRequest, progress: Progress) -> Result:
         else:
             failure = candidate.failure(error)
             # A release is put in quarantine for what it did, not for a silent supervisor or a broken sensor.
-            candidate.go_back(failure, isinstance(error, GateFailed) and blames(error.gate))
+            blamed = isinstance(error, PolicyEndedError) or (isinstance(error, GateFailed) and blames(error.gate))
+            candidate.go_back(failure, blamed)
         raise candidate.failed(failure, code) from error
     if wait:
         OpenProbation(candidate, request.deadline_s).start()

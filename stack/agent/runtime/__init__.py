@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from model_registry.core.digest import Digest
-from model_registry.core.errors import IncompatibleError, RefusedError
+from model_registry.core.errors import HomeportError, IncompatibleError, RefusedError
 from model_registry.core.layout import Layout, ReleaseFolder
 from model_registry.core.release import Release, ReleaseImage
 from model_registry.core.robot import Robot
@@ -18,6 +18,10 @@ from stack.agent.machine.child import Program
 from stack.agent.machine.processes import ProcessId
 from stack.agent.machine.room import Need
 from stack.agent.reports import Removed
+
+
+class PolicyEndedError(HomeportError):
+    """A policy that was started in a slot ended by itself before anything was heard of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Runtime(Protocol):
         """How to run one of the release's own Python modules beside what drives."""
 
     def start(self, slot: str, release: Release) -> ProcessId:
-        """Start the release in a slot; it outlives the agent."""
+        """Start the release in a slot; it outlives the agent. Raises PolicyEndedError where it ends at once."""
 
     def stop(self, slot: str) -> None:
         """End what runs in a slot; nothing to do is fine."""

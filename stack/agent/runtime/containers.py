@@ -8,20 +8,24 @@ from __future__ import annotations
 import grp
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader
-from model_registry.core.errors import IncompatibleError
+from model_registry.core.errors import HomeportError, IncompatibleError
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release
 from stack.agent.machine.processes import ProcessId, boot_id, proc_stat
+from stack.agent.runtime import PolicyEndedError
 from stack.agent.settings.config import Config
 
 USER = 10001
 TOOL = "homeport-tool"
+STATE_OF_UNIT = "ActiveState,ExecMainStatus"
+_OF_DOCKER = ("0", "125", "126", "127")
+"""What `docker run` ends with where it did not run what it should, or was told to end."""
 PINS = "homeport/pin"
 PIN_LABEL = "dev.homeport.pin"
 _ENGINE = (20, 10)
@@ -179,3 +183,18 @@ def policy_of(init: int) -> tuple[ProcessId, int] | None:
                 if line.startswith("NSpid:"):
                     return ProcessId(int(line.split()[-1]), ticks, boot_id()), pid
     return None
+
+
+def check_starts(slot: str, shown: str, late: bool, log_tail: Callable[[], list[str]]) -> None:
+    """Raises for a slot in which no policy was seen yet, where none will be: `shown` is STATE_OF_UNIT of its unit.
+
+    PolicyEndedError where the policy ran and ended by itself; HomeportError where Docker did not run it, or it is late.
+    """
+    properties = dict(line.partition("=")[::2] for line in shown.split())
+    state = properties["ActiveState"]
+    if state not in ("failed", "inactive") and not late:
+        return
+    last = (log_tail() or ["it wrote nothing"])[0]
+    if state == "failed" and properties["ExecMainStatus"] not in _OF_DOCKER:
+        raise PolicyEndedError(f"slot {slot}: the policy ended as soon as it had started: {last}")
+    raise HomeportError(f"slot {slot}: {unit(slot)} is {state} and no policy runs: {last}")

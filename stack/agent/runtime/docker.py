@@ -180,10 +180,8 @@ class DockerRuntime:
         self._call("systemctl", "start", unit(slot))
         deadline = time.monotonic() + _START_S
         while (found := self._policy(slot, image)) is None:
-            active = self._call("systemctl", "show", "--property", "ActiveState", "--value", unit(slot)).strip()
-            if active in ("failed", "inactive") or time.monotonic() >= deadline:
-                last = (self.log_tail(slot, 1) or ["it wrote nothing"])[0]
-                raise HomeportError(f"slot {slot}: {unit(slot)} is {active} and no policy runs: {last}")
+            shown = self._call("systemctl", "show", "--property", containers.STATE_OF_UNIT, unit(slot))
+            containers.check_starts(slot, shown, time.monotonic() >= deadline, lambda: self.log_tail(slot, 1))
             time.sleep(0.1)
         identity, host_pid = found
         self._notes.note(slot, identity, host_pid)

@@ -14,6 +14,7 @@ import os
 import socket
 import tarfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
@@ -225,8 +226,8 @@ def retire(client: docker.DockerClient, bench: str, keep: Iterable[str]) -> None
     """Remove the robots of this bench that are not to be kept, with their volumes."""
     kept = {f"{bench}-{name}" for name in keep}
     gone = [each for each in client.containers.list(all=True, filters=wanted(bench)) if each.name not in kept]
-    for container in gone:
-        container.remove(force=True, v=True)
+    with ThreadPoolExecutor(max(1, len(gone))) as pool:  # the engine takes seconds for a whole system
+        list(pool.map(lambda container: container.remove(force=True, v=True), gone))
     for each in client.volumes.list(filters=wanted(bench)):
         if not any(each.name == name or each.name.startswith(f"{name}-") for name in kept):
             each.remove(force=True)

@@ -111,6 +111,14 @@ class Bench:
         self._publish()
         self._prepare()
 
+    def stands(self, names: Sequence[str]) -> bool:
+        """Whether exactly these robots are made, prepared and on, by whomever; then they are found."""
+        self.state = json.loads(self._file.read_text()) if self._file.exists() else {}
+        if list(self.state.get("robots", ())) != list(names):
+            return False
+        self.find()
+        return all(robot.container.status == "running" for robot in self.robots.values())
+
     def find(self) -> None:
         """The robots and the registry that another process has made, which are not touched."""
         client = self.engine().client

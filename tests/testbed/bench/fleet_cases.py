@@ -23,6 +23,7 @@ from tests.testbed.bench.operations import (
     Versions,
     expect_history,
     expect_named,
+    expect_offline,
     follow,
     last_words,
 )
@@ -160,8 +161,7 @@ def back_in_the_dark(fleet: Fleet, outcome: Outcome) -> None:
         message = expect_named(outcome, done, report, fleet.frozen, RESTART)
         expect_named(outcome, done, report, fleet.other, "")
         outcome.expect(report["hosts"][fleet.other]["failure"]["stage"] == "UNREACHABLE", "who stands still is reached")
-        fetched = {name: host["bytes_fetched"] for name, host in report["hosts"].items()}
-        outcome.expect(not any(fetched.values()), f"bytes were fetched: {fetched}")
+        expect_offline(outcome, report)
         rescue_of_frozen(fleet, outcome)
         still.thaw()
         expect_history(fleet, outcome, "rollback", lambda: settled(fleet, outcome))
@@ -172,6 +172,7 @@ def back_in_the_dark(fleet: Fleet, outcome: Outcome) -> None:
         outcome.expect(
             done.returncode == 0, f"the command of the notice does not bring them back: {done.stdout[-1500:]}"
         )
+        expect_offline(outcome, fleet.bench.report())
         expect_versions(fleet, outcome, {}, OLD)
     finally:
         still.thaw()

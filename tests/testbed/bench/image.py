@@ -10,6 +10,8 @@ from tests.testbed.rootfs import Recipe
 
 BASE = ("dbus", "iproute2", "openssh-server", "openssl", "procps", "python3", "sudo", "systemd", "systemd-sysv")
 PLAIN_LOGIN = "deploy"
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""The Python of each release of Debian that a robot may have."""
 MASKED = "getty.target systemd-logind.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer"
 
 

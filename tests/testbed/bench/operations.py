@@ -243,6 +243,12 @@ def expect_named(outcome: Outcome, done: Done, report: Mapping[str, Any], name: 
     return message
 
 
+def expect_offline(outcome: Outcome, report: Mapping[str, Any]) -> None:
+    """Nobody has fetched anything."""
+    fetched = {name: host["bytes_fetched"] for name, host in report["hosts"].items()}
+    outcome.expect(not any(fetched.values()), f"bytes were fetched: {fetched}")
+
+
 def expect_history(fleet: Fleet, outcome: Outcome, kind: str, read: Callable[[], Versions] | None = None) -> None:
     """The last record has the report of the run, in full and for people, and says what each robot says of itself."""
     record = json.loads(fleet.history("last", "--json"))

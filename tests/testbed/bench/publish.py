@@ -78,3 +78,9 @@ def publish(folder: Path, secrets: Path, source: str, image: str) -> dict[str, s
     return {
         name: release(folder, secrets / "ca.crt", source, key, number, image) for number, name in enumerate(VERSIONS)
     }
+
+
+def image_id(authority: Path, source: str, version: str) -> str:
+    """The image that the release of a version pins for the bench's robots."""
+    printed = homeport(authority, "release", "show", f"releases/pilot:{version}", "--source", source, "--json")
+    return str(json.loads(printed)["document"]["images"][f"{ROW}/{ARCH}"]["config_digest"])

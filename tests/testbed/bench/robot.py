@@ -159,6 +159,11 @@ class Robot(Console):
         """What the robot's own engine says of a container, or of an image."""
         return dict(json.loads(self.read("docker", "inspect", name))[0])
 
+    def slots(self) -> list[dict[str, Any]]:
+        """The same of the containers of the slots that run."""
+        names = self.run("docker", "ps", "--format", "{{.Names}}", "--filter", "name=homeport-slot-").split()
+        return [self.inspect(name) for name in names]
+
     def give_disk(self) -> None:
         """A small disk for its state, mounted at /mnt as well, until its power is cut."""
         self.run("sh", "-ec", DISK)

@@ -19,7 +19,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from tests.fakes.ros import REPOSITORY
-from tests.testbed.rootfs import cache_folder
+from tests.testbed.rootfs import cache_folder, made_once
 
 LOCK = REPOSITORY / "requirements" / "robot.txt"
 BUILDERS = ("setuptools", "wheel")
@@ -32,8 +32,14 @@ def wheelhouse(pythons: Sequence[str]) -> Path:
     """The folder; what is missing is downloaded. Raises AssertionError with pip's words."""
     recipe = "\n".join((LOCK.read_text(), Path(__file__).read_text(), *pythons))
     folder = cache_folder() / "wheels" / hashlib.sha256(recipe.encode()).hexdigest()[:12]
-    if folder.exists():
-        return folder
+    with made_once(folder.parent):
+        if not folder.exists():
+            _fetch(folder, pythons)
+    return folder
+
+
+def _fetch(folder: Path, pythons: Sequence[str]) -> None:
+    """Make the folder, and leave none of an earlier recipe beside it."""
     shutil.rmtree(folder.parent, ignore_errors=True)
     part = folder.with_suffix(".part")
     part.mkdir(parents=True)
@@ -41,7 +47,6 @@ def wheelhouse(pythons: Sequence[str]) -> Path:
         _download(part, python)
     _pip(part, *BUILDERS)
     part.rename(folder)
-    return folder
 
 
 def locked_for(text: str, python: str) -> str:

@@ -228,3 +228,12 @@ def test_slots_outlive_the_agent_and_a_dead_slot_is_started_again(any_rig: Rig) 
     assert rig.processes()["a"] == pid
     os.kill(pid, 9)
     rig.until(lambda: rig.run("status").code == 0 and rig.processes()["a"] != pid, "the slot runs again")
+
+
+def test_a_policy_that_ends_before_it_is_seen_is_blamed_as_one_that_is_seen_to_end(any_rig: Rig) -> None:
+    rig = any_rig
+    one, bad = rig.publish("1.0.0"), rig.publish("1.2.0", {"die_after_s": 0.0})
+    rig.deploy(one)
+    answer = rig.deploy(bad)
+    assert answer.code == 1 and answer.result["failure"]["metric"] == "process", answer
+    assert rig.status()["running"]["digest"] == one and rig.status()["quarantined"] == [bad]

@@ -7,7 +7,9 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,13 +60,18 @@ def test_the_child_has_the_lowest_priority_a_cap_and_is_the_first_to_go(
     assert seen == {"nice": 19, "cap": True, "oom": "1000"}
 
 
-def test_a_pause_is_not_taken_for_silence(order: Callable[..., worker.BuildOrder]) -> None:
-    def pause(text: str) -> None:
-        pid = int(text.split()[3])
-        os.kill(pid, signal.SIGSTOP)
-        subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(7); os.kill({pid}, 18)"]).wait()
+def test_a_pause_is_not_taken_for_silence() -> None:
+    """It is paused from before it can say anything until it is killed: longer than it may be silent."""
+    silence_s, paused_s = 2.0, 3.5
+    with subprocess.Popen(["sh", "-c", "kill -STOP $$"], stdout=subprocess.PIPE) as child:
+        wait_until(lambda: worker._stopped(child.pid), 10.0, "the child to be paused")
+        with ThreadPoolExecutor() as pool:
+            heard = pool.submit(lambda: list(worker._lines(child, silence_s)))
+            ended_s = time.monotonic() + paused_s
+            wait_until(lambda: heard.done() or time.monotonic() > ended_s, 10.0, "the pause to be long")
+            child.kill()
 
-    assert worker.build(order(), lambda text: pause(text) if "process" in text else None, silence_s=5.0) == "fp32"
+            assert heard.result(10.0) == []
 
 
 def test_a_child_that_says_nothing_is_ended(order: Callable[..., worker.BuildOrder]) -> None:
