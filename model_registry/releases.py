@@ -86,8 +86,8 @@ def check_envelope(envelope: bytes, keys: Path | None, what: str) -> tuple[bytes
     if keys is None:
         payload, signatures = dsse.read_payload(envelope, PAYLOAD_TYPE, what)
         return payload, tuple(identity for identity, _ in signatures)
-    payload, key = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(keys), what)
-    return payload, (key.hex,)
+    payload, signers = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(keys), what)
+    return payload, tuple(key.hex for key in signers)
 
 
 def _check_named(release: Release, reference: Reference, what: str) -> None:

@@ -21,7 +21,9 @@ app = group_of(
     "homeport channel sign channel.json --key ~/homeport-keys/homeport.key > stable.dsse.json",
 )
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE")]
-KeyOption = Annotated[Path, typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it.")]
+KeyOption = Annotated[
+    list[Path], typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it; repeatable.")
+]
 TrustOption = Annotated[Path, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
 
 
@@ -33,7 +35,7 @@ def sign(file: FileArgument, key: KeyOption) -> None:
     from model_registry import keys
 
     record = ChannelRecord.parse(_read(file))
-    typer.echo(keys.sign(PAYLOAD_TYPE, record.payload(), keys.load(key)))
+    typer.echo(keys.sign(PAYLOAD_TYPE, record.payload(), *map(keys.load, key)))
 
 
 @app.command(epilog=click_epilog("homeport channel show stable.dsse.json --keys keys"))

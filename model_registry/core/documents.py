@@ -17,6 +17,10 @@ from model_registry.core.errors import UsageError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
+MAX_VALUES = 1 << 17
+"""Values and brackets of one document: what its Python objects cost at most follows from it (about 30 MB)."""
+MAX_COUNTER = 1 << 53
+"""What counts upwards for good, such as the counter of releases, stays below where every reader of JSON is exact."""
 
 T = TypeVar("T")
 
@@ -59,13 +63,16 @@ def _check(value: object, left: int) -> None:
         _check(child, left - 1)
 
 
-def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> object:
+def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES, max_values: int = MAX_VALUES) -> object:
     """Read one JSON document.
 
-    Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, or anything that is not JSON.
+    Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, too many values, or anything that
+    is not JSON.
     """
     if len(data) > max_bytes:
         raise UsageError(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
+    if (values := sum(map(data.count, (b",", b"[", b"{")))) > max_values:
+        raise UsageError(f"{what}: {values} values, at most {max_values} are read")
     try:
         value: object = json.loads(
             data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
@@ -115,10 +122,12 @@ class Reader:
         """A string that may be left out."""
         return self.text(key, allowed) if self.has(key) else default
 
-    def integer(self, key: str, minimum: int = 0) -> int:
+    def integer(self, key: str, minimum: int = 0, maximum: int | None = None) -> int:
         value = self._typed(key, int, "a whole number")
         if value < minimum:
             raise UsageError(f"{self.path}.{key}: expected at least {minimum}, got {value}")
+        if maximum is not None and value > maximum:
+            raise UsageError(f"{self.path}.{key}: expected at most {maximum}, got {str(value)[:40]}")
         return value
 
     def number(self, key: str, minimum: float = float("-inf"), maximum: float = float("inf")) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -99,11 +100,10 @@ def test_a_robot_never_forgets_and_an_older_record_is_refused(rig: Rig) -> None:
     assert rig.layout.revoked.read_bytes() == before
     assert tell(rig, one, signed(rig, 6)).code == 0
     assert tell(rig, one, signed(rig, 1, channel="canary")).code == 0
-    assert kept(rig.layout) == {
-        "schema": 1,
-        "seen": {"pilot:stable": 6, "pilot:canary": 1},
-        "releases": {OTHER: "channel record pilot:stable 5"},
-    }
+    known = kept(rig.layout)
+    seen: Any = known["seen"]
+    assert {title: record["seq"] for title, record in seen.items()} == {"pilot:stable": 6, "pilot:canary": 1}
+    assert known["releases"] == {OTHER: "channel record pilot:stable 5"}
 
 
 def test_a_record_is_kept_although_its_release_is_refused_and_not_kept_by_a_plan(rig: Rig) -> None:

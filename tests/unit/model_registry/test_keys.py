@@ -20,7 +20,7 @@ def test_a_key_pair_is_made(tmp_path: Path) -> None:
     assert private.name == "fleet.key"
     assert public.name == f"{keys.identity(public).hex}.pub"
     (key,) = dsse.trusted_keys(tmp_path / "keys")
-    assert key.path == public
+    assert tmp_path / "keys" / f"{key.id.hex}.pub" == public
 
 
 def test_a_repository_is_refused_at_any_depth(tmp_path: Path) -> None:
