@@ -19,8 +19,10 @@ from model_registry.core.errors import UsageError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_COST = 30 << 20
-"""Bytes that the Python objects of one document may take, as `_check_cost` reckons them: a manifest of 4 MiB made of empty
-lists would take forty times its size."""
+"""Bytes that the Python objects of one document may take, as `_check_cost` reckons them.
+
+A manifest of 4 MiB that is made of empty lists would take forty times its size.
+"""
 _VALUE_COST = 300
 """A short text with the entry of a dictionary that leads to it, which is the dearest value for its length."""
 MAX_COUNTER = 1 << 53

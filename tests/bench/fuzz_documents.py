@@ -7,13 +7,12 @@ and how many it takes although they have a key twice, a number that is none, or 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
 from tests.bench.harness import FULL, noise, report
 from tests.fakes.unseen import unseen
-from tests.testbed.fuzz import Fuzzer, run
+from tests.testbed.fuzz import Fuzzer, most_mb, run
 
 DOCUMENTS = 1_000_000 if FULL else 100_000
 
@@ -36,7 +35,7 @@ def plain(documents: int) -> tuple[float, int]:
 def main() -> int:
     with noise() as quiet:
         found = run(1, DOCUMENTS, unseen)
-        rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        rss_mb = most_mb()
         seconds, taken = plain(DOCUMENTS // 10)
     for each in (*found.foreign[:20], *found.unseen[:20]):
         print(each, file=sys.stderr)

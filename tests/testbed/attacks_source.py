@@ -239,7 +239,8 @@ _NAMES: dict[str, Attack] = {
     f"name: {text[:24]!r}": _typed(text)
     for text in (
         "../pilot:1.0.0", "/pilot:1.0.0", "pilot:../../../../v2/_catalog", "pilot:-rf", "pilot", "pilot:",
-        "pilot@latest", "pilot@sha256:zz", "pilot@sha512:" + "a" * 128, "PILOT:1.0.0", "pi lot:1.0.0", "pilot:1.0.0\n", "p\x00:1",
+        "pilot@latest", "pilot@sha256:zz", "pilot@sha512:" + "a" * 128,
+        "PILOT:1.0.0", "pi lot:1.0.0", "pilot:1.0.0\n", "p\x00:1",
         "http://registry.example.org", "https://", "https://host/../..", "https://host?x", "https://host#x",
         "ftp://host", "https://ho st", "https://host:99999", "file:///etc", "oci:", "x" * 300 + ":1",
     )
