@@ -18,6 +18,7 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
+from model_registry.core.paths import at_home
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -47,7 +48,7 @@ def generate(folder: Path, name: str) -> tuple[Path, Path]:
 
 def refuse_repository(folder: Path) -> None:
     """Raises RefusedError when `folder` is inside a git repository."""
-    real = folder.expanduser().resolve()
+    real = at_home(folder).resolve()
     for place in (real, *real.parents):
         if (place / ".git").exists():
             raise RefusedError(

@@ -232,7 +232,7 @@ _CONTRACTS: dict[str, Attack] = {
     "contract without goldens": _contract(goldens=[]),
     "contract with a loop of its graphs to itself": _contract(output={"from": "nowhere.actions"}),
     "a graph of random bytes": lambda source: _packed(source, "policy.onnx", b"\x07random" * 40),
-    "goldens that are a pickle": lambda source: _packed(source, "golden.npz", b"\x80\x04\x95random"),
+    "goldens that would run a program": lambda source: _packed(source, "golden.npz", b"\x80\x04\x95random"),
     "a link among the files": lambda source: _linked(source),
 }
 _NAMES: dict[str, Attack] = {
