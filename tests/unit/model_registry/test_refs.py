@@ -69,5 +69,5 @@ def test_a_tag_is_refused_where_a_digest_belongs() -> None:
 
 
 def test_a_home_that_nobody_has_is_refused() -> None:
-    with pytest.raises(UsageError, match="~nobody-here/x: .*; write the whole path"):
+    with pytest.raises(UsageError, match=r"~nobody-here/x: .*; write the whole path"):
         Address.parse("oci:~nobody-here/x")
