@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from model_registry.cli.entry import group_of
-from model_registry.core import dsse
 from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
 from model_registry.core.errors import NotFoundError
 from model_registry.core.examples import click_epilog
+from model_registry.core.trust import Trust
 
 app = group_of(
     "Say which release a channel leads to, and which ones nobody may go to any more.",
@@ -41,7 +41,7 @@ def sign(file: FileArgument, key: KeyOption) -> None:
 @app.command(epilog=click_epilog("homeport channel show stable.dsse.json --keys keys"))
 def show(file: FileArgument, keys: TrustOption) -> None:
     """Check the signature of a record and print its document."""
-    payload, _ = dsse.verify(_read(file), PAYLOAD_TYPE, dsse.trusted_keys(keys), str(file))
+    payload = Trust.load(keys, keys / "trust").verify(_read(file), PAYLOAD_TYPE, str(file))
     typer.echo(ChannelRecord.parse(payload).payload())
 
 

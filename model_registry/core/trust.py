@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model_registry.core import dsse
+from model_registry.core.digest import Digest
 from model_registry.core.documents import MAX_COUNTER, Reader, as_text, dump, parse
 from model_registry.core.dsse import Key
 from model_registry.core.errors import HomeportError, RefusedError, UntrustedError, UsageError
@@ -115,10 +116,15 @@ class Trust:
 
     def verify(self, envelope: bytes, payload_type: str, what: str) -> bytes:
         """The payload of what is new. Raises UntrustedError when fewer keys signed it than it takes."""
+        payload, _ = self.signed(envelope, payload_type, what)
+        return payload
+
+    def signed(self, envelope: bytes, payload_type: str, what: str) -> tuple[bytes, tuple[Digest, ...]]:
+        """The same, and the ids of the keys that were asked for and have signed."""
         if not self.keys:
             raise dsse.no_keys(self.folder, self.broken)
         try:
-            payload, _ = dsse.verify(envelope, payload_type, self.keys, what, self.threshold)
+            return dsse.verify(envelope, payload_type, self.keys, what, self.threshold)
         except UntrustedError as error:
             if self._signed_by_retired(envelope, payload_type, what):
                 raise UntrustedError(
@@ -126,7 +132,6 @@ class Trust:
                     "a key in use"
                 ) from error
             raise self._with_broken(error) from error
-        return payload
 
     def prove(self, envelope: bytes, payload_type: str, what: str) -> bytes:
         """The payload of what was committed here before: any key will do that signs, or has signed, here."""
