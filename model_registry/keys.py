@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from model_registry.core import dsse
 from model_registry.core.digest import Digest
+from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
+from model_registry.core.paths import at_home
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -46,7 +48,7 @@ def generate(folder: Path, name: str) -> tuple[Path, Path]:
 
 def refuse_repository(folder: Path) -> None:
     """Raises RefusedError when `folder` is inside a git repository."""
-    real = folder.expanduser().resolve()
+    real = at_home(folder).resolve()
     for place in (real, *real.parents):
         if (place / ".git").exists():
             raise RefusedError(
@@ -91,10 +93,25 @@ def identity(path: Path) -> Digest:
         raise NotFoundError(f"{path}: no readable public key ({error.strerror})") from error
 
 
-def sign(payload_type: str, payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+def sign(payload_type: str, payload: bytes, *keys: ec.EllipticCurvePrivateKey) -> bytes:
     """A DSSE envelope.
 
-    The same payload and key give the same bytes (RFC 6979), so that publishing twice changes nothing.
+    The same payload and keys give the same bytes (RFC 6979), so that publishing twice changes nothing.
     """
+    return dsse.envelope(payload_type, payload, [_signature(payload_type, payload, key) for key in keys])
+
+
+def cosign(envelope: bytes, key: ec.EllipticCurvePrivateKey, what: str) -> bytes:
+    """The envelope with one more signature, by another holder of a key; the same again changes nothing."""
+    payload_type = Reader(parse(envelope, what, dsse.MAX_ENVELOPE_BYTES), what).text("payloadType")
+    payload, given = dsse.read_payload(envelope, payload_type, what)
+    mine, signature = _signature(payload_type, payload, key)
+    others = [(Digest(identity), data) for identity, data in given if identity != mine.hex]
+    if len(others) >= dsse.MOST_SIGNATURES:
+        raise RefusedError(f"{what}: carries {len(others)} signatures, which is as many as are read; sign it anew")
+    return dsse.envelope(payload_type, payload, [*others, (mine, signature)])
+
+
+def _signature(payload_type: str, payload: bytes, key: ec.EllipticCurvePrivateKey) -> tuple[Digest, bytes]:
     signature = key.sign(dsse.pae(payload_type, payload), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-    return dsse.envelope(payload_type, payload, [(dsse.key_id(public_pem(key), "signing key"), signature)])
+    return dsse.key_id(public_pem(key), "signing key"), signature

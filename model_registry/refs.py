@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import UsageError
+from model_registry.core.paths import at_home
 from model_registry.core.release import check_name
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -31,7 +32,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read `oci:PATH`, `https://host[:port]`, or `http://` to this machine only. Raises UsageError."""
         if text.startswith("oci:") and len(text) > 4:
-            return cls(Path(text[4:]).expanduser(), None)
+            return cls(at_home(Path(text[4:])), None)
         try:
             parts = urlsplit(text)
             host = parts.hostname or ""

@@ -14,6 +14,7 @@ from model_registry.core.errors import IncompatibleError, NotFoundError, Refused
 from model_registry.core.files import Files
 from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import PAYLOAD_TYPE, Release
+from model_registry.core.trust import Trust
 from model_registry.images import find_image
 from model_registry.manifests import Descriptor, Manifest
 from model_registry.models import files_of
@@ -82,12 +83,15 @@ def read(source: Source, reference: Reference, keys: Path | None) -> Published:
 
 
 def check_envelope(envelope: bytes, keys: Path | None, what: str) -> tuple[bytes, tuple[str, ...]]:
-    """Payload and signers' key ids; with `keys`, only the trusted one that signed it. Raises UntrustedError."""
+    """Payload and signers' key ids; with the folder `keys` only the trusted ones that signed it. Raises UntrustedError.
+
+    Retired keys and trust documents count as on a robot where the folder has them (`retired`, `trust`).
+    """
     if keys is None:
         payload, signatures = dsse.read_payload(envelope, PAYLOAD_TYPE, what)
         return payload, tuple(identity for identity, _ in signatures)
-    payload, key = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(keys), what)
-    return payload, (key.hex,)
+    payload, signers = Trust.load(keys, keys / "trust").signed(envelope, PAYLOAD_TYPE, what)
+    return payload, tuple(key.hex for key in signers)
 
 
 def _check_named(release: Release, reference: Reference, what: str) -> None:

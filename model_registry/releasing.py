@@ -129,10 +129,10 @@ class Draft:
         )
 
 
-def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Release:
+def create(draft: Draft, source: Source, *signers: EllipticCurvePrivateKey) -> Release:
     """Publish a release and return it.
 
-    The same draft and key give the same bytes; another document under a known version raises RefusedError.
+    The same draft and keys give the same bytes; another document under a known version raises RefusedError.
     """
     repository = repository_of(draft.name)
     wheels: Wheels = []
@@ -156,7 +156,7 @@ def create(draft: Draft, source: Source, key: EllipticCurvePrivateKey) -> Releas
     )
     release = Release.parse(document)
     _check(release, Model.find(source, release.model_repository, model).contract, served)
-    _store(source, repository, release, sign(PAYLOAD_TYPE, document, key), wheels)
+    _store(source, repository, release, sign(PAYLOAD_TYPE, document, *signers), wheels)
     return release
 
 

@@ -11,17 +11,19 @@ from typing import Annotated
 import typer
 
 from model_registry.cli.entry import group_of
-from model_registry.core import dsse
 from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
 from model_registry.core.errors import NotFoundError
 from model_registry.core.examples import click_epilog
+from model_registry.core.trust import Trust
 
 app = group_of(
     "Say which release a channel leads to, and which ones nobody may go to any more.",
     "homeport channel sign channel.json --key ~/homeport-keys/homeport.key > stable.dsse.json",
 )
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE")]
-KeyOption = Annotated[Path, typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it.")]
+KeyOption = Annotated[
+    list[Path], typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it; repeatable.")
+]
 TrustOption = Annotated[Path, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
 
 
@@ -33,13 +35,13 @@ def sign(file: FileArgument, key: KeyOption) -> None:
     from model_registry import keys
 
     record = ChannelRecord.parse(_read(file))
-    typer.echo(keys.sign(PAYLOAD_TYPE, record.payload(), keys.load(key)))
+    typer.echo(keys.sign(PAYLOAD_TYPE, record.payload(), *map(keys.load, key)))
 
 
 @app.command(epilog=click_epilog("homeport channel show stable.dsse.json --keys keys"))
 def show(file: FileArgument, keys: TrustOption) -> None:
     """Check the signature of a record and print its document."""
-    payload, _ = dsse.verify(_read(file), PAYLOAD_TYPE, dsse.trusted_keys(keys), str(file))
+    payload = Trust.load(keys, keys / "trust").verify(_read(file), PAYLOAD_TYPE, str(file))
     typer.echo(ChannelRecord.parse(payload).payload())
 
 

@@ -36,7 +36,9 @@ ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME:VERSION|NAME@sha
 )
 def create(
     file: Annotated[Path, typer.Option("--file", help="release.toml")],
-    key: Annotated[Path, typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it.")],
+    key: Annotated[
+        list[Path], typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it; repeatable.")
+    ],
     source: SourceOption,
     version: Annotated[str | None, typer.Option(help="Instead of the file's version.")] = None,
     counter: Annotated[int | None, typer.Option(help="Instead of the file's counter.")] = None,
@@ -49,9 +51,9 @@ def create(
     from model_registry import keys, releasing
 
     draft = releasing.Draft.load(file).changed(version=version, counter=counter, model=model, wheel=wheel, lock=lock)
-    private = keys.load(key)
+    private = [keys.load(each) for each in key]
     with transfer(f"Publishing {draft.name} {draft.version}"):
-        release = releasing.create(draft, open_source(source, writable=True), private)
+        release = releasing.create(draft, open_source(source, writable=True), *private)
     fields = {
         "release": str(release.digest),
         "name": release.name,

@@ -7,6 +7,7 @@ types and names the path (`release.model.digest: expected …`).
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from math import isfinite
@@ -17,6 +18,15 @@ from model_registry.core.errors import UsageError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
+MAX_COST = 30 << 20
+"""Bytes that the Python objects of one document may take, as `_check_cost` reckons them.
+
+A manifest of 4 MiB that is made of empty lists would take forty times its size.
+"""
+_VALUE_COST = 300
+"""A short text with the entry of a dictionary that leads to it, which is the dearest value for its length."""
+MAX_COUNTER = 1 << 53
+"""What counts upwards for good, such as the counter of releases, stays below where every reader of JSON is exact."""
 
 T = TypeVar("T")
 
@@ -59,17 +69,28 @@ def _check(value: object, left: int) -> None:
         _check(child, left - 1)
 
 
-def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES) -> object:
-    """Read one JSON document.
+def _check_cost(text: str, most: int) -> None:
+    """Reckon what a document takes as objects: its text once more, and so much for each value and bracket.
 
-    Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, or anything that is not JSON.
+    Raises ValueError beyond `most` bytes.
+    """
+    values = sum(map(text.count, ",[{"))
+    if 2 * sys.getsizeof(text) + _VALUE_COST * values > most:
+        raise ValueError(f"{values} values in {len(text)} characters are more than are read")
+
+
+def parse(data: bytes, what: str, max_bytes: int = MAX_BYTES, max_cost: int = MAX_COST) -> object:
+    """Read one JSON document of at most `max_bytes`, whose objects take at most about `max_cost` bytes of memory.
+
+    Raises UsageError on duplicate keys, NaN, half characters, too much depth or size, too many values, or anything that
+    is not JSON.
     """
     if len(data) > max_bytes:
         raise UsageError(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
     try:
-        value: object = json.loads(
-            data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
+        text = data.decode()
+        _check_cost(text, max_cost)
+        value: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         _check(value, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{what}: not a valid JSON document ({error})") from error
@@ -115,10 +136,12 @@ class Reader:
         """A string that may be left out."""
         return self.text(key, allowed) if self.has(key) else default
 
-    def integer(self, key: str, minimum: int = 0) -> int:
+    def integer(self, key: str, minimum: int = 0, maximum: int | None = None) -> int:
         value = self._typed(key, int, "a whole number")
         if value < minimum:
             raise UsageError(f"{self.path}.{key}: expected at least {minimum}, got {value}")
+        if maximum is not None and value > maximum:
+            raise UsageError(f"{self.path}.{key}: expected at most {maximum}, got {str(value)[:40]}")
         return value
 
     def number(self, key: str, minimum: float = float("-inf"), maximum: float = float("inf")) -> float:

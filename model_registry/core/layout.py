@@ -75,6 +75,8 @@ class Layout:
     floor = _Below("root", "floor.json")
     quarantine = _Below("root", "quarantine.json")
     revoked = _Below("root", "revoked.json")
+    trust = _Below("root", "trust")
+    """The trust documents that this robot has accepted, `<number>.dsse.json`."""
     models = _Below("root", "models")
     engines = _Below("root", "engines")
     releases = _Below("root", "releases")

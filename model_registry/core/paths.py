@@ -1,11 +1,12 @@
-"""Paths of files inside of a model: plain, relative, and of a kind that a model may carry.
+"""Paths of files inside of a model: plain, relative, and of a kind that a model may carry; and paths that are typed.
 
 check_path("golden/one.npz", "vla.json.files")   the path, or UsageError that names where it was written
+at_home(Path("~/registry"))                      the path in somebody's home
 """
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from model_registry.core.errors import UsageError
 
@@ -26,3 +27,11 @@ def check_path(text: str, path: str) -> str:
             f"({', '.join(sorted(SUFFIXES - {''}))}); weights beside a graph are called NAME.data"
         )
     return text
+
+
+def at_home(path: Path) -> Path:
+    """A path that a person has typed, with `~` and `~name` replaced. Raises UsageError where nobody has that name."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: {error}; write the whole path") from error

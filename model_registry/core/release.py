@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, as_text, dump, parse
+from model_registry.core.documents import MAX_COUNTER, Reader, as_text, dump, parse
 from model_registry.core.errors import IncompatibleError, UsageError
 
 LABEL = "dev.homeport."
@@ -170,8 +170,8 @@ class Release:
             digest=Digest.of(payload),
             name=check_name(reader.text("name"), "release.name"),
             version=check_version(reader.text("version"), "release.version"),
-            counter=reader.integer("counter", 1),
-            minimum_counter=reader.integer("minimum_counter"),
+            counter=reader.integer("counter", 1, MAX_COUNTER),
+            minimum_counter=reader.integer("minimum_counter", 0, MAX_COUNTER),
             images=reader.table("images", ReleaseImage.read),
             model_repository=check_name(model.text("repository"), "release.model.repository"),
             model=model.digest("digest"),

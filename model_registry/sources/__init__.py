@@ -97,6 +97,18 @@ def resolve(source: Source, reference: Reference) -> Digest:
     return digest
 
 
+def named(check: Callable[[str, str], str], names: Iterable[str]) -> tuple[str, ...]:
+    """Those names of a listing that have the grammar of `check`; no other becomes a path, a request or a line."""
+
+    def fits(name: str) -> bool:
+        try:
+            return check(name, "name") == name
+        except UsageError:
+            return False
+
+    return tuple(filter(fits, names))
+
+
 def read_blob(source: Source, repository: str, blob: Descriptor, max_bytes: int) -> bytes:
     """A small blob in memory. Raises UsageError when it claims more than `max_bytes`."""
     if blob.size > max_bytes:

@@ -20,6 +20,7 @@ from model_registry.sources import checked, file_pieces, has_version
 _REF_NAME = "org.opencontainers.image.ref.name"
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _MAX_INDEX_BYTES = 16 << 20
+_MAX_INDEX_COST = 256 << 20
 _LOCK_S = 30.0
 
 
@@ -112,7 +113,7 @@ class LayoutSource:
             data = (self._folder / "index.json").read_bytes()
         except OSError as error:
             raise NotFoundError(f"{what}: cannot be read ({error.strerror}); is this an OCI image layout?") from error
-        entries = parse(data, what, _MAX_INDEX_BYTES)
+        entries = parse(data, what, _MAX_INDEX_BYTES, _MAX_INDEX_COST)
         if not isinstance(entries, dict) or not isinstance(entries.get("manifests"), list):
             raise UsageError(f"{what}: lists no manifests; is this an OCI image layout?")
         manifests: list[object] = entries["manifests"]

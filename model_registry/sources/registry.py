@@ -14,9 +14,10 @@ from urllib3.response import BaseHTTPResponse
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import HomeportError, NotFoundError
+from model_registry.core.release import check_name
 from model_registry.manifests import KINDS, MAX_MANIFEST_BYTES, Descriptor, media_type_of
-from model_registry.refs import Address
-from model_registry.sources import checked, has_version
+from model_registry.refs import Address, check_tag
+from model_registry.sources import checked, has_version, named
 from model_registry.sources.http import TRIES, Client, TransferError, joined, pause, read_capped
 
 _PIECE_BYTES = 1 << 18
@@ -33,10 +34,10 @@ class RegistrySource:
         self._client = Client(str(address))
 
     def repositories(self) -> tuple[str, ...]:
-        return self._list("/v2/_catalog?n=1000", "repositories", "registry:catalog:*")
+        return named(check_name, self._list("/v2/_catalog?n=1000", "repositories", "registry:catalog:*"))
 
     def tags(self, repository: str) -> tuple[str, ...]:
-        return self._list(f"/v2/{repository}/tags/list?n=1000", "tags", _pull(repository))
+        return named(check_tag, self._list(f"/v2/{repository}/tags/list?n=1000", "tags", _pull(repository)))
 
     def find(self, repository: str, tag: str) -> Digest | None:
         data = self._client.retry(self._get_manifest, repository, tag)

@@ -15,6 +15,7 @@ from typing import Any
 from model_registry.cli.entry import aligned
 from model_registry.core.documents import Reader, parse
 from model_registry.core.errors import NotFoundError, UsageError
+from model_registry.core.paths import at_home
 from model_registry.core.visible import visible
 
 FOLDER = "rollouts"
@@ -94,7 +95,7 @@ def records(place: Path) -> list[Path]:
 
     Raises NotFoundError when nothing was recorded yet.
     """
-    absolute = place.expanduser().absolute()
+    absolute = at_home(place).absolute()
     for folder in (absolute / FOLDER, absolute, absolute.parent / FOLDER):
         if folder.name == FOLDER and folder.is_dir():
             return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))

@@ -17,6 +17,7 @@ import typer
 from model_registry.cli.entry import JsonOption, group_of, result, say
 from model_registry.core.errors import NotFoundError, RefusedError
 from model_registry.core.examples import click_epilog
+from model_registry.core.paths import at_home
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _RELEASE = Path("docs/examples/release.toml")
@@ -41,7 +42,7 @@ def fleet(
     as_json: JsonOption = False,
 ) -> None:
     """Write an inventory, release.toml and a signing key into FOLDER."""
-    made = write_fleet(folder.expanduser(), row)
+    made = write_fleet(at_home(folder), row)
     say(
         f"Next: edit {made / 'hosts.yml'} and {made / 'group_vars'}, then `make bootstrap "
         f"INVENTORY={made / 'hosts.yml'}`"

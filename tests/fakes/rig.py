@@ -26,11 +26,13 @@ from model_registry.core.digest import Digest
 from model_registry.core.documents import dump
 from model_registry.core.layout import Layout
 from model_registry.core.release import PAYLOAD_TYPE
+from model_registry.keys import cosign
 from stack.agent.__main__ import main
 from tests.fakes.robot import ARCH, release_fields
 from tests.fakes.schemas import check
 from tests.fakes.settings import robot_toml
 from tests.fakes.supervisor import FakeSupervisor
+from tests.fakes.trust import Signer
 
 TOP = Path(__file__).parents[2]
 SITE = Path(__file__).with_name("site")
@@ -223,6 +225,11 @@ class Rig:
         envelope = dsse.envelope(PAYLOAD_TYPE, payload, [(self.key_id, signature)])
         self._put(self.source / "releases" / digest.hex, {"release.dsse.json": envelope, "image.whl": image})
         return str(digest)
+
+    def sign_also(self, release: str, signer: Signer) -> None:
+        """Let another holder of a key sign what is published."""
+        path = self.source / "releases" / release[7:] / "release.dsse.json"
+        path.write_bytes(cosign(path.read_bytes(), signer.private, release))
 
     def _put(self, folder: Path, files: dict[str, bytes]) -> None:
         folder.mkdir(exist_ok=True)

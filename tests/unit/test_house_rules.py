@@ -247,6 +247,7 @@ def test_exit_codes_are_those_of_the_documentation() -> None:
 SIDES = {
     "release": ("tests/unit/model_registry", "tests/unit/agent"),
     "channel": ("tests/unit/model_registry", "tests/unit/agent"),
+    "trust": ("tests/unit/model_registry", "tests/unit/agent"),
     "vla": ("tests/unit/models", "tests/unit/model_registry"),
     "slot-status": ("tests/unit/policy", "tests/unit/agent"),
     "supervisor-state": ("tests/unit/supervisor", "tests/unit/policy"),

@@ -18,7 +18,7 @@ HOMEPORT = {
     "model": {"init", "export", "check", "plan", "show", "diff", "pack", "push", "pull", "list", "verify"},
     "release": {"create", "show", "verify", "list", "pull"},
     "channel": {"sign", "show"},
-    "keys": {"generate", "show"},
+    "keys": {"generate", "show", "rotate", "cosign"},
     "image": {"inspect"},
     "engine": {"build", "prove", "list", "show", "gc"},
 }
@@ -39,17 +39,19 @@ AGENT = {
     "arm",
     "reset",
     "doctor",
+    "trust",
 }
 CORE = {
     "contract": {"Contract"},
     "digest": {"Digest"},
     "documents": {"Reader", "dump", "parse"},
-    "dsse": {"Key", "envelope", "key_id", "pae", "trusted_keys", "verify"},
+    "dsse": {"Key", "envelope", "key_id", "pae", "read_keys", "trusted_keys", "verify"},
     "files": {"Files"},
     "layout": {"Layout", "ReleaseFolder", "linked_release", "linked_slot"},
     "lines": {"call", "request"},
     "release": {"Recipe", "Release", "ReleaseImage", "payload"},
     "robot": {"Limits", "Robot", "SourceSettings"},
+    "trust": {"PAYLOAD_TYPE", "Trust", "TrustDocument"},
     "version": {"version"},
 }
 

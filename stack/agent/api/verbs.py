@@ -12,6 +12,7 @@ from stack.agent.api.status import status_document
 from stack.agent.change.claim import claimed
 from stack.agent.change.permission import come_to_rest
 from stack.agent.change.rollback import call_off, check_target, pin, roll_back
+from stack.agent.change.rotation import accept_trust
 from stack.agent.change.staging import StageRequest, plan, stage
 from stack.agent.change.switch import SwitchRequest, runs_current, switch
 from stack.agent.disk.store import resolve
@@ -53,7 +54,7 @@ def answer(host: Host, value: object, owner: str, progress: Progress) -> dict[st
 def _stage(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     source = reader.text("source") if reader.has("source") else host.config.source
     repository = check_name(reader.text("repository"), "request.repository")
-    request = fill(StageRequest, reader, source=source, repository=repository)
+    request = fill(StageRequest, reader, source=source, repository=repository, followed=False)
     reader.done()
     if request.dry_run:
         return plan(host, request)
@@ -125,6 +126,13 @@ def _prune(host: Host, reader: Reader, owner: str, progress: Progress) -> Result
         return prune(host, dry_run)
 
 
+def _trust(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
+    document = reader.text("document")
+    reader.done()
+    with claimed(host, owner, "trust"):
+        return accept_trust(host, document.encode())
+
+
 def _ask_supervisor(host: Host, reader: Reader, owner: str, progress: Progress) -> Result:
     """hold, drain, unhold, arm and reset: not a change of the release, so they are answered while one goes on."""
     verb = reader.text("verb")
@@ -152,5 +160,6 @@ VERBS: dict[str, Verb] = {
     "rollback": _rollback,
     "pin": _pin,
     "prune": _prune,
+    "trust": _trust,
     **dict.fromkeys(("hold", "drain", "unhold", "arm", "reset"), _ask_supervisor),
 }

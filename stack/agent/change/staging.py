@@ -21,8 +21,10 @@ from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent.change.deployment import Deployment
 from stack.agent.change.fit import check_here
+from stack.agent.disk.channels import HeardRecord, hear
 from stack.agent.disk.revocations import Revocations
-from stack.agent.disk.store import verify_folder, verify_staged
+from stack.agent.disk.store import verify_folder, verify_staged, was_committed
+from stack.agent.disk.trusting import keys_for_tool
 from stack.agent.host import Host, Progress
 from stack.agent.machine import child
 from stack.agent.machine.child import Program
@@ -41,7 +43,8 @@ _STEPS = ("FETCH", "VERIFY", "STAGE", "BUILD", "PROVE", "READY")
 class StageRequest:
     """Which release to stage, and from where.
 
-    `retry` takes a quarantined one again; `channel_record` is a signed record as it stands, to learn from.
+    `retry` takes a quarantined one again; `channel_record` is a signed record as it stands, to learn from. `followed`:
+    nobody chose this release but that record, so it has to be the one that the record leads to, and new enough.
     """
 
     release: Digest
@@ -50,22 +53,28 @@ class StageRequest:
     dry_run: bool
     retry: bool
     channel_record: str | None = None
+    followed: bool = False
 
 
-def check_request(host: Host, request: StageRequest) -> None:
-    """Keep what a channel record tells, also when it refuses this release.
+def check_request(host: Host, request: StageRequest) -> HeardRecord | None:
+    """Keep what a channel record tells, also when it refuses this release; returns what was heard from it.
 
-    Raises RefusedError for a revoked one and for one in quarantine.
+    Raises RefusedError for a revoked one and for one in quarantine, and for an expired record where the settings refuse
+    that.
     """
     revoked = Revocations.load(host.layout)
+    heard = None
     if request.channel_record is not None:
-        revoked = revoked.told(host.layout, request.channel_record.encode())
+        heard = hear(host.layout, host.config.channel, request.channel_record.encode())
+        revoked = heard.known
         if not request.dry_run:
             revoked.save(host.layout, host.store.files)
+        heard.heed_expiry()
     revoked.check(host.layout, request.release)
     why = host.store.quarantined().get(request.release)
     if why is not None and not request.retry:
         raise RefusedError(f"{request.release}: failed here before ({why}); use --retry to try it again")
+    return heard
 
 
 def plan(host: Host, request: StageRequest) -> Result:
@@ -88,13 +97,15 @@ def plan(host: Host, request: StageRequest) -> Result:
 
 def stage(host: Host, request: StageRequest, progress: Progress) -> Result:
     """Make a release ready to switch. Raises FailedError with the exit code of what stopped it."""
-    check_request(host, request)
+    heard = check_request(host, request)
+    for doubt in () if heard is None else heard.heed_expiry():
+        progress("CLAIM", doubt)
     usable = not (request.retry or host.store.missing(request.release))
     if usable and (release := _whole(host, request.release)) is not None:
         check_here(host, release)
         progress("READY", f"{release.name} {release.version} is ready; nothing to do.")
         return Result("stage", False, request.release, release.version, "READY")
-    work = _Staging(host, request, progress)
+    work = _Staging(host, request, progress, heard)
     try:
         return work.run()
     except (HomeportError, OSError) as error:
@@ -118,9 +129,10 @@ def _whole(host: Host, digest: Digest) -> Release | None:
 class _Staging:
     """One run of the stages; the result says what it has fetched and built so far."""
 
-    def __init__(self, host: Host, request: StageRequest, progress: Progress) -> None:
+    def __init__(self, host: Host, request: StageRequest, progress: Progress, heard: HeardRecord | None) -> None:
         self._host = host
         self._request = request
+        self._heard = heard
         self._fetched = ReleaseFolder(host.layout.ingest / f"release-{request.release.short}-{secrets.token_hex(4)}")
         self._home = host.layout.release(request.release)
         self._installed = False
@@ -142,6 +154,9 @@ class _Staging:
         with step("VERIFY") as done:
             folder = self._home if self._installed else self._fetched
             release = verify_folder(self._host.layout, folder, self._request.release)
+            if self._heard is not None:
+                for doubt in self._heard.heed(release, self._request.followed):
+                    self._deployment.say(doubt)
             check_here(self._host, release)
             self._result.version = done["version"] = release.version
         with step("STAGE") as done:
@@ -177,7 +192,8 @@ class _Staging:
     def _preflight(self) -> None:
         check_room(self._host.layout.root, {})
         check_settled(self._host.layout)
-        dsse.trusted_keys(self._host.layout.keys)
+        with keys_for_tool(self._host.layout, self._committed()):
+            pass
         self._host.runtime.preflight()
 
     def _pull(self, command: Program, what: str) -> Reader:
@@ -190,14 +206,19 @@ class _Staging:
         """The signed document and what comes with it; returns bytes."""
         host = self._host
         request = self._request
-        arguments = (
-            *("release", "pull", str(request.release), "--source", request.source, "--repository", request.repository),
-            *("--to", str(self._fetched), "--row-arch", host.robot().row_arch, "--keys", str(host.layout.keys)),
-        )
-        report = self._pull(host.runtime.device_tool("model_registry.cli", *arguments), "release pull")
+        with keys_for_tool(host.layout, self._committed()) as keys:
+            arguments = (
+                *("release", "pull", str(request.release), "--source", request.source),
+                *("--repository", request.repository, "--to", str(self._fetched)),
+                *("--row-arch", host.robot().row_arch, "--keys", str(keys)),
+            )
+            report = self._pull(host.runtime.device_tool("model_registry.cli", *arguments), "release pull")
         self._image_bytes = report.integer("image_bytes")
         self._model_bytes = report.integer("model_bytes") if report.has("model_bytes") else 0
         return report.integer("bytes_fetched")
+
+    def _committed(self) -> bool:
+        return was_committed(self._host.layout, self._request.release)
 
     def _check_room(self, release: Release) -> None:
         """Whether all that is still to come has room. An engine takes about what its model takes."""

@@ -30,13 +30,20 @@ def request(arguments: argparse.Namespace, layout: Layout) -> tuple[bytes, float
     if arguments.verb == "stage":
         fields["repository"] = arguments.repository or Config.load(layout.agent_toml).repository
         if (record := fields.pop("channel_record")) is not None:
-            data = sys.stdin.buffer.read() if record == "-" else Path(record).read_bytes()
-            fields["channel_record"] = data.decode(errors="replace")
+            fields["channel_record"] = _read(record)
+    if arguments.verb == "trust":
+        fields["document"] = _read(arguments.document)
     if arguments.verb == "switch":
         if arguments.probation_s is None:
             fields["probation_s"] = Config.load(layout.agent_toml).gate.probation_s
         timeout_s += fields["deadline_s"] + fields["probation_s"]
     return lines.request(arguments.verb, **fields), timeout_s
+
+
+def _read(name: str) -> str:
+    """The text of a signed document; - is stdin."""
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    return data.decode(errors="replace")
 
 
 def ask(path: Path, verb: str, line: bytes, timeout_s: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "commit": (f"homeport-agent commit {_RELEASE}",),
     "rollback": ("homeport-agent rollback", "homeport-agent rollback --to fallback --now"),
     "pin": ("homeport-agent pin", f"homeport-agent pin {_RELEASE}"),
+    "trust": ("homeport-agent trust trust-2.dsse.json",),
     "prune": ("homeport-agent prune --dry-run", "homeport-agent prune"),
     "hold": ('homeport-agent hold --reason "the floor is wet"',),
     "drain": ('homeport-agent drain --reason "change of wheels"',),

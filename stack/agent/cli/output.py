@@ -53,7 +53,7 @@ def _sentence(result: Mapping[str, Any]) -> str:
         return f"{result['verb']}: would do {steps}; engine build: {'yes' if plan['engine_build'] else 'no'}{window}"
     if not result["changed"]:
         return f"{what}: nothing to change"
-    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin"):
+    if result["verb"] in ("hold", "drain", "unhold", "arm", "reset", "pin", "trust"):
         return f"{what}: done"
     fetched = result["bytes_fetched"]
     built = result["engines_built"]

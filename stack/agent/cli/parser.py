@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in _PLAIN.items():
         verb(name, text)
     _add_changes(verb, release, robot, asker)
+    _add_trust(verb)
     verb("pin", "make a committed release the fallback").add_argument("release", nargs="?", **digest)
     prune = verb("prune", "remove what neither current, previous, fallback nor a slot needs")
     prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
@@ -77,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
     run = verb("run-slot", "become the container of a slot (for its systemd unit only)")
     run.add_argument("slot", choices=SLOTS)
     return top
+
+
+def _add_trust(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    trust = verb("trust", "follow a signed trust document: which keys sign from now on")
+    trust.add_argument("document", metavar="FILE", help="as `homeport keys rotate` made it; - is stdin")
 
 
 def _add_changes(

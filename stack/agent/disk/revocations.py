@@ -1,6 +1,6 @@
 """Releases that nobody may go to any more, as signed channel records have told this robot.
 
-It only grows: a record that leaves one out brings none back.
+It only grows: a record that leaves one out brings none back. Records are checked in channels.py.
 
 What is revoked is not staged, switched or gone back to. It is still started at boot where `current` names it, and where
 nothing else is left: the status says so.
@@ -8,22 +8,41 @@ nothing else is left: the status says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from model_registry.core import dsse
-from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
 from model_registry.core.digest import Digest
-from model_registry.core.documents import Reader, as_integer, as_text, dump, parse
+from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import HomeportError, RefusedError
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout, linked_release
 
 
 @dataclass(frozen=True, slots=True)
-class Revocations:
-    """`seen`: channel → number of its newest record; `releases`: digest → which record said it first."""
+class SeenRecord:
+    """The newest record of a channel that this robot was given: `trust` and `seq` of it, and its payload's sha256.
 
-    seen: dict[str, int] = field(default_factory=dict)
+    The last is empty where an agent before 0.3 kept only the number.
+    """
+
+    seq: int
+    trust: int = 0
+    payload: str = ""
+
+    @classmethod
+    def read(cls, value: object, path: str) -> SeenRecord:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return cls(value)
+        reader = Reader(value, path)
+        seen = cls(reader.integer("seq"), reader.integer("trust"), reader.text("payload"))
+        reader.done()
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """`seen`: channel → its newest record; `releases`: digest → which record said it first."""
+
+    seen: dict[str, SeenRecord] = field(default_factory=dict)
     releases: dict[Digest, str] = field(default_factory=dict)
 
     @classmethod
@@ -33,7 +52,8 @@ class Revocations:
             reader = Reader(parse(layout.revoked.read_bytes(), "revoked.json"), "revoked.json")
             reader.schema()
             releases = reader.table("releases", as_text)
-            found = cls(reader.table("seen", as_integer), {Digest.parse(text): why for text, why in releases.items()})
+            seen = reader.table("seen", SeenRecord.read)
+            found = cls(seen, {Digest.parse(text): why for text, why in releases.items()})
             reader.done()
         except FileNotFoundError:
             return cls()
@@ -47,22 +67,8 @@ class Revocations:
         """On disk when this returns."""
         if self != Revocations.load(layout):
             releases = {str(digest): why for digest, why in self.releases.items()}
-            files.write(layout.revoked, dump({"schema": 1, "seen": self.seen, "releases": releases}))
-
-    def told(self, layout: Layout, envelope: bytes) -> Revocations:
-        """What is known after a record.
-
-        Raises UntrustedError, UsageError, or RefusedError for an older record than the newest that was seen.
-        """
-        payload, _ = dsse.verify(envelope, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), "channel record")
-        record = ChannelRecord.parse(payload)
-        if record.seq < (newest := self.seen.get(record.title, 0)):
-            raise RefusedError(
-                f"channel record {record.title} {record.seq}: this robot has seen {newest} already; give it the "
-                "newest one"
-            )
-        new = dict.fromkeys(record.revoked, f"channel record {record.title} {record.seq}")
-        return Revocations({**self.seen, record.title: record.seq}, {**new, **self.releases})
+            seen = {title: asdict(record) for title, record in self.seen.items()}
+            files.write(layout.revoked, dump({"schema": 1, "seen": seen, "releases": releases}))
 
     def check(self, layout: Layout, digest: Digest) -> None:
         """Raises RefusedError with the ways that are left."""

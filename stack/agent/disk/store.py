@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from model_registry.core import dsse
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, as_text, dump, parse
 from model_registry.core.errors import HomeportError, IntegrityError, NotFoundError, RefusedError, UsageError
@@ -15,6 +14,7 @@ from model_registry.core.files import Files
 from model_registry.core.gate import proved
 from model_registry.core.layout import SLOTS, Layout, ReleaseFolder, linked_release, linked_slot
 from model_registry.core.release import PAYLOAD_TYPE, Release
+from stack.agent.disk.trusting import trust_of
 from stack.agent.reports import Failure
 from stack.agent.runtime import Runtime
 
@@ -150,9 +150,15 @@ class Store:
         counter = max(floor.minimum_counter, release.minimum_counter)
         state = max(floor.minimum_state, release.state.readable_from)
         if (after := Floor(counter, committed, state)) != floor:
-            self.files.write(
-                self.layout.floor, dump({"schema": 1, **asdict(after), "committed": [str(each) for each in committed]})
-            )
+            self._write_floor(after)
+
+    def set_minimum_counter(self, counter: int) -> None:
+        """Make this the floor of the counter, whatever it was: a trust document says so."""
+        self._write_floor(replace(self.floor(), minimum_counter=counter))
+
+    def _write_floor(self, floor: Floor) -> None:
+        committed = [str(each) for each in floor.committed]
+        self.files.write(self.layout.floor, dump({"schema": 1, **asdict(floor), "committed": committed}))
 
     def floor(self) -> Floor:
         """Raises IntegrityError when the file is damaged."""
@@ -190,15 +196,24 @@ class Store:
 def verify_folder(layout: Layout, folder: ReleaseFolder, digest: Digest) -> Release:
     """Check the signature of a release folder again, with this robot's keys.
 
-    Raises UntrustedError or IntegrityError.
+    A release that was committed here is proved by retired keys as well. Raises UntrustedError or IntegrityError.
     """
     what = f"release {digest.short}"
     try:
         data = folder.envelope.read_bytes()
     except OSError as error:
         raise NotFoundError(f"{what}: no signed document in {folder} ({error.strerror}); stage it again") from error
-    payload, _ = dsse.verify(data, PAYLOAD_TYPE, dsse.trusted_keys(layout.keys), what)
-    return Release.parse(digest.check(payload, what))
+    trust = trust_of(layout)
+    check = trust.prove if was_committed(layout, digest) else trust.verify
+    return Release.parse(digest.check(check(data, PAYLOAD_TYPE, what), what))
+
+
+def was_committed(layout: Layout, digest: Digest) -> bool:
+    """Whether this robot has committed a release; of a floor.json that cannot be read, no."""
+    try:
+        return digest in Floor.parse(layout.floor.read_bytes()).committed
+    except (OSError, HomeportError):
+        return False
 
 
 def verify_staged(layout: Layout, digest: Digest) -> Release:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
-from model_registry.core import dsse
 from model_registry.core.digest import Digest
 from model_registry.core.domain import clash, ports_of
 from model_registry.core.errors import HomeportError, IncompatibleError
@@ -17,10 +16,10 @@ from model_registry.core.files import Files
 from model_registry.core.layout import SLOTS, linked_release
 from model_registry.core.robot import l4t_of
 from stack.agent.change.cutover import available, measured_peak, room
-from stack.agent.disk.revocations import Revocations, revoked_here
 from stack.agent.disk.store import verify_staged
 from stack.agent.doctor.examine import DOCKER_S, Check, Doubt, Patient
 from stack.agent.doctor.inputs import inputs, topics
+from stack.agent.doctor.trust import keys, revoked
 from stack.agent.machine.child import SilentError, ask
 from stack.agent.machine.os_slots import read_os_slots
 from stack.agent.machine.processes import recall, recall_host_pid
@@ -163,19 +162,6 @@ def _clock(patient: Patient) -> str:
     return f"{clock.stands()}, synchronised"
 
 
-def _keys(patient: Patient) -> str:
-    layout = patient.layout
-    if not Path(dsse.OPENSSL).exists():
-        raise HomeportError(
-            f"{dsse.OPENSSL}: not there, and signatures are checked with it; install the package openssl"
-        )
-    count = len(dsse.trusted_keys(layout.keys))
-    if (current := linked_release(layout.current)) is None:
-        return f"{count} trusted"
-    verify_staged(layout, current)
-    return f"{count} trusted, and the committed release is signed by one"
-
-
 def _copies(patient: Patient) -> str:
     """What previous and fallback come back from when their image is lost; every byte is read."""
     layout, docker = patient.layout, patient.config.runtime == "docker"
@@ -197,13 +183,6 @@ def _copies(patient: Patient) -> str:
             "on the disk"
         )
     return f"the copies of {' and '.join(found)} are whole" if found else "not needed before a release was committed"
-
-
-def _revoked(patient: Patient) -> str:
-    if found := revoked_here(patient.layout):
-        named = ", ".join(f"{name} {digest.short}" for name, (digest, _) in found.items())
-        raise Doubt(f"revoked, and nobody goes to it any more: {named}; deploy another release, and pin it as fallback")
-    return f"{len(Revocations.load(patient.layout).releases)} known, and this robot stands on none of them"
 
 
 def _memory(patient: Patient) -> str:
@@ -285,7 +264,7 @@ CHECKS: dict[str, Check] = {
     "buffers": _buffers,
     "disk": _disk,
     "clock": _clock,
-    "keys": _keys,
+    "keys": keys,
     "supervisor": _supervisor,
     "scheduling": _scheduling,
     "processor": _processor,
@@ -295,6 +274,6 @@ CHECKS: dict[str, Check] = {
     "footprint": _footprint,
     "memory": _memory,
     "copies": _copies,
-    "revoked": _revoked,
+    "revoked": revoked,
     "agent": _agent,
 }

@@ -95,7 +95,7 @@ def tool_argv(layout: Layout, config: Config, release: Release, image: str) -> t
 def device_argv(layout: Layout, image: str) -> tuple[str, ...]:
     """A tool of the device's own image, before a release is here."""
     trust, read = _trust(layout)
-    return run_argv(TOOL, image, trust, (layout.keys, *read), (layout.ingest,), "--no-healthcheck")
+    return run_argv(TOOL, image, trust, read, (layout.ingest,), "--no-healthcheck")
 
 
 def _machine(layout: Layout) -> tuple[Path, ...]:

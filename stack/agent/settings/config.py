@@ -21,6 +21,8 @@ restore_s = 0.4
 [permission]                                # all optional: what the robot has to be before it is changed
 battery_min = 0.2
 lease_s = 60.0
+[channel]                                   # optional: what an expired record, or a release below its min_version, does
+outdated = "warn"                           # or "refuse"
 [hook]                                      # optional: the program that says if the robot may be touched (hook.py)
 command = ["/opt/site/may-change"]
 [[windows]]                                 # optional: when it may be switched (windows.py)
@@ -45,6 +47,7 @@ from stack.agent.settings.hook import Hook
 from stack.agent.settings.windows import Window
 
 GPU = ("none", "runtime", "cdi")
+OUTDATED = ("warn", "refuse")
 _ONLY = {
     "process": ("device_python", "device_path", "slot_nice"),
     "docker": ("device_image", "gpu", "slot_weight"),
@@ -96,6 +99,18 @@ class PermissionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Whether what is `outdated` is only said ("warn") or refused: a record that has expired, a release too old."""
+
+    outdated: str = "warn"
+
+    @classmethod
+    def read(cls, reader: Reader) -> ChannelSettings:
+        """Raises UsageError naming the key."""
+        return cls(reader.text_or("outdated", "warn", OUTDATED))
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A parsed agent.toml; `device_python` is set for runtime process, `device_image` for runtime docker."""
 
@@ -113,6 +128,7 @@ class Config:
     environment: dict[str, str]
     gate: GateSettings
     permission: PermissionSettings
+    channel: ChannelSettings
     hook: Hook | None
     windows: tuple[Window, ...]
 
@@ -140,6 +156,7 @@ class Config:
                 if reader.has("permission")
                 else PermissionSettings()
             ),
+            channel=ChannelSettings.read(reader.child("channel")) if reader.has("channel") else ChannelSettings(),
             hook=Hook.read(reader.child("hook")) if reader.has("hook") else None,
             windows=reader.objects("windows", Window.read) if reader.has("windows") else (),
         )

@@ -76,7 +76,7 @@ def test_tools_get_the_registry_s_authority_and_no_health_check(tmp_path: Path) 
     trust = ["--env", f"SSL_CERT_FILE={tmp_path}/registry-ca.crt"]
     assert list(device_argv(layout, DEVICE)) == [
         *HARDENED, "--name", "homeport-tool", "--no-healthcheck", *trust,
-        *binds(f"{tmp_path}/keys", f"{tmp_path}/registry-ca.crt", "/var/lib/homeport/ingest+"), DEVICE,
+        *binds(f"{tmp_path}/registry-ca.crt", "/var/lib/homeport/ingest+"), DEVICE,
     ]  # fmt: skip
     assert list(tool_argv(layout, settings(tmp_path), RELEASE, IMAGE)) == [
         *HARDENED, "--name", "homeport-tool", "--no-healthcheck", "--cpu-shares", "128",

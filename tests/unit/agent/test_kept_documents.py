@@ -18,7 +18,7 @@ from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from model_registry.core.robot import Robot
 from stack.agent.disk.journal import Journal
-from stack.agent.disk.revocations import Revocations
+from stack.agent.disk.revocations import Revocations, SeenRecord
 from stack.agent.disk.store import Store
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.settings.config import Config
@@ -59,7 +59,7 @@ def test_what_was_committed_condemned_and_revoked_stays_so(layout: Layout) -> No
     assert store.floor().committed == (ONE, TWO) and store.floor().minimum_counter == 1
     assert set(store.quarantined()) == {BAD}
     known = Revocations.load(layout)
-    assert set(known.releases) == {TWO} and known.seen == {"pilot/stable": 3}
+    assert set(known.releases) == {TWO} and known.seen == {"pilot/stable": SeenRecord(3)}
 
 
 def test_the_settings_of_an_earlier_version_are_read(layout: Layout) -> None:

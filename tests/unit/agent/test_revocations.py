@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -99,11 +100,10 @@ def test_a_robot_never_forgets_and_an_older_record_is_refused(rig: Rig) -> None:
     assert rig.layout.revoked.read_bytes() == before
     assert tell(rig, one, signed(rig, 6)).code == 0
     assert tell(rig, one, signed(rig, 1, channel="canary")).code == 0
-    assert kept(rig.layout) == {
-        "schema": 1,
-        "seen": {"pilot:stable": 6, "pilot:canary": 1},
-        "releases": {OTHER: "channel record pilot:stable 5"},
-    }
+    known = kept(rig.layout)
+    seen: Any = known["seen"]
+    assert {title: record["seq"] for title, record in seen.items()} == {"pilot:stable": 6, "pilot:canary": 1}
+    assert known["releases"] == {OTHER: "channel record pilot:stable 5"}
 
 
 def test_a_record_is_kept_although_its_release_is_refused_and_not_kept_by_a_plan(rig: Rig) -> None:
@@ -218,3 +218,22 @@ def test_stdin_can_be_the_record(rig: Rig, tmp_path: Path) -> None:
     ]
     done = subprocess.run(argv, input=signed(rig, 1, one), capture_output=True, text=True, timeout=60)
     assert done.returncode == 5 and "is revoked" in done.stderr
+
+
+def test_an_expired_record_is_said_and_refused_where_the_settings_say_so_and_what_it_revokes_is_kept(rig: Rig) -> None:
+    one = rig.publish("1.0.0")
+    said = tell(rig, one, signed(rig, 3, OTHER))
+    assert said.code == 0 and "channel record pilot:stable 3: expired on 2020-01-01, and today is" in said.stderr
+
+    rig.stop_agent()
+    with rig.layout.agent_toml.open("a") as settings:
+        settings.write('[channel]\noutdated = "refuse"\n')
+    rig.start_agent()
+    two = rig.publish("1.1.0")
+    refused = tell(rig, two, signed(rig, 4, one))
+
+    assert refused.code == 5 and "expired on 2020-01-01" in refused.message
+    assert kept(rig.layout)["releases"] == {
+        OTHER: "channel record pilot:stable 3",
+        one: "channel record pilot:stable 4",
+    }

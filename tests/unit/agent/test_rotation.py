@@ -1,261 +1,179 @@
-"""A long journal is shortened at rest, and nothing that anybody reads is lost by it: not by a power cut, a full disk or
-a failing one.
+"""Keys come and go: whatever was rotated, a robot restarts healthy and rolls back, and nothing new is believed that an
+old key signs.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-from collections.abc import Iterable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from model_registry.core import dsse
 from model_registry.core.digest import Digest
-from model_registry.core.files import Files
-from stack.agent.api.status import last_failure
-from stack.agent.disk.journal import KEPT_DEPLOYMENTS, MOST_BYTES, RECOVERY, Journal, kept
-from tests.fakes.disk import write_image
+from model_registry.core.documents import MAX_COUNTER
+from model_registry.core.layout import Layout
+from model_registry.core.trust import PAYLOAD_TYPE
+from tests.fakes.rig import Answer, Rig
 from tests.fakes.schemas import check
-from tests.fakes.stand_in import Agent, StandIn
-
-RELEASE = Digest.of(b"release")
-FAILURE = {"failure": {"message": "it was too slow"}, "log": ["the last words"]}
-LIMIT, CHANGES = 160_000, 120
+from tests.fakes.trust import Signer, record, trust_document
+from tests.unit.agent.test_revocations import line, tell
 
 
-def change(journal: Journal, name: str, end: str = "READY", size: int = 1000, fence: int | None = None) -> None:
-    """A deployment from its first record to its last one."""
-    journal.append(name, "CLAIM", "intent", RELEASE, {}, fence)
-    journal.append(name, "FETCH", "done", RELEASE, {"padding": "x" * size})
-    journal.append(name, end, "done", RELEASE, FAILURE if end == "FAILED" else {})
+def follow(rig: Rig, document: bytes) -> Answer:
+    path = rig.root / "trust.dsse.json"
+    path.write_bytes(document)
+    return rig.run("trust", str(path))
 
 
-def long_journal(path: Path, files: Files | None = None, changes: int = CHANGES) -> Journal:
-    """The only failure, then stagings that went well and say nothing of what drives."""
-    journal = Journal(path, files or Files())
-    change(journal, "bad", "FAILED", fence=7)
-    for number in range(changes):
-        change(journal, f"d-{number}", fence=8 + number)
-    journal.most_bytes = LIMIT
-    return journal
+def restart(rig: Rig) -> dict[str, Any]:
+    """Everything ends, as with a power cut; what the robot says when it has come up again."""
+    rig.stop_agent(kill=True)
+    rig.start_agent()
+    rig.until(lambda: rig.status()["healthy"], "the robot is healthy again")
+    return rig.status()
 
 
-def told(journal: Journal) -> tuple[object, ...]:
-    """What anybody asks of a journal that is at rest."""
-    ended = [record for record in journal.records if record.decides][-1]
-    return journal.fence, journal.next_seq, journal.open_record(), ended, len(journal.damaged), journal.records[-1]
+def retire(layout: Layout, key: Signer) -> None:
+    """What the role `device` does with a key that signs no more."""
+    key.install(layout.keys / "retired")
+    (layout.keys / key.file).unlink()
 
 
-def lines(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines(keepends=True)
+def by_folder(rig: Rig, old: Signer, new: Signer) -> None:
+    new.install(rig.layout.keys)
+    retire(rig.layout, old)
 
 
-def test_what_is_asked_of_a_journal_is_the_same_after_it_was_shortened(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    journal = long_journal(path)
-    before, size, all_lines = told(journal), path.stat().st_size, lines(path)
-
-    journal.rotate()
-
-    assert told(journal) == before and path.stat().st_size <= LIMIT // 2 < size
-    again = Journal(path, Files())
-    assert again.records == journal.records and told(again) == before
-    assert sorted([*lines(path), *lines(tmp_path / "journal.1.jsonl")]) == sorted(all_lines)
-    names = {record.deployment for record in journal.records}
-    assert names == {"bad", *(f"d-{CHANGES - back}" for back in range(1, KEPT_DEPLOYMENTS + 1))}
-    for line in lines(path):
-        check(json.loads(line), "journal")
+def by_document(rig: Rig, old: Signer, new: Signer) -> None:
+    document = trust_document(1, [old], [new])
+    payload, _ = dsse.read_payload(document, PAYLOAD_TYPE, "document")
+    check(json.loads(payload), "trust")
+    answer = follow(rig, document)
+    assert answer.code == 0 and answer.result["changed"] and answer.result["version"] == "1"
 
 
-def test_the_last_damage_of_the_store_stays_however_many_changes_came_after_it(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    journal = Journal(path, Files())
-    change(journal, f"{RECOVERY}1", "FAILED")
-    change(journal, f"{RECOVERY}4", "FAILED")
-    change(journal, "late", "FAILED")
-    for number in range(CHANGES):
-        change(journal, f"d-{number}")
-    journal.most_bytes = LIMIT
-
-    journal.rotate()
-
-    assert {f"{RECOVERY}4", "late"} < (names := {record.deployment for record in journal.records})
-    assert f"{RECOVERY}1" not in names
+def by_document_and_folder(rig: Rig, old: Signer, new: Signer) -> None:
+    """A fleet that followed the document, and whose role `device` is applied later."""
+    by_document(rig, old, new)
+    by_folder(rig, old, new)
 
 
-def test_the_next_rotation_replaces_what_was_taken_out_and_numbers_go_on(tmp_path: Path) -> None:
-    path, out = tmp_path / "journal.jsonl", tmp_path / "journal.1.jsonl"
-    journal = long_journal(path)
-    journal.rotate()
-    first = lines(out)
-    for number in range(CHANGES, 2 * CHANGES):
-        change(journal, f"d-{number}")
+@pytest.mark.parametrize("rotate", [by_folder, by_document, by_document_and_folder])
+def test_after_a_rotation_a_robot_restarts_healthy_and_rolls_back_and_old_keys_sign_nothing_new(
+    rig: Rig, rotate: Any
+) -> None:
+    old, new = Signer(rig.key), Signer()
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    for release in (one, two):
+        assert rig.deploy(release).code == 0
+    late = rig.publish("1.2.0")
+    rotate(rig, old, new)
 
-    journal.rotate()
+    assert restart(rig)["running"]["digest"] == two
+    refused = rig.run("stage", late)
+    assert refused.code == 5 and "signed by a retired key" in refused.message
+    assert rig.run("rollback").code == 0 and rig.status()["running"]["digest"] == one
+    assert restart(rig)["running"]["digest"] == one
+    assert line(rig, "keys").verdict == "ok" and "1 retired" in line(rig, "keys").text
 
-    assert not set(first) & {*lines(out), *lines(path)}
-    seqs = [json.loads(line)["seq"] for line in [*lines(out), *lines(path)]]
-    assert len(set(seqs)) == len(seqs) and max(seqs) == 3 * (2 * CHANGES + 1) == journal.next_seq - 1
-    assert sorted(each.name for each in tmp_path.iterdir()) == [out.name, path.name]
-
-
-@pytest.mark.parametrize("reason", ["short", "open", "damaged-tail"])
-def test_nothing_is_touched_where_it_is_not_long_or_not_at_rest(tmp_path: Path, reason: str) -> None:
-    path = tmp_path / "journal.jsonl"
-    journal = long_journal(path)
-    if reason == "short":
-        journal.most_bytes = MOST_BYTES
-    if reason == "open":
-        journal.append("d-now", "SWITCH", "intent", RELEASE, {})
-    if reason == "damaged-tail":
-        path.write_bytes(path.read_bytes()[:-5] + b"/////")
-    before = path.read_bytes()
-
-    journal.rotate()
-
-    assert path.read_bytes() == before and not path.with_suffix(".1.jsonl").exists()
+    rig.key, rig.key_id = new.private, new.id
+    assert rig.deploy(rig.publish("1.3.0")).code == 0
 
 
-def test_damaged_lines_stay_where_the_status_sees_them(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    long_journal(path)
-    data = path.read_bytes()
-    path.write_bytes(data.replace(b'"CLAIM"', b'"CLAIN"', 2))
-    journal = Journal(path, Files())
-    journal.most_bytes = LIMIT
-    assert journal.damaged == [1, 4]
-
-    journal.rotate()
-
-    assert len(journal.damaged) == 2 and len(Journal(path, Files()).damaged) == 2
+def test_what_was_staged_and_never_committed_is_refused_once_its_key_is_retired(rig: Rig) -> None:
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    assert rig.deploy(one).code == 0 and rig.run("stage", two).code == 0
+    by_folder(rig, Signer(rig.key), Signer())
+    refused = rig.run("switch", two)
+    assert refused.code == 5 and "signed by a retired key" in refused.message
+    assert rig.status()["healthy"]
 
 
-def test_where_nothing_would_be_gained_it_is_tried_again_when_the_journal_has_doubled(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    journal = Journal(path, Files())
-    change(journal, "huge", "FAILED", 2 * LIMIT)
-    journal.most_bytes = LIMIT
-    journal.rotate()
-    assert journal.most_bytes == 2 * path.stat().st_size and not path.with_suffix(".1.jsonl").exists()
+def test_a_release_that_was_committed_here_is_staged_again_though_its_key_is_retired(rig: Rig) -> None:
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    for release in (one, two):
+        assert rig.deploy(release).code == 0
+    by_folder(rig, Signer(rig.key), Signer())
+    (rig.layout.release(Digest.parse(one)).envelope).unlink()
+    assert rig.run("rollback").code == 5
+    assert rig.run("stage", one).code == 0
+    assert rig.run("rollback").code == 0 and rig.status()["running"]["digest"] == one
 
 
-def test_the_last_deployments_have_to_fit_as_well() -> None:
-    journal_lines: list[bytes] = []
-
-    class Collected(Files):
-        def append(self, path: Path, data: bytes) -> None:
-            journal_lines.append(data[:-1])
-
-    journal = Journal(Path("nowhere"), Collected())
-    for number in range(10):
-        change(journal, f"d-{number}", "COMMIT")
-    room = sum(len(line) + 1 for line in journal_lines[-9:])
-    assert kept(journal_lines, room) == journal_lines[-9:]
-    assert kept(journal_lines, room - 1) == journal_lines[-6:]
+def test_a_document_that_the_keys_did_not_sign_or_that_is_older_changes_nothing(rig: Rig) -> None:
+    old, new, stranger = Signer(rig.key), Signer(), Signer()
+    for document in (trust_document(1, [stranger], [stranger]), trust_document(1, [new], [new]), b"{}"):
+        assert follow(rig, document).code in (2, 5)
+    assert not rig.layout.trust.exists()
+    second = trust_document(2, [old], [new])
+    assert follow(rig, second).code == 0 and not follow(rig, second).result["changed"]
+    kept = sorted(rig.layout.trust.iterdir())
+    for document in (trust_document(1, [new], [old]), trust_document(2, [new], [old]), trust_document(3, [old], [old])):
+        assert follow(rig, document).code == 5
+    assert sorted(rig.layout.trust.iterdir()) == kept
 
 
-class Failing(Files):
-    """A disk that takes so many files, and then fails at `fault`: the bytes, or the sync of the folder after the
-    rename.
-    """
+def test_two_of_three_refuses_one_signature_on_releases_records_and_documents(rig: Rig) -> None:
+    old, anna, ben, carl = Signer(rig.key), Signer(), Signer(), Signer()
+    one = rig.publish("1.0.0")
+    assert rig.deploy(one).code == 0
+    assert follow(rig, trust_document(1, [old], [anna, ben, carl], threshold=2)).code == 0
+    rig.key, rig.key_id = anna.private, anna.id
+    alone = rig.publish("1.1.0")
 
-    fault, left = "", 0
+    wanted = "1 valid signatures, and 2 are needed"
+    answers = (
+        rig.run("stage", alone),
+        tell(rig, one, record(1, anna).decode()),
+        follow(rig, trust_document(2, [anna], [anna])),
+    )
+    assert [(answer.code, wanted in answer.message) for answer in answers] == [(5, True)] * 3
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.synced: list[Path] = []
-
-    def _due(self, fault: str) -> None:
-        if self.fault == fault:
-            self.left -= 1
-            if self.left == 0:
-                raise OSError(errno.ENOSPC if fault == "full" else errno.EIO, fault)
-
-    def _create(self, path: Path, pieces: Iterable[bytes], mode: int) -> None:
-        super()._create(path, pieces, mode)
-        self._due("full")
-
-    def sync(self, path: Path) -> None:
-        super().sync(path)
-        self.synced.append(path)
-        if path.is_dir():
-            self._due("folder")
+    rig.sign_also(alone, ben)
+    assert rig.deploy(alone).code == 0 and rig.run("rollback").code == 0
+    assert tell(rig, one, record(1, anna, carl).decode()).code == 0
+    assert restart(rig)["running"]["digest"] == one
 
 
-@pytest.mark.parametrize("fault", ["full", "folder"])
-@pytest.mark.parametrize("at", [1, 2], ids=["the part taken out", "the journal"])
-def test_a_disk_that_does_not_take_it_costs_no_record(tmp_path: Path, fault: str, at: int) -> None:
-    path, files = tmp_path / "journal.jsonl", Failing()
-    journal = long_journal(path, files)
-    before = told(journal)
-    files.fault, files.left = fault, at
-
-    with pytest.raises(OSError):
-        journal.rotate()
-
-    assert told(journal) == before == told(Journal(path, Files()))
-    files.synced.clear()
-    change(journal, "later")
-    assert told(journal) == told(Journal(path, Files())) and not list(tmp_path.glob(".*"))
-    assert files.synced[0] == tmp_path, "a rename that was not synced is, before the first record in the new file"
+@pytest.mark.parametrize("fault", [b"", b"?", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
+def test_a_broken_key_file_beside_good_ones_is_named_and_stops_neither_stage_nor_rollback(
+    rig: Rig, fault: bytes
+) -> None:
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    assert rig.deploy(one).code == 0
+    broken = rig.layout.keys / f"{'0' * 64}.pub"
+    broken.write_bytes(fault)
+    assert rig.deploy(two).code == 0 and rig.run("rollback").code == 0
+    assert line(rig, "keys").verdict == "warn" and str(broken) in line(rig, "keys").text
 
 
-def grown(robot: StandIn) -> Agent:
-    """The agent of a robot with a long journal, whose last change failed."""
-    robot.reset("new")
-    agent = robot.boot()
-    journal = agent.host.journal
-    for number in range(30):
-        change(journal, f"d-{number}", "FAILED" if number == 20 else "READY", size=600)
-    journal.most_bytes = 30_000
-    return agent
+def test_trust_documents_that_cannot_be_read_leave_the_robot_driving_and_let_nobody_sign(rig: Rig) -> None:
+    one, two = rig.publish("1.0.0"), rig.publish("1.1.0")
+    for release in (one, two):
+        assert rig.deploy(release).code == 0
+    assert follow(rig, trust_document(1, [Signer(rig.key)], [Signer(rig.key)])).code == 0
+    (rig.layout.trust / "1.dsse.json").write_bytes(b"{")
+
+    assert restart(rig)["running"]["digest"] == two
+    refused = rig.run("stage", rig.publish("1.2.0"))
+    assert refused.code == 5 and "nothing can be trusted" in refused.message
+    assert line(rig, "keys").verdict == "fail" and "1.dsse.json" in line(rig, "keys").text
+    assert rig.run("rollback").code == 0
 
 
-def test_every_state_that_a_power_cut_leaves_of_a_rotation_boots_well(robot: StandIn) -> None:
-    agent = grown(robot)
-    before, failure = told(agent.host.journal), last_failure(agent.host)
-    agent.disk.recording = True
-    agent.keeper.keep()
-    assert robot.layout.journal.stat().st_size < 15_000
-    states = [image for images in agent.disk.states.values() for image in images.values()]
-    agent.kill()
-    assert len({image["journal.jsonl"] for image in states}) == 2 and len(states) >= 6
-    for image in states:
-        robot.power_off()
-        write_image(robot.root, image)
-        again = robot.boot()
-        assert told(again.host.journal) == before and last_failure(again.host) == failure
-        status = again.keep_until_well("new drives")
-        assert status["running"]["digest"] == robot.new and status["log"] == ["the last words"]
-        assert told(again.host.journal) == before, "a start changed something"
-        assert not list(robot.root.glob(".*.tmp"))
-        again.kill()
+def test_a_counter_of_releases_that_was_driven_up_has_a_signed_way_out(rig: Rig) -> None:
+    def high(fields: dict[str, Any]) -> None:
+        fields["counter"] = fields["minimum_counter"] = MAX_COUNTER
 
+    beyond = rig.publish("9.0.0", change=lambda fields: fields.update(counter=MAX_COUNTER + 1))
+    assert rig.run("stage", beyond).code == 2
+    assert rig.deploy(rig.publish("9.1.0", change=high)).code == 0
+    good, new = Signer(rig.key), Signer()
+    refused = rig.run("stage", rig.publish("1.0.0"))
+    assert refused.code == 5 and "below this robot's floor" in refused.message
 
-def test_a_rotation_without_a_sync_would_lose_records(robot: StandIn) -> None:
-    agent = grown(robot)
-    before = told(agent.host.journal)
-    agent.disk.recording = agent.disk.forgetful = True
-    agent.keeper.keep()
-    states = [image for images in agent.disk.states.values() for image in images.values()]
-    agent.kill()
-    lost = 0
-    for number, image in enumerate(states):
-        path = robot.root.parent / f"lost-{number}.jsonl"
-        content = image.get("journal.jsonl", ("file", b""))[1]
-        assert isinstance(content, bytes)
-        path.write_bytes(content)
-        found = Journal(path, Files())
-        lost += not found.records or told(found) != before
-    assert lost > 0
+    assert follow(rig, trust_document(1, [good], [new], minimum_counter=1)).code == 0
 
-
-def test_a_release_can_be_changed_right_after_a_rotation(robot: StandIn) -> None:
-    agent = grown(robot)
-    fence = agent.host.journal.fence
-    agent.keeper.keep()
-    assert agent.rollback().result and agent.host.journal.fence > fence
-    seqs = [record.seq for record in agent.host.journal.records]
-    agent.kill()
-    assert seqs == sorted(set(seqs)) and str(robot.layout.current.resolve().name) == robot.old[7:]
+    rig.key, rig.key_id = new.private, new.id
+    assert rig.deploy(rig.publish("1.0.1")).code == 0

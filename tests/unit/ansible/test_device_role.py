@@ -20,7 +20,7 @@ from model_registry.core.errors import UsageError
 from model_registry.core.robot import SOURCES, Footprint, Robot
 from model_registry.core.sensors import CameraSettings, JointSettings, JointsSource, Sensors
 from model_registry.core.toml import read_toml
-from stack.agent.settings.config import Config, GateSettings, PermissionSettings
+from stack.agent.settings.config import ChannelSettings, Config, GateSettings, PermissionSettings
 from stack.agent.settings.hook import Hook
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/device"
@@ -99,6 +99,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
             homeport_slot_environment={"OMP_NUM_THREADS": 1},
             homeport_gate_settings=gate,
             homeport_permission_settings={"battery_min": 0.4, "lease_s": 9.0},
+            homeport_channel_settings={"outdated": "refuse"},
             homeport_hook={"command": ["/opt/site/may-change", "--docked"], "timeout_s": 5, "user": "site"},
             homeport_windows=[WINDOW, {**WINDOW, "tz": "UTC"}],
             homeport_device_path=["/opt/site"],
@@ -113,7 +114,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
         "process": {"device_image", "gpu", "slot_weight"},
     }[runtime]
     written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
-    inner = {"schema", "OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW, "battery_min", "lease_s"}
+    inner = {"schema", "OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW, "battery_min", "lease_s", "outdated"}
     assert written - set(gate) - inner == {field.name for field in fields(Config)} - others
     assert (config.slot_nice, config.slot_weight) == ((0, 400) if runtime == "docker" else (-5, None))
     assert config.hook == Hook(("/opt/site/may-change", "--docked"), 5.0, "site")
@@ -121,7 +122,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
         (tz, [0, 1, 2, 3, 4]) for tz in ("Europe/Berlin", "UTC")
     ]
     assert config.environment == {"OMP_NUM_THREADS": "1"} and config.gate == GateSettings(**gate)
-    assert config.permission == PermissionSettings(0.4, 9.0)
+    assert config.permission == PermissionSettings(0.4, 9.0) and config.channel == ChannelSettings("refuse")
     assert (config.device_image, config.gpu) == ((IMAGE, "cdi") if runtime == "docker" else (None, "none"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from model_registry import keys
 from model_registry.cli import app
 from model_registry.cli.entry import run
 from model_registry.core import dsse
@@ -15,6 +16,7 @@ from model_registry.core.documents import dump
 from model_registry.core.errors import UsageError
 from tests.fakes.recipe import make_key
 from tests.fakes.schemas import check
+from tests.fakes.trust import Signer, trust_document
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
 FIELDS = {
@@ -89,3 +91,14 @@ def test_a_document_with_something_else_in_it_is_no_record(change: dict[str, obj
     assert ChannelRecord.parse(dump(FIELDS)).payload() == dump(FIELDS)
     with pytest.raises(UsageError, match="channel"):
         ChannelRecord.parse(dump({**FIELDS, **change}))
+
+
+def test_a_folder_of_keys_with_a_trust_document_asks_for_as_many_signatures_as_that_says(desk: Desk) -> None:
+    first, second = Signer(keys.load(desk.key)), make_key(desk.folder / "second", "second")
+    both = [first, Signer(keys.load(second))]
+    (desk.folder / "keys/trust").mkdir()
+    (desk.folder / "keys/trust/1.dsse.json").write_bytes(trust_document(1, [first], both, threshold=2))
+    record = desk.folder / "record"
+    for words, wanted in (((desk.key,), 5), ((desk.key, "--key", second), 0)):
+        record.write_text(desk("sign", desk.document, "--key", *words)[1])
+        assert desk("show", record, "--keys", desk.folder / "keys")[0] == wanted

@@ -44,9 +44,9 @@ def test_an_appended_key_id_is_not_taken_for_the_one_that_signed(folder: Path) -
     data = signed(folder)
     data = edited(data, signatures=[stranger, *json.loads(data)["signatures"]])
 
-    _, key = dsse.verify(data, TYPE, dsse.trusted_keys(folder), "release")
+    _, signers = dsse.verify(data, TYPE, dsse.trusted_keys(folder), "release")
 
-    assert [key] == [trusted.id for trusted in dsse.trusted_keys(folder)]
+    assert list(signers) == [trusted.id for trusted in dsse.trusted_keys(folder)]
 
 
 def edited(data: bytes, **changes: object) -> bytes:
@@ -137,7 +137,7 @@ def test_a_p384_key_is_refused_although_openssl_would_take_it(tmp_path: Path) ->
     encoding, spki = serialization.Encoding, serialization.PublicFormat.SubjectPublicKeyInfo
     der = key.public_key().public_bytes(encoding.DER, spki)
     (tmp_path / f"{Digest.of(der).hex}.pub").write_bytes(key.public_key().public_bytes(encoding.PEM, spki))
-    with pytest.raises(UsageError, match="not an ECDSA P-256 key"):
+    with pytest.raises(UntrustedError, match="not an ECDSA P-256 key"):
         dsse.trusted_keys(tmp_path)
 
 
@@ -152,8 +152,37 @@ def test_a_key_file_under_another_name_is_refused(folder: Path) -> None:
 def test_a_key_file_with_anything_more_in_it_is_refused(extra: bytes, folder: Path) -> None:
     (public,) = folder.glob("*.pub")
     public.write_bytes(extra + public.read_bytes())
-    with pytest.raises(UsageError):
+    with pytest.raises(UntrustedError, match=public.name):
         dsse.trusted_keys(folder)
+
+
+@pytest.mark.parametrize("fault", ["empty", "name", "folder", "long", "dangling"])
+def test_a_broken_key_file_is_named_and_the_others_count(folder: Path, fault: str) -> None:
+    broken = folder / f"{'0' * 64}.pub"
+    if fault == "folder":
+        broken.mkdir()
+    elif fault == "dangling":
+        broken.symlink_to("nowhere")
+    else:
+        (good,) = folder.glob("*.pub")
+        broken.write_bytes({"name": good.read_bytes(), "long": good.read_bytes() + b" " * 5000}.get(fault, b""))
+
+    found = dsse.read_keys(folder)
+
+    assert len(found.broken) == 1 and found.broken[0].startswith(f"{broken}: ")
+    assert verify(signed(folder), folder) == PAYLOAD
+
+
+def test_so_many_keys_have_to_sign_and_one_that_signs_twice_counts_once(folder: Path, tmp_path: Path) -> None:
+    keys.generate(folder, "second")
+    trusted = dsse.trusted_keys(folder)
+    one, two = (entry(signed(folder, name)) for name in ("good", "second"))
+    alone = edited(signed(folder), signatures=[one])
+    assert len(dsse.verify(edited(alone, signatures=[one, two]), TYPE, trusted, "release", 2)[1]) == 2
+    again = entry(signed(folder, payload=PAYLOAD))
+    for signatures in ([one], [one, again], [one, {**two, "sig": one["sig"]}], [one, {**one, "keyid": two["keyid"]}]):
+        with pytest.raises(UntrustedError, match="1 valid signatures, and 2 are needed"):
+            dsse.verify(edited(alone, signatures=signatures), TYPE, trusted, "release", 2)
 
 
 def test_no_keys_means_no_trust(tmp_path: Path) -> None:

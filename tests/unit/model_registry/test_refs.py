@@ -66,3 +66,8 @@ def test_a_wrong_reference_is_refused(text: str) -> None:
 def test_a_tag_is_refused_where_a_digest_belongs() -> None:
     with pytest.raises(UsageError, match="give the digest, not a tag"):
         Reference.pinned("models/pilot:1.0.0")
+
+
+def test_a_home_that_nobody_has_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"~nobody-here/x: .*; write the whole path"):
+        Address.parse("oci:~nobody-here/x")
