@@ -33,7 +33,15 @@ from tests.run_folders import cleaned
 
 TESTS = REPOSITORY / "tests"
 NAMES = ("quick", "rigs", "real", "containers")
-WAITING = frozenset({"test_fleet.py", "test_registry_http.py", "test_wrong_clock.py"})
+WAITING = frozenset(
+    {
+        "test_fleet.py",
+        "test_registry_dialects.py",
+        "test_registry_http.py",
+        "test_registry_links.py",
+        "test_wrong_clock.py",
+    }
+)
 """Integration tests without a ROS node: playbooks over stand-ins for robots, and servers in this process."""
 ENGINES = "engine"
 """Units of that folder that start programs: a build takes only what others leave of a core, and may not fall silent."""
