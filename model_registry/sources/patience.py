@@ -90,7 +90,9 @@ class LinkPatience:
             raise CancelledError("called off; try again") from error
 
     def _pause_s(self, asked_s: float | None) -> float:
-        if asked_s is not None:
-            return asked_s + random.uniform(0.0, min(1.0, 0.1 + asked_s / 10))
-        pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._tries - 1, 20), _LONGEST_PAUSE_S / 1.5)
-        return pause_s * random.uniform(0.5, 1.5)
+        """What is asked for and a little more, so that not all come back at once; never less than our own pause."""
+        own_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._tries - 1, 20), _LONGEST_PAUSE_S / 1.5)
+        own_s *= random.uniform(0.5, 1.5)
+        if asked_s is None:
+            return own_s
+        return max(own_s, asked_s + random.uniform(0.0, min(1.0, 0.1 + asked_s / 10)))

@@ -97,4 +97,4 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def reason(error: BaseException) -> str:
-    return str(error).rpartition(": ")[2][:120] or type(error).__name__
+    return str(error).rpartition(": ")[2].strip("'\")> ")[:120] or type(error).__name__

@@ -237,6 +237,16 @@ def test_a_rate_limit_that_is_too_long_is_told(site: Site) -> None:
         site.pull()
 
 
+def test_a_registry_that_asks_for_no_pause_is_not_asked_without_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEPORT_LINK_PATIENCE", "2")
+    site.registry.faults.answer = lambda request: not request.reply(503, b"", {"Retry-After": "0"})
+    with pytest.raises(TransferError, match="503"):
+        open_source(site.registry.url).find(NAME, "1.0.0")
+    assert len(site.registry.requests) < 10
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(status: int, site: Site) -> None:
     site.push()
