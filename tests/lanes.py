@@ -36,6 +36,7 @@ NAMES = ("quick", "rigs", "real", "containers")
 WAITING = frozenset(
     {
         "test_fleet.py",
+        "test_registry_access.py",
         "test_registry_dialects.py",
         "test_registry_http.py",
         "test_registry_links.py",
