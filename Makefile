@@ -135,6 +135,8 @@ else
 		-c requirements/robot.txt --extra dev pyproject.toml -o requirements/dev.txt
 	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-c requirements/robot.txt --extra train pyproject.toml -o requirements/train.txt
+	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra peers pyproject.toml -o requirements/bench.txt
 	@cat requirements/unit.txt requirements/train.txt >requirements/lerobot.txt # their versions, where LeRobot takes them
 	@$(TOOL)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--override requirements/lerobot.overrides --extra lerobot --extra train --extra unit pyproject.toml -o requirements/lerobot.txt

@@ -77,20 +77,24 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes, what: str) -> Manifest:
-        """Raises UsageError naming the field."""
+        """Keys that are not known are passed over, as the image spec asks of readers.
+
+        Raises UsageError naming the field.
+        """
         reader = Reader(parse(data, what, MAX_MANIFEST_BYTES), what)
         if (version := reader.integer("schemaVersion")) != 2:
             raise UsageError(f"{what}.schemaVersion: expected 2, got {version}")
         if reader.has("mediaType"):
             reader.text("mediaType", (MANIFEST,))
+        config = Descriptor.read(reader.child("config"))
         manifest = cls(
-            reader.text("artifactType"),
-            Descriptor.read(reader.child("config")),
+            # Before OCI 1.1, and where a program still writes like that, the config's type is the artifact's.
+            reader.text_or("artifactType", config.media_type),
+            config,
             reader.objects("layers", Descriptor.read),
             _annotations(reader),
             Descriptor.read(reader.child("subject")) if reader.has("subject") else None,
         )
-        reader.done()
         if not 0 < len(manifest.layers) <= MAX_LAYERS:
             raise UsageError(f"{what}.layers: expected 1 to {MAX_LAYERS}, got {len(manifest.layers)}")
         return manifest

@@ -56,7 +56,9 @@ def build(contract: Contract, files: dict[str, tuple[Digest, int]]) -> tuple[Man
     `files`: path → digest and size in bytes, `vla.json` included.
     """
     layers = tuple(
-        Descriptor(_BY_SUFFIX.get(PurePosixPath(path).suffix, _WEIGHT_CONFIG), digest, size, {FILE_PATH: path})
+        Descriptor(
+            _BY_SUFFIX.get(PurePosixPath(path).suffix, _WEIGHT_CONFIG), digest, size, {FILE_PATH: path, TITLE: path}
+        )
         for path, (digest, size) in sorted(files.items())
     )
     config = dump(

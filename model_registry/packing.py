@@ -17,7 +17,7 @@ from model_registry.inspection import inspect
 from model_registry.manifests import Manifest
 from model_registry.models import build
 from model_registry.refs import check_tag
-from model_registry.sources import Progress, Source, file_pieces, has_version, no_progress
+from model_registry.sources import Progress, Source, copy_blob, file_pieces, has_version, no_progress
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def copy(
     manifest = Manifest.parse(data, f"{repository}@{digest}")
     has_version(target, repository, tag, digest)  # refused before any byte is sent
     for blob in manifest.blobs:
-        target.put_blob(repository, blob, partial(origin.stream, repository, blob))
+        copy_blob(origin, target, repository, blob)
         progress(blob.size)
     target.put_manifest(repository, data, tag)
     return sum(blob.size for blob in manifest.blobs)

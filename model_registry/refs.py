@@ -30,25 +30,45 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `oci:PATH`, `https://host[:port]`, or `http://` to this machine only. Raises UsageError."""
+        """Read `oci:PATH`, `https://host[:port][/namespace]`, or `http://` to this machine only. Raises UsageError."""
         if text.startswith("oci:") and len(text) > 4:
             return cls(at_home(Path(text[4:])), None)
+        shown = _without_login(text)
         try:
             parts = urlsplit(text)
             host = parts.hostname or ""
             port = parts.port
         except ValueError as error:
-            raise UsageError(f"source {text!r}: {error}") from error
-        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
-            raise UsageError(f"source {text!r}: expected oci:FOLDER or https://HOST[:PORT]")
-        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+            raise UsageError(f"source {shown!r}: {_without_login(str(error))}; name oci:FOLDER or a host") from None
+        if "@" in text:
             raise UsageError(
-                f"source {text!r}: expected a host and nothing behind it; credentials go to HOMEPORT_REGISTRY_AUTH"
+                f"source {shown!r}: carries a login, which everybody could read; use `docker login {host}` or "
+                "HOMEPORT_REGISTRY_AUTH"
             )
+        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+            raise UsageError(f"source {shown!r}: expected oci:FOLDER or https://HOST[:PORT][/NAMESPACE]")
+        if parts.query or parts.fragment:
+            raise UsageError(f"source {shown!r}: expected a host, perhaps a namespace, and nothing behind it")
         if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
-            raise UsageError(f"source {text!r}: plain http is for this machine only; use https://{host}")
-        shown = f"[{host}]" if ":" in host else host
-        return cls(None, f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else ""))
+            raise UsageError(f"source {shown!r}: plain http is for this machine only; use https://{host}")
+        namespace = parts.path.strip("/")
+        if namespace:
+            check_name(namespace, f"source {shown!r}: namespace")
+        bracketed = f"[{host}]" if ":" in host else host
+        url = f"{parts.scheme}://{bracketed}" + (f":{port}" if port is not None else "")
+        return cls(None, f"{url}/{namespace}" if namespace else url)
+
+    @property
+    def registry(self) -> str:
+        """`https://host[:port]` without the namespace; empty for a folder."""
+        parts = urlsplit(self.url or "")
+        return f"{parts.scheme}://{parts.netloc}" if self.url else ""
+
+    @property
+    def namespace(self) -> str:
+        """What stands before the name of every repository, such as `acme/robots/`; often empty."""
+        path = urlsplit(self.url or "").path.strip("/")
+        return f"{path}/" if path else ""
 
     def __str__(self) -> str:
         return self.url if self.url is not None else f"oci:{self.folder}"
@@ -85,6 +105,13 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.digest}" if self.digest is not None else f"{self.repository}:{self.tag}"
+
+
+def _without_login(text: str) -> str:
+    """What may be shown of something that was meant as a source: nothing of what stands before an @."""
+    before, at, rest = text.rpartition("@")
+    scheme = f"{before.partition('://')[0]}://" if "://" in before else ""
+    return f"{scheme}…@{rest}" if at else text
 
 
 def check_tag(text: str, path: str) -> str:

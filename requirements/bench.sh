@@ -17,8 +17,10 @@ arch-test arch-test
 docker-registry docker-registry
 iptables iptables
 mmdebstrap mmdebstrap
+curl curl
 openssh-client ssh
 qemu-user-static qemu-aarch64-static
+skopeo skopeo
 PROGRAMS
 # An engine that is installed or answers is kept, whoever made it: Debian's would take the place of its client.
 has dockerd || { has docker && docker version >/dev/null 2>&1; } || missing="$missing docker.io"

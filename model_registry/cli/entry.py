@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +17,33 @@ from model_registry.core.errors import HomeportError
 from model_registry.core.examples import click_epilog
 from model_registry.core.version import version
 from model_registry.core.visible import visible, visible_json, visible_lines
-from model_registry.sources import Progress, no_progress
+from model_registry.sources.meter import PROGRESS, Meter, parse_rate
 
 SourceOption = Annotated[
     str, typer.Option("--source", envvar="HOMEPORT_SOURCE", help="oci:FOLDER or https://HOST[:PORT]", metavar="SOURCE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+LimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--limit-rate", envvar="HOMEPORT_LIMIT_RATE", help="At most so many bytes a second: 500K, 20M.", metavar="RATE"
+    ),
+]
+LeastOption = Annotated[
+    str | None,
+    typer.Option(
+        "--min-rate", envvar="HOMEPORT_MIN_RATE", help="Fail where it is slower for 30 s: 50K.", metavar="RATE"
+    ),
+]
 KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
+
+
+_TELL_S = 1.0
+
+
+def rate(text: str | None) -> float | None:
+    """A rate as it was given, in bytes a second. Raises UsageError."""
+    return None if text is None else parse_rate(text)
 
 
 def app_of(help_text: str, *examples: str) -> typer.Typer:
@@ -69,7 +91,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     except HomeportError as error:
         return _fail(error, str(error), error.exit_code, arguments)
     except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted; nothing half-done was left behind\n")
+        sys.stderr.write("error: interrupted; what arrived is kept, run it again to go on\n")
         return 130
     except OSError as error:
         return _fail(error, f"{error.filename or 'system'}: {error.strerror or error}", 1, arguments)
@@ -110,18 +132,36 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def transfer(label: str) -> Iterator[Progress]:
-    """A callback that counts bytes, with a bar on stderr when a person watches."""
+def transfer(label: str, limit: float | None = None, least: float | None = None) -> Iterator[Meter]:
+    """What counts bytes, with a bar on stderr when a person watches, and lines for a program that does.
+
+    `limit` and `least` are rates in bytes a second, as Meter has them.
+    """
     if not sys.stderr.isatty():
         say(f"{label} …")
-        yield no_progress
+        yield Meter(_told_to_programs(), limit, least)
         return
     from rich.console import Console
-    from rich.progress import DownloadColumn, SpinnerColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
     name = TextColumn("{task.description}", markup=False)
-    columns = (SpinnerColumn(), name, DownloadColumn(), TransferSpeedColumn())
+    columns = (name, BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(visible(label), total=None)
-        yield lambda count: bar.advance(task, count)
+        yield Meter(lambda meter: bar.update(task, total=meter.total, completed=meter.done), limit, least)
+
+
+def _told_to_programs() -> Callable[[Meter], None]:
+    """Prints `progress: {…}` (Meter.document) on stderr once a second, for who has set HOMEPORT_PROGRESS."""
+    if not os.environ.get("HOMEPORT_PROGRESS"):
+        return lambda meter: None
+    told_s = [-_TELL_S]
+
+    def tell(meter: Meter) -> None:
+        now_s = time.monotonic()
+        if now_s - told_s[0] >= _TELL_S or meter.done == meter.total:
+            told_s[0] = now_s
+            say(f"{PROGRESS}{visible_json(meter.document())}")
+
+    return tell

@@ -9,7 +9,17 @@ import typer
 
 from model_registry import packing, store
 from model_registry.authoring import AUTHORED
-from model_registry.cli.entry import JsonOption, SourceOption, group_of, result, say, transfer
+from model_registry.cli.entry import (
+    JsonOption,
+    LeastOption,
+    LimitOption,
+    SourceOption,
+    group_of,
+    rate,
+    result,
+    say,
+    transfer,
+)
 from model_registry.core.contract import Contract
 from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
@@ -87,13 +97,15 @@ def pull(
     source: SourceOption,
     to: Annotated[Path, typer.Option("--to", help="Folder of models; the model goes to TO/<64 hex>.")],
     robot: Annotated[Path | None, typer.Option("--robot", help="robot.toml that the model must fit.")] = None,
+    limit: LimitOption = None,
+    least: LeastOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring one model to this machine, every byte checked; prints its folder."""
     repository, digest = Reference.pinned(reference)
     wanted = None if robot is None else Robot.load(robot)
     if (stored := store.stored(to, digest, wanted)) is None:
-        with transfer(f"Pulling {repository}@{digest.short}") as progress:
+        with transfer(f"Pulling {repository}@{digest.short}", rate(limit), rate(least)) as progress:
             stored = store.pull_model(open_source(source), repository, digest, to, wanted, progress)
     say(f"{stored.bytes_fetched} bytes fetched" if stored.changed else "already here, nothing fetched")
     cost = {"bytes_fetched": stored.bytes_fetched, "changed": stored.changed}

@@ -64,7 +64,13 @@ class LockedError(HomeportError):
     exit_code = 6
 
 
+class LinkError(HomeportError):
+    """A registry could not be reached, or went away in the middle; what arrived is kept, and trying again goes on."""
+
+    exit_code = 7
+
+
 def from_exit_code(code: int, message: str) -> HomeportError:
     """Rebuild the error that a process ended with, or a socket replied, from its exit code."""
-    kinds = (UsageError, DriftError, PartialFleetError, RefusedError, LockedError)
+    kinds = (UsageError, DriftError, PartialFleetError, RefusedError, LockedError, LinkError)
     return next((kind for kind in kinds if kind.exit_code == code), HomeportError)(message)

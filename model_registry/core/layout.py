@@ -88,6 +88,7 @@ class Layout:
     agent_toml = _Below("etc", "agent.toml")
     keys = _Below("etc", "keys")
     registry_ca = _Below("etc", "registry-ca.crt")
+    docker_config = _Below("etc", "docker")
     dds_profile = _Below("etc", "dds.xml")
     tegra_release = _Below("etc", "..", "nv_tegra_release")
     power_mode = _Below("root", "..", "nvpmodel")

@@ -7,8 +7,11 @@ never given out.
 from __future__ import annotations
 
 import hashlib
+import re
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +23,7 @@ from model_registry.refs import Address, Reference
 
 Progress = Callable[[int], None]
 PIECE_BYTES = 1 << 20
+_BETWEEN = re.compile(r",\s*(?=https?://|oci:)")
 
 
 def no_progress(count: int) -> None:
@@ -29,8 +33,11 @@ def no_progress(count: int) -> None:
 class Source(Protocol):
     """Repositories of manifests and blobs. `bytes_fetched` counts every body byte that was read from it."""
 
-    address: Address
-    bytes_fetched: int
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def bytes_fetched(self) -> int: ...
 
     def repositories(self) -> tuple[str, ...]:
         """Names of all repositories, sorted."""
@@ -48,6 +55,14 @@ class Source(Protocol):
         """A blob in pieces.
 
         The last step raises IntegrityError when size or digest differ: use nothing before the end.
+        """
+
+    def read_from(
+        self, repository: str, blob: Descriptor, offset: int, stop: threading.Event | None = None
+    ) -> Generator[bytes, None, None]:
+        """A blob's bytes from `offset` on, as they come and unchecked: who asks has the earlier ones, and hashes.
+
+        Several threads may read at once; `stop` ends a pause between two tries with CancelledError.
         """
 
     def put_blob(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
@@ -69,10 +84,29 @@ class Source(Protocol):
 
 
 def open_source(text: str, *, writable: bool = False) -> Source:
-    """Open `oci:FOLDER` or `https://HOST`.
+    """Open `oci:FOLDER` or `https://HOST[/NAMESPACE]`, or several with commas between: mirrors first, to read only.
 
     Raises UsageError, or NotFoundError for a folder that is missing and not `writable`.
     """
+    names = source_names(text)
+    if len(names) == 1:
+        return _open_one(names[0], writable=writable)
+    if writable:
+        raise UsageError(f"{len(names)} sources: only one can be written to; name the one that is to get it")
+    from model_registry.sources.mirrors import MirroredSource
+
+    return MirroredSource(
+        [*(partial(_open_one, name, short=True) for name in names[:-1]), partial(_open_one, names[-1])]
+    )
+
+
+def source_names(text: str) -> tuple[str, ...]:
+    """The sources of a list, in order; a comma in the name of a folder divides nothing."""
+    return tuple(_BETWEEN.split(text))
+
+
+def _open_one(text: str, *, writable: bool = False, short: bool = False) -> Source:
+    """`short`: it is not waited for when it is away."""
     address = Address.parse(text)
     if address.folder is not None:
         from model_registry.sources.layout import LayoutSource
@@ -80,7 +114,7 @@ def open_source(text: str, *, writable: bool = False) -> Source:
         return LayoutSource(address, address.folder, writable=writable)
     from model_registry.sources.registry import RegistrySource
 
-    return RegistrySource(address)
+    return RegistrySource(address, short)
 
 
 def resolve(source: Source, reference: Reference) -> Digest:
@@ -150,11 +184,22 @@ def checked(pieces: Iterable[bytes], blob: Descriptor, what: str) -> Iterator[by
         )
 
 
-def file_pieces(path: Path) -> Iterator[bytes]:
-    """A file's bytes in pieces of 1 MiB."""
+def file_pieces(path: Path, offset: int = 0) -> Iterator[bytes]:
+    """A file's bytes from `offset` on in pieces of 1 MiB."""
     with path.open("rb") as file:
+        file.seek(offset)
         while piece := file.read(PIECE_BYTES):
             yield piece
+
+
+def copy_blob(origin: Source, target: Source, repository: str, blob: Descriptor) -> None:
+    """Bring one blob from a source to another; where both are one registry, nothing is sent over the network."""
+    pieces = partial(origin.stream, repository, blob)
+    mount = getattr(target, "mount_blob", None)
+    if mount is None:
+        target.put_blob(repository, blob, pieces)
+    else:
+        mount(repository, blob, pieces, origin.address, repository)
 
 
 def has_version(source: Source, repository: str, tag: str, digest: Digest) -> bool:

@@ -1,17 +1,16 @@
 """HTTP for registries.
 
-Every request has a deadline, transient failures are tried again, and credentials stay with the host they belong to.
+Every request has a deadline, transient failures are tried again, and only the registry's own origin (scheme, host and
+port) may ask for credentials: whoever it leads to by a redirect, a Link or a Location gets none and is asked for none.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import re
 import ssl
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -20,46 +19,66 @@ from urllib3.exceptions import HTTPError, SSLError
 from urllib3.response import BaseHTTPResponse
 
 from model_registry.core.documents import Reader, parse
-from model_registry.core.errors import HomeportError, RefusedError, UntrustedError, UsageError
+from model_registry.core.errors import RefusedError, UntrustedError, UsageError
 from model_registry.refs import LOOPBACK_HOSTS
+from model_registry.sources import credentials, refusals
+from model_registry.sources.access import Access
+from model_registry.sources.challenges import Challenge, challenges
+from model_registry.sources.credentials import Login
+from model_registry.sources.patience import Contact, LinkPatience, TransferError
 
-TRIES = 4
-_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+__all__ = ["Body", "Client", "TransferError", "joined", "read_capped"]
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEEP_METHOD = frozenset({307, 308})
 _MAX_HOPS = 5
 _MAX_TOKEN_BYTES = 65_536
-_NOT_YET_VALID = 9
-_EXPIRED = 10
-_TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
-_CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
+CONNECT_S = 4.0
+READ_S = 30.0
+SEND_S = 30.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Body = Callable[[], Iterable[bytes]]
 
 
-class TransferError(HomeportError):
-    """The registry could not be reached, or went away in the middle; trying again may help."""
+@dataclass(frozen=True)
+class HttpRequest:
+    """One request as it is sent again after a challenge or a redirect. `scope`: repositories and rights, with spaces
+    between several; `read_s`: how long its answer may take, in seconds.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Body | None
+    scope: str
+    read_s: float
 
 
 class Client:
-    """One registry host. Credentials: `HOMEPORT_REGISTRY_AUTH` (`user:password`); a private CA: `HOMEPORT_CA_FILE`."""
+    """One registry host, whose `url` has no path."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, short: bool = False) -> None:
         self.url = url
-        self._credentials = os.environ.get("HOMEPORT_REGISTRY_AUTH")
+        self.contact = Contact(short)
+        self._access = Access()
         self._tokens: dict[str, str] = {}
-        authorities = os.environ.get("HOMEPORT_CA_FILE") or os.environ.get("SSL_CERT_FILE")
-        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, ca_certs=authorities)
+        self._login: Login | None = None
+        self._asked_for_login = False
+
+    def patience(self, stop: threading.Event | None = None) -> LinkPatience:
+        return LinkPatience(self.contact, stop)
 
     def retry(self, action: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Run `action` again after a TransferError: 3 times, with growing pauses and jitter."""
-        for attempt in range(TRIES - 1):
+        """Run `action` again after a TransferError, as long as LinkPatience has it."""
+        patience = self.patience()
+        while True:
             try:
                 return action(*args, **named)
-            except TransferError:
-                pause(attempt)
-        return action(*args, **named)
+            except TransferError as error:
+                patience.wait(error)
 
     @contextmanager
     def request(
@@ -70,60 +89,85 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         scope: str = "",
+        read_s: float = READ_S,
     ) -> Iterator[BaseHTTPResponse]:
         """Send one request, answer one challenge, follow redirects.
 
         Raises TransferError, or RefusedError for 401 and 403.
         """
-        response = self._send(method, url, headers or {}, body, scope)
+        request = HttpRequest(method, joined(self.url, url), headers or {}, body, scope, read_s)
+        answer, target = self._send(request)
         try:
-            if response.status == 401 and self._authorize(response.headers.get("WWW-Authenticate", ""), scope):
-                response.close()
-                response = self._send(method, url, headers or {}, body, scope)
-            if response.status in (401, 403):
-                raise RefusedError(
-                    f"{self.url}: {method} refused (HTTP {response.status}); set HOMEPORT_REGISTRY_AUTH=user:password"
-                )
-            if response.status in _TRANSIENT:
-                raise TransferError(f"{self.url}: {method} failed (HTTP {response.status}); try again later")
+            if answer.status == 401 and _origin(target) == _origin(self.url) and self._authorize(answer, scope):
+                answer.close()
+                answer, target = self._send(request)
+            self._check_answer(answer, method, target)
+            self.contact.reached = True
             with self._translated(self.url, f"{method} broke off"):
-                yield response
+                yield answer
         finally:
-            response.close()
+            answer.close()
 
-    def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, scope: str
-    ) -> BaseHTTPResponse:
-        target = joined(self.url, url)
+    def _check_answer(self, answer: BaseHTTPResponse, method: str, target: str) -> None:
+        if answer.status in _TRANSIENT:
+            asked = refusals.asked_s(answer)
+            kind = "; it is a rate limit" if answer.status == 429 else ""
+            said = refusals.words(answer)
+            raise TransferError(f"{self.url}: {method} failed ({said}){kind}; try again later", asked)
+        if answer.status not in (401, 403):
+            return
+        said = refusals.words(answer)
+        if _origin(target) != _origin(self.url):
+            stranger = urlsplit(target).hostname
+            raise RefusedError(f"{self.url}: leads to {stranger}, which refused {method} ({said}); fix the registry")
+        if answer.status == 403 and ", " in said:
+            raise RefusedError(f"{self.url}: {method} refused ({said}); ask who runs this registry")
+        host = urlsplit(self.url).netloc
+        raise RefusedError(
+            f"{self.url}: {method} refused ({said}); log in with `docker login {host}`, or set "
+            "HOMEPORT_REGISTRY_AUTH=user:password"
+        )
+
+    def _send(self, request: HttpRequest) -> tuple[BaseHTTPResponse, str]:
+        """The answer, and the URL that gave it."""
+        target = request.url
+        follows = _REDIRECTS if request.method in ("GET", "HEAD") else _KEEP_METHOD
         for _ in range(_MAX_HOPS):
             self._check_target(target)
-            sent = {"Accept-Encoding": "identity", **headers}
-            if _origin(target) == _origin(self.url) and (token := self._tokens.get(scope)):
+            sent = {"Accept-Encoding": "identity", **request.headers}
+            if _origin(target) == _origin(self.url) and (token := self._tokens.get(request.scope)):
                 sent["Authorization"] = token
-            response = self._open(method, target, sent, None if body is None else body())
-            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
-                return response
-            target = joined(target, response.headers.get("Location", ""))
-            response.close()
-        raise TransferError(f"{self.url}: {method} was redirected more than {_MAX_HOPS} times; check the registry")
+            answer = self._open(request, target, sent)
+            if answer.status not in follows:
+                return answer, target
+            target = joined(target, answer.headers.get("Location", ""))
+            answer.close()
+        raise TransferError(
+            f"{self.url}: {request.method} was redirected more than {_MAX_HOPS} times; check the registry"
+        )
 
-    def _open(
-        self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes] | None
-    ) -> BaseHTTPResponse:
-        with self._translated(target, f"{method} failed"):
-            return self._pool.request(
-                method, target, headers=headers, body=body, redirect=False, preload_content=False, decode_content=False
-            )
+    def _open(self, request: HttpRequest, target: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        body = None if request.body is None else request.body()
+        # What is sent has the time of a connection: urllib3 knows no other for it.
+        timeout = urllib3.Timeout(connect=CONNECT_S if body is None else SEND_S, read=request.read_s)
+        with self._translated(target, f"{request.method} failed"):
+            return self._access.pool(target).request(
+                request.method, target, headers=headers, body=body, timeout=timeout, redirect=False,
+                preload_content=False, decode_content=False,
+            )  # fmt: skip
 
     @contextmanager
     def _translated(self, target: str, what: str) -> Iterator[None]:
         """Network errors as ours."""
         try:
             yield
-        except SSLError as error:
-            raise UntrustedError(f"{target}: {_distrust(error)}") from error
         except (HTTPError, OSError) as error:
-            raise TransferError(f"{self.url}: {what} ({_reason(error)}); check that it runs, then try again") from error
+            place = urlsplit(target).netloc
+            if _is_of_certificates(error):
+                raise UntrustedError(f"https://{place}: {refusals.distrust(error)}") from error
+            raise TransferError(
+                f"{self.url}: {what} ({refusals.reason(error)}); check that it runs, then try again"
+            ) from error
 
     def _check_target(self, target: str) -> None:
         parts = urlsplit(target)
@@ -133,32 +177,59 @@ class Client:
                 f"{self.url}: leads to {parts.scheme}://{parts.hostname}, which is not https; fix the registry"
             )
 
-    def _authorize(self, challenge: str, scope: str) -> bool:
-        """Answer a Basic or Bearer challenge; False when there is nothing to answer with."""
-        basic = self._credentials and urllib3.make_headers(basic_auth=self._credentials)["authorization"]
-        kind, _, rest = challenge.partition(" ")
-        if kind.lower() == "bearer":
-            token = self._fetch_token(dict(_CHALLENGE.findall(rest)), basic)
-        elif kind.lower() == "basic" and basic is not None:
-            token = basic
-        else:
-            return False
-        self._tokens[scope] = token
-        return True
+    def _authorize(self, answer: BaseHTTPResponse, scope: str) -> bool:
+        """Answer a Bearer or Basic challenge; False when there is nothing to answer with."""
+        if not self._asked_for_login:
+            self._login = credentials.find(urlsplit(self.url).netloc)
+            self._asked_for_login = True
+        basic = None if self._login is None else self._login.basic
+        for challenge in challenges(answer.headers.getlist("WWW-Authenticate")):
+            if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
+                self._tokens[scope] = self._fetch_token(challenge, scope)
+                return True
+            if challenge.scheme == "basic" and basic is not None:
+                self._tokens[scope] = basic
+                return True
+        return False
 
-    def _fetch_token(self, challenge: Mapping[str, str], basic: str | None) -> str:
-        realm = challenge.get("realm", "")
-        joined(self.url, realm)
+    def _fetch_token(self, challenge: Challenge, scope: str) -> str:
+        given = challenge.parameters
+        realm = joined(self.url, given["realm"])
         self._check_target(realm)
-        query = urlencode({key: challenge[key] for key in ("service", "scope") if key in challenge})
-        headers = {} if basic is None else {"Authorization": basic}
+        scopes = dict.fromkeys(given.get("scope", "").split() or scope.split())
+        if " " in scope:  # a challenge names one repository, a mount needs both
+            scopes.update(dict.fromkeys(scope.split()))
+        query = [("service", given["service"])] if "service" in given else []
+        query += [("scope", each) for each in scopes]
+        request = self._token_request(realm, query)
         what = f"{urlsplit(realm).hostname}: token"
-        with self._open("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers, None) as response:
-            if response.status != 200:
-                raise RefusedError(f"{what} refused (HTTP {response.status}); check HOMEPORT_REGISTRY_AUTH")
-            answer = parse(response.read(_MAX_TOKEN_BYTES + 1), what, _MAX_TOKEN_BYTES)
-        reader = Reader(answer, what)
+        with self._open(request, request.url, request.headers) as answer:
+            if answer.status in _TRANSIENT:
+                raise TransferError(
+                    f"{what}: failed ({refusals.words(answer)}); try again later", refusals.asked_s(answer)
+                )
+            if answer.status != 200:
+                raise RefusedError(
+                    f"{what} refused ({refusals.words(answer)}); log in again, or check HOMEPORT_REGISTRY_AUTH"
+                )
+            with self._translated(realm, "GET broke off"):
+                document = parse(read_capped(answer, _MAX_TOKEN_BYTES, what), what, _MAX_TOKEN_BYTES)
+        reader = Reader(document, what)
         return "Bearer " + reader.text("token" if reader.has("token") else "access_token")
+
+    def _token_request(self, realm: str, query: list[tuple[str, str]]) -> HttpRequest:
+        """A GET with the password, or the POST that OAuth 2 has for an identity token."""
+        login = self._login
+        if login is not None and login.token:
+            form = [*query, ("grant_type", "refresh_token"), ("refresh_token", login.token), ("client_id", "homeport")]
+            scopes = " ".join(value for key, value in query if key == "scope")
+            form = [(key, value) for key, value in form if key != "scope"] + ([("scope", scopes)] if scopes else [])
+            data = urlencode(form).encode()
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(data))}
+            return HttpRequest("POST", realm, headers, lambda: (data,), "", READ_S)
+        headers = {} if login is None or login.basic is None else {"Authorization": login.basic}
+        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+        return HttpRequest("GET", url, headers, None, "", READ_S)
 
 
 def joined(base: str, place: str) -> str:
@@ -169,11 +240,6 @@ def joined(base: str, place: str) -> str:
     except ValueError as error:
         raise RefusedError(f"{base}: leads to {place[:80]!r}, which is no URL ({error}); check the registry") from error
     return target
-
-
-def pause(attempt: int) -> None:
-    """Wait before the next try: about 0.2, 0.4, 0.8 s."""
-    time.sleep(0.2 * 2**attempt * random.uniform(0.5, 1.5))
 
 
 def read_capped(response: BaseHTTPResponse, max_bytes: int, what: str) -> bytes:
@@ -189,28 +255,14 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _distrust(error: BaseException) -> str:
-    """Why a certificate was not taken.
-
-    One that is not valid now says nothing against its authority: mostly it is the clock.
-    """
-    now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    clock = f"by this machine's clock, which shows {now}; set the clock if that is wrong (timedatectl)"
-    code = next((each.verify_code for each in _causes(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
-    if code == _NOT_YET_VALID:
-        return f"its certificate is not valid yet {clock}"
-    if code == _EXPIRED:
-        return f"its certificate has expired {clock}, else let the registry renew it"
-    return f"its certificate is not trusted ({_reason(error)}); name its CA in HOMEPORT_CA_FILE"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was made of, whichever way urllib3 has wrapped it."""
-    yield error
-    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
-        if isinstance(inner, BaseException):
-            yield from _causes(inner)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).rpartition(": ")[2][:120] or type(error).__name__
+def _is_of_certificates(error: BaseException) -> bool:
+    """Whether one side did not take the other's certificate; any other failure of TLS may pass."""
+    told = str(error).lower()
+    of_tls = [each for each in refusals.causes(error) if isinstance(each, (SSLError, ssl.SSLError))]
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in of_tls):
+        return True
+    return (
+        bool(of_tls)
+        and "alert" in told
+        and any(word in told for word in ("certificate", "handshake", "unknown ca", "decrypt"))
+    )

@@ -5,13 +5,14 @@ Readers need no lock, because every change is one rename.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from model_registry.core.digest import Digest
 from model_registry.core.documents import Reader, dump, parse
-from model_registry.core.errors import NotFoundError, UsageError
+from model_registry.core.errors import NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files, held
 from model_registry.manifests import INDEX, MAX_MANIFEST_BYTES, Descriptor, media_type_of
 from model_registry.refs import Address, Reference
@@ -21,6 +22,7 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_INDEX_COST = 256 << 20
+_MAX_MARKER_BYTES = 65_536
 _LOCK_S = 30.0
 
 
@@ -30,15 +32,13 @@ class LayoutSource:
     def __init__(self, address: Address, folder: Path, *, writable: bool = False) -> None:
         self.address = address
         self.bytes_fetched = 0
+        self._counting = threading.Lock()
         self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
         self._files = Files()
         if writable:
             self._create()
-        elif not (folder / "oci-layout").is_file():
-            raise NotFoundError(
-                f"{address}: no OCI image layout there; check the path, or `homeport model pack` into it"
-            )
+        self._check_version()
 
     def repositories(self) -> tuple[str, ...]:
         return tuple(sorted({name.rpartition(":")[0] for name in self._names()}))
@@ -54,6 +54,8 @@ class LayoutSource:
         what = f"{self.address}: {repository}@{digest}"
         path = self._blobs / digest.hex
         try:
+            if not path.is_file():
+                raise NotFoundError(f"{what}: not there; push it to this source first")
             if path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise UsageError(f"{what}: too large for a manifest; name a manifest's digest")
             data = path.read_bytes()
@@ -62,14 +64,22 @@ class LayoutSource:
         self.bytes_fetched += len(data)
         return digest.check(data, what)
 
-    def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
-        what = f"{self.address}: {repository}"
+    def read_from(
+        self, repository: str, blob: Descriptor, offset: int, stop: threading.Event | None = None
+    ) -> Generator[bytes, None, None]:
+        path = self._blobs / blob.digest.hex
         try:
-            for piece in checked(file_pieces(self._blobs / blob.digest.hex), blob, what):
-                self.bytes_fetched += len(piece)
+            if not path.is_file():  # a pipe would be waited for, a device would never end
+                raise NotFoundError(f"{self.address}: {repository}: {blob.digest} is no file there; push it again")
+            for piece in file_pieces(path, offset):
+                with self._counting:
+                    self.bytes_fetched += len(piece)
                 yield piece
         except FileNotFoundError as error:
-            raise NotFoundError(f"{what}: {blob.digest} is missing; push it again") from error
+            raise NotFoundError(f"{self.address}: {repository}: {blob.digest} is missing; push it again") from error
+
+    def stream(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
+        return checked(self.read_from(repository, blob, 0), blob, f"{self.address}: {repository}")
 
     def put_blob(self, repository: str, blob: Descriptor, pieces: Callable[[], Iterable[bytes]]) -> None:
         path = self._blobs / blob.digest.hex
@@ -106,6 +116,18 @@ class LayoutSource:
             if not (self._folder / "oci-layout").exists():
                 self._files.write(self._folder / "oci-layout", _MARKER)
 
+    def _check_version(self) -> None:
+        marker = self._folder / "oci-layout"
+        if not marker.is_file():
+            raise NotFoundError(
+                f"{self.address}: no OCI image layout there; check the path, or `homeport model pack` into it"
+            )
+        with marker.open("rb") as file:
+            reader = Reader(parse(file.read(_MAX_MARKER_BYTES + 1), str(marker), _MAX_MARKER_BYTES), str(marker))
+        version = reader.text("imageLayoutVersion")
+        if version.partition(".")[0] != "1":
+            raise UsageError(f"{self.address}: is an OCI image layout of version {version}; only 1.x is read here")
+
     def _entries(self) -> list[object]:
         """The index as it stands, entries of other programs included."""
         what = f"{self.address}: index.json"
@@ -122,14 +144,18 @@ class LayoutSource:
     def _names(self) -> dict[str, Digest]:
         """`repository:tag` → manifest.
 
-        Entries that are not in our grammar belong to other programs and are passed over.
+        Entries that are not in our grammar belong to other programs and are passed over. Raises RefusedError for
+        a name that stands for two manifests: programs differ in which of them they take.
         """
-        names = {}
+        names: dict[str, Digest] = {}
         for value in self._entries():
             with suppress(UsageError):
                 entry = Reader(value, "entry")
                 name = Reference.parse(entry.child("annotations").text(_REF_NAME))
-                names[str(name)] = entry.digest("digest")
+                digest = entry.digest("digest")
+                if names.setdefault(str(name), digest) != digest:
+                    both = f"{names[str(name)]} and {digest}"
+                    raise RefusedError(f"{self.address}: index.json names both {both} {name}; remove one entry")
         return names
 
 

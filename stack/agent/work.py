@@ -25,6 +25,8 @@ class Ongoing(Protocol):
 
     identity: str
     release: Digest
+    transfer: dict[str, object] | None
+    """How far a fetch is that goes on now."""
     restore: Failure | None
     """Why the way back did not work, if it did not."""
 

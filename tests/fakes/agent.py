@@ -221,6 +221,7 @@ class FakeRobot:
             "wait": None,
             "window": None,
             **known,
+            "transfer": None,
             "unheard": [],
             "staged": state["staged"],
         }

@@ -14,6 +14,7 @@ import re
 import ssl
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -35,6 +36,9 @@ class Faults:
     ranges: bool = False
     answer_manifests_with: bytes | None = None
     no_referrers: bool = False
+    chunks: bool = False
+    answer: Callable[[Handler], bool] | None = None
+    """Looks at each request first; true when it has answered it."""
 
 
 class FakeRegistry:
@@ -44,12 +48,14 @@ class FakeRegistry:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.tags: dict[tuple[str, str], str] = {}
+        self.held: set[tuple[str, str]] = set()
+        """Repository and digest of each blob as it was pushed; any repository gives out any of them."""
         self.requests: list[tuple[str, str, int, int]] = []
         self.authorizations: list[str | None] = []
         self.faults = Faults()
-        self.uploads: set[str] = set()
+        self.uploads: dict[str, bytes] = {}
         self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": self}))
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (Handler,), {"registry": self}))
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}"
@@ -78,7 +84,7 @@ class _Server(ThreadingHTTPServer):
         """Clients that hang up in the middle, or do not like our certificate, are part of the tests."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     registry: FakeRegistry
     protocol_version = "HTTP/1.1"
 
@@ -88,29 +94,31 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._route()
 
-    do_HEAD = do_PUT = do_POST = do_GET
+    do_HEAD = do_PUT = do_POST = do_PATCH = do_GET
 
     def _route(self) -> None:
         faults, parts = self.registry.faults, urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.registry.authorizations.append(self.headers.get("Authorization"))
+        if faults.answer is not None and faults.answer(self):
+            return None
         if parts.path == "/token":
             wanted = faults.credentials
             token = json.dumps({"token": "good"}).encode()
-            return self._answer(200, token) if self.headers.get("Authorization") == wanted else self._answer(401)
+            return self.reply(200, token) if self.headers.get("Authorization") == wanted else self.reply(401)
         if not self._allowed():
             return None
         if faults.errors_500 > 0:
             faults.errors_500 -= 1
-            return self._answer(500)
+            return self.reply(500)
         if parts.path == "/v2/_catalog":
             names = sorted({name for name, _ in self.registry.tags})
-            return self._answer(200, json.dumps({"repositories": names}).encode())
+            return self.reply(200, json.dumps({"repositories": names}).encode())
         if (match := _PATH.fullmatch(parts.path)) is None:
-            return self._answer(404)
+            return self.reply(404)
         verb = f"_{self.command.lower()}_{match['kind'].replace('/', '_')}".replace("_head_", "_get_")
         action = getattr(self, verb, None)
-        return self._answer(405) if action is None else action(match["name"], match["rest"], body)
+        return self.reply(405) if action is None else action(match["name"], match["rest"], body)
 
     def _allowed(self) -> bool:
         faults = self.registry.faults
@@ -120,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") == wanted:
             return True
         realm = f'Bearer realm="{self.registry.url}/token",service="fake",scope="x"'
-        self._answer(401, headers={"WWW-Authenticate": realm if faults.bearer else 'Basic realm="fake"'})
+        self.reply(401, headers={"WWW-Authenticate": realm if faults.bearer else 'Basic realm="fake"'})
         return False
 
     def _get_manifests(self, name: str, rest: str, body: bytes) -> None:
@@ -128,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.registry.manifests.get(digest)
         if data is not None and self.registry.faults.answer_manifests_with is not None:
             data = self.registry.faults.answer_manifests_with
-        self._answer(404) if data is None else self._answer(200, data)
+        self.reply(404) if data is None else self.reply(200, data)
 
     def _put_manifests(self, name: str, rest: str, body: bytes) -> None:
         document = json.loads(body)
@@ -136,23 +144,23 @@ class _Handler(BaseHTTPRequestHandler):
         missing = {blob["digest"] for blob in blobs} - set(self.registry.blobs)
         missing |= {each["digest"] for each in document.get("manifests", ())} - set(self.registry.manifests)
         if missing or self.headers.get("Content-Type") != document["mediaType"]:
-            return self._answer(400)
+            return self.reply(400)
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.registry.manifests[digest] = body
         if rest != digest:
             self.registry.tags[name, rest] = digest
-        return self._answer(201)
+        return self.reply(201)
 
     def _get_referrers(self, name: str, rest: str, body: bytes) -> None:
         if self.registry.faults.no_referrers:
-            return self._answer(404)
+            return self.reply(404)
         stored = {digest: (data, json.loads(data)) for digest, data in self.registry.manifests.items()}
         found = [
             {"mediaType": read["mediaType"], "digest": digest, "size": len(data), "artifactType": read["artifactType"]}
             for digest, (data, read) in stored.items()
             if read.get("subject", {}).get("digest") == rest
         ]
-        return self._answer(200, json.dumps({"schemaVersion": 2, "manifests": found}).encode())
+        return self.reply(200, json.dumps({"schemaVersion": 2, "manifests": found}).encode())
 
     def _get_tags(self, name: str, rest: str, body: bytes) -> None:
         tags = sorted(tag for each, tag in self.registry.tags if each == name)
@@ -160,14 +168,14 @@ class _Handler(BaseHTTPRequestHandler):
         start = tags.index(query["last"][0]) + 1 if "last" in query else 0
         page = tags[start : start + 2]
         link = {"Link": f'</v2/{name}/tags/list?last={page[-1]}>; rel="next"'} if start + 2 < len(tags) else {}
-        self._answer(200, json.dumps({"name": name, "tags": page}).encode(), link) if tags else self._answer(404)
+        self.reply(200, json.dumps({"name": name, "tags": page}).encode(), link) if tags else self.reply(404)
 
     def _get_blobs(self, name: str, rest: str, body: bytes) -> None:
         faults, data = self.registry.faults, self.registry.blobs.get(rest)
         if data is None:
-            return self._answer(404)
+            return self.reply(404)
         if faults.redirect_blobs_to is not None and self.command == "GET":
-            return self._answer(307, headers={"Location": faults.redirect_blobs_to + self.path})
+            return self.reply(307, headers={"Location": faults.redirect_blobs_to + self.path})
         if faults.flip == rest:
             middle = len(data) // 2
             data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
@@ -178,22 +186,46 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and faults.truncate.get(rest, 0) > 0:
             faults.truncate[rest] -= 1
             cut = (len(data) - start) // 2
-        return self._answer(206 if wanted else 200, data[start:], headers, cut)
+        return self.reply(206 if wanted else 200, data[start:], headers, cut)
 
     def _post_blobs_uploads(self, name: str, rest: str, body: bytes) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        if "mount" in query and (query["from"][0], query["mount"][0]) in self.registry.held:
+            self.registry.held.add((name, query["mount"][0]))
+            return self.reply(201)
         upload = uuid.uuid4().hex
-        self.registry.uploads.add(upload)
-        self._answer(202, headers={"Location": f"/v2/{name}/blobs/uploads/{upload}?state=a%2Fb"})
+        self.registry.uploads[upload] = b""
+        return self.reply(202, headers={"Location": f"/v2/{name}/blobs/uploads/{upload}?state=a%2Fb"})
 
     def _put_blobs_uploads(self, name: str, rest: str, body: bytes) -> None:
         query = parse_qs(urlsplit(self.path).query)
+        body = self.registry.uploads.get(rest, b"") + body
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         if rest not in self.registry.uploads or query.get("digest") != [digest] or query.get("state") != ["a/b"]:
-            return self._answer(400)
+            return self.reply(400)
         self.registry.blobs[digest] = body
-        return self._answer(201)
+        self.registry.held.add((name, digest))
+        return self.reply(201)
 
-    def _answer(
+    def _patch_blobs_uploads(self, name: str, rest: str, body: bytes) -> None:
+        if not self.registry.faults.chunks:
+            return self.reply(405)
+        arrived = self.registry.uploads[rest]
+        start = int(self.headers["Content-Range"].partition("-")[0])
+        if start != len(arrived):
+            return self.reply(416)
+        self.registry.uploads[rest] = arrived + body
+        return self._reply_upload(202, name, rest)
+
+    def _get_blobs_uploads(self, name: str, rest: str, body: bytes) -> None:
+        self._reply_upload(204, name, rest) if rest in self.registry.uploads else self.reply(404)
+
+    def _reply_upload(self, status: int, name: str, rest: str) -> None:
+        last = max(0, len(self.registry.uploads[rest]) - 1)
+        where = f"/v2/{name}/blobs/uploads/{rest}?state=a%2Fb"
+        self.reply(status, headers={"Location": where, "Range": f"0-{last}"})
+
+    def reply(
         self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, cut: int | None = None
     ) -> None:
         """Send an answer; `cut` ends the body after that many bytes and drops the connection."""

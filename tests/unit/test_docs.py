@@ -26,7 +26,7 @@ SPOKEN = (
     "stack/engine/onnx_torch/*.py",
     "model_registry/core/*.py",
     "model_registry/inspection/*.py",
-    "model_registry/sources/http.py",
+    "model_registry/sources/*.py",
     "ansible/roles/device/**/*.yml",
     "ansible/plugins/filter/*.py",
 )

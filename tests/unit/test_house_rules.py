@@ -231,12 +231,13 @@ def test_exit_codes_are_those_of_the_documentation() -> None:
     wanted = {
         "HomeportError": 1, "NotFoundError": 1, "UsageError": 2, "DriftError": 3, "PartialFleetError": 4,
         "RefusedError": 5, "IncompatibleError": 5, "UntrustedError": 5, "IntegrityError": 5, "LockedError": 6,
+        "LinkError": 7,
     }  # fmt: skip
     found = {k: v.exit_code for k, v in vars(errors).items() if isinstance(v, type) and issubclass(v, Exception)}
     assert found == wanted
     line = (
         "0 ok · 1 failed · 2 usage · 3 drift or not healthy · 4 part of the fleet · "
-        "5 refused, incompatible or untrusted · 6 locked"
+        "5 refused, incompatible or untrusted · 6 locked · 7 link lost"
     )
     assert line in (ROOT / "docs/interfaces.md").read_text()
     for code in {code for code in wanted.values() if code > 1}:

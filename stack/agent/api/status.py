@@ -23,9 +23,7 @@ def status_document(host: Host) -> dict[str, object]:
     robot, store = host.robot(), host.store
     samples = {slot: observe(host, slot) for slot in SLOTS}
     failure, restore_failure, log = last_failure(host)
-    view = samples["a"].view
-    active = host.work.active
-    trouble = host.runtime.trouble()
+    view, active, trouble = samples["a"].view, host.work.active, host.runtime.trouble()
     problems = _problems(host, samples, trouble)
     return {
         "schema": 1,
@@ -35,6 +33,7 @@ def status_document(host: Host) -> dict[str, object]:
         "embodiment": robot.embodiment,
         "stage": _stage(host),
         "deployment": active.identity if active else None,
+        "transfer": active.transfer if active else None,
         "wait": _wait(host),
         "window": window_document(host.config.windows, host.layout),
         "running": _running(host, samples),

@@ -54,6 +54,8 @@ class Deployment:
         self.identity = f"{release.short}-{host.journal.next_seq}"
         self._last = BEGIN
         self._fence = host.work.claim.fence
+        self.transfer: dict[str, object] | None = None
+        """How far a fetch is that goes on now: schema agent, `transfer` of the status."""
         self.restore: Failure | None = None
         """Why the way back did not work, once it did not."""
         host.work.begin(self)
@@ -85,6 +87,7 @@ class Deployment:
         if stage not in _WAY_BACK and stage not in NEXT[self._last]:
             raise HomeportError(f"{self.identity}: {stage} may not follow {self._last}; report this, with the journal")
         self._last = stage
+        self.transfer = None
         self._write("intent", intent)
         self.say(f"{STAGES[stage]}.")
 

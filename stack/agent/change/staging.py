@@ -21,6 +21,7 @@ from model_registry.core.layout import ReleaseFolder
 from model_registry.core.release import PAYLOAD_TYPE, Release
 from stack.agent.change.deployment import Deployment
 from stack.agent.change.fit import check_here
+from stack.agent.change.pulling import Pulling
 from stack.agent.disk.channels import HeardRecord, hear
 from stack.agent.disk.revocations import Revocations
 from stack.agent.disk.store import verify_folder, verify_staged, was_committed
@@ -140,6 +141,7 @@ class _Staging:
         self._answered = False
         """Whether the release's own tool had its say: before that nothing can be its fault."""
         self._deployment = Deployment(host, request.release, progress)
+        self._pulling = Pulling(self._deployment, host.config.fetch.give_up_s)
         self._result = Result("stage", True, request.release, stage="READY")
 
     def run(self) -> Result:
@@ -198,7 +200,7 @@ class _Staging:
 
     def _pull(self, command: Program, what: str) -> Reader:
         """Run a pull and count the bytes that came over the wire."""
-        reader = child.run(command, self._deployment.say, self._host.work.abort).reader(what)
+        reader = self._pulling.run(command, what)
         self._result.bytes_fetched += reader.integer("bytes_fetched")
         return reader
 

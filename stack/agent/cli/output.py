@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from model_registry.core.visible import visible, visible_lines
 
+_MIB = 1 << 20
 _LOG_LINES = 5
 
 
@@ -97,6 +98,14 @@ def condition_lines(status: Mapping[str, Any]) -> list[str]:
     return rows
 
 
+def transfer_line(transfer: Mapping[str, Any]) -> str:
+    """How much of a fetch is here, how fast it goes and how long it still takes."""
+    done, total, rate, left_s = (transfer[key] for key in ("done", "total", "rate", "left_s"))
+    whole = "" if total is None else f" of {total / _MIB:.1f}"
+    left = "" if left_s is None else f", {left_s} s left"
+    return f"{done / _MIB:.1f}{whole} MiB, {rate / _MIB:.1f} MiB/s{left}"
+
+
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """A small table of what runs here."""
     rows = [f"{status['name']}: {'healthy' if status['healthy'] else 'NOT HEALTHY'}, {status['stage']}"]
@@ -109,6 +118,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     rows.append(f"  supervisor {status['supervisor'] or 'silent'}, {motion_line(status['motion'])}")
     rows += [f"  {text}" for text in condition_lines(status)]
     rows += [f"  not heard {text}" for text in status["unheard"]]
+    if (transfer := status.get("transfer")) is not None:
+        rows.append(f"  fetching  {transfer_line(transfer)}")
     if (wait := status["wait"]) is not None:
         rows.append(f"  waits for {'; '.join(wait['for']) or 'nothing more of the robot'}")
     if status["window"] is not None:

@@ -124,10 +124,12 @@ def pieces(*argv: str) -> Iterator[bytes]:
             raise HomeportError(f"{' '.join(argv[:2])}: {words}")
 
 
-def run(command: Program, on_line: Callable[[str], None], stop: threading.Event) -> ProgramOutcome:
+def run(
+    command: Program, on_line: Callable[[str], None], stop: threading.Event, timeout_s: float = _TIMEOUT_S
+) -> ProgramOutcome:
     """Run to the end; every stderr line goes to `on_line`.
 
-    Raises CalledOff on `stop`, HomeportError when it takes longer than an hour.
+    Raises CalledOff on `stop`, HomeportError when it takes longer than `timeout_s`.
     """
     _clear(command)
     with tempfile.TemporaryFile() as output:
@@ -144,7 +146,7 @@ def run(command: Program, on_line: Callable[[str], None], stop: threading.Event)
         relay = threading.Thread(target=_relay, args=(process.stderr, last, on_line), daemon=True)
         relay.start()
         try:
-            code = _wait(process, command.argv[-1], stop)
+            code = _wait(process, command.argv[-1], stop, timeout_s)
         except HomeportError:
             _clear(command)
             raise
@@ -157,15 +159,15 @@ def run(command: Program, on_line: Callable[[str], None], stop: threading.Event)
         return ProgramOutcome(code, output.read(MAX_OUTPUT_BYTES), last[0].removeprefix("error: "))
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) -> int:
-    deadline = time.monotonic() + _TIMEOUT_S
+def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event, timeout_s: float) -> int:
+    deadline = time.monotonic() + timeout_s
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_S)
         if stop.is_set():
             raise CalledOff("called off by a rollback; what was fetched and built stays for the next time")
         if time.monotonic() >= deadline:
-            raise HomeportError(f"{name}: did not end within {_TIMEOUT_S:.0f} s; try again")
+            raise HomeportError(f"{name}: did not end within {timeout_s:.0f} s; try again")
 
 
 def _clear(command: Program) -> None:

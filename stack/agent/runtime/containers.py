@@ -81,21 +81,30 @@ def slot_argv(layout: Layout, config: Config, release: Release, slot: str, image
     return (*argv, "stack.policy", "--slot", slot, *layout.options)
 
 
+def access(layout: Layout) -> dict[str, str]:
+    """What leads a tool to a registry: the files of its authority and of the site's login, where they are. No secret is
+    in it: variables are seen by whoever may ask Docker.
+    """
+    known = {"SSL_CERT_FILE": layout.registry_ca, "DOCKER_CONFIG": layout.docker_config}
+    return {name: str(path) for name, path in known.items() if path.exists()}
+
+
 def tool_argv(layout: Layout, config: Config, release: Release, image: str) -> tuple[str, ...]:
     """A tool of a release.
 
     The root is one mount, because a rename does not cross two; what root owns in it stays unwritable.
     """
     trust, read = _trust(layout)
-    environment = {**_environment(config, release), **trust}
+    environment = {**_environment(config, release), **trust, **config.fetch.environment}
     options = ("--no-healthcheck", "--cpu-shares", "128", *gpu_options(config.gpu))
     return run_argv(TOOL, image, environment, (layout.robot_toml, *_machine(layout), *read), (layout.root,), *options)
 
 
-def device_argv(layout: Layout, image: str) -> tuple[str, ...]:
+def device_argv(layout: Layout, config: Config, image: str) -> tuple[str, ...]:
     """A tool of the device's own image, before a release is here."""
     trust, read = _trust(layout)
-    return run_argv(TOOL, image, trust, read, (layout.ingest,), "--no-healthcheck")
+    environment = {**trust, **config.fetch.environment}
+    return run_argv(TOOL, image, environment, read, (layout.ingest,), "--no-healthcheck")
 
 
 def _machine(layout: Layout) -> tuple[Path, ...]:
@@ -108,8 +117,8 @@ def _machine(layout: Layout) -> tuple[Path, ...]:
 
 
 def _trust(layout: Layout) -> tuple[dict[str, str], tuple[Path, ...]]:
-    known = layout.registry_ca.exists()
-    return ({"SSL_CERT_FILE": str(layout.registry_ca)}, (layout.registry_ca,)) if known else ({}, ())
+    environment = access(layout)
+    return environment, tuple(Path(path) for path in environment.values())
 
 
 def _environment(config: Config, release: Release) -> dict[str, str]:

@@ -22,7 +22,6 @@ from model_registry.core.layout import FOLDERS, Layout, ReleaseFolder
 from model_registry.core.release import Release, check_image, image_l4t
 from model_registry.core.robot import Robot
 from stack.agent.machine.child import Program, SilentError, ask
-from stack.agent.machine.clock import Clock
 from stack.agent.machine.processes import Notes, ProcessId
 from stack.agent.machine.room import Need, check_room
 from stack.agent.reports import Removed
@@ -30,6 +29,7 @@ from stack.agent.runtime import Fetched, check_mounted, containers, image_of
 from stack.agent.runtime.archives import Archives
 from stack.agent.runtime.containers import TOOL, USER, check_engine, container, policy_of, unit
 from stack.agent.runtime.images import Images
+from stack.agent.runtime.pull_image import pull_image
 from stack.agent.settings.config import Config
 
 _START_S = 30.0
@@ -41,20 +41,9 @@ _SILENT_S = 5.0
 """How long a Docker that said nothing is not asked again by who only wants to know whether an image is here."""
 _STOP_S = 15.0
 _LOG_S = 5.0
-_PULL_S = 3600.0
 _ROOM = 2.2
 """Room that a pull needs for each compressed byte: the layers as they came and unpacked."""
 _KEPT = ("DOCKER_CONFIG", "DOCKER_HOST", "HOME", "LANG", "PATH")
-_PULL_ERRORS = (
-    ("no space left", "Docker's disk is full; remove old images there"),
-    ("manifest unknown", "this registry does not have it; push it there"),
-    (
-        "expired or is not yet valid",
-        "its certificate is not valid now, and this robot's clock {clock}; set it (timedatectl)",
-    ),
-    ("x509", "its certificate is not trusted; apply the role `device` with homeport_registry_ca"),
-    ("denied", "this robot may not read it; log Docker in on the robot"),
-)
 
 
 class DockerRuntime:
@@ -139,12 +128,9 @@ class DockerRuntime:
         if (identity := self._image_id(release)) is not None and not self._images.pin(image.digest, identity):
             self._images.forget(image.digest, identity, "--force")
         if self._image_id(release) is None:
-            host = fetched.source.removeprefix("https://").rstrip("/")
-            if host == fetched.source:
-                raise RefusedError(f"--source {host}: runtime docker pulls images from https://HOST[:PORT]")
             self._check_room(fetched.image_bytes)
-            reference = f"{host}/{image.repository}@{image.digest}"
-            self._pull(reference)
+            name = f"{image.repository}@{image.digest}"
+            reference = pull_image(self._call, self._layout.docker_config, fetched.source, name)
             if (identity := self._image_id(release)) is None:
                 found = self._images.inspect(reference)
                 came = found.text("Id") if found is not None else "unknown"
@@ -159,7 +145,7 @@ class DockerRuntime:
 
     def device_tool(self, module: str, *arguments: str) -> Program:
         name = found[0] if (found := self._device_found()) is not None else self._device
-        return self._command(*containers.device_argv(self._layout, name), module, *arguments)
+        return self._command(*containers.device_argv(self._layout, self._config, name), module, *arguments)
 
     def tool(self, release: Release, module: str, *arguments: str) -> Program:
         image = self._required(release)
@@ -276,15 +262,6 @@ class DockerRuntime:
 
     def _check_room(self, compressed_bytes: int) -> None:
         check_room(Path(self._info().text("DockerRootDir")), {"the image": int(_ROOM * compressed_bytes)})
-
-    def _pull(self, reference: str) -> None:
-        try:
-            self._call("docker", "pull", "--quiet", reference, timeout_s=_PULL_S)
-        except HomeportError as error:
-            known = (advice for words, advice in _PULL_ERRORS if words in str(error).lower())
-            advice = next(known, f"is the registry reachable from here? ({error})")
-            advice = advice.replace("{clock}", Clock().stands())
-            raise HomeportError(f"{reference}: cannot be pulled: {advice}") from error
 
     def _give(self, path: Path, uid: int) -> None:
         """Only root can; elsewhere all is one user's."""

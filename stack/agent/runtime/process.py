@@ -26,6 +26,7 @@ from stack.agent.machine.processes import Notes, ProcessId, boot_id, start_ticks
 from stack.agent.machine.room import Need
 from stack.agent.reports import Removed
 from stack.agent.runtime import Fetched, check_mounted, image_of
+from stack.agent.runtime.containers import access
 from stack.agent.settings.config import Config
 
 _STOP_S = 5.0
@@ -179,11 +180,13 @@ class ProcessRuntime:
         environment = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
         path = os.pathsep.join(self._config.device_path)
         argv = (str(self._config.device_python), "-m", module, *arguments)
+        environment |= {**access(self._layout), **self._config.fetch.environment}
         return Program(argv, {**environment, **({"PYTHONPATH": path} if path else {})})
 
     def tool(self, release: Release, module: str, *arguments: str) -> Program:
         command = self._command(release, module, *arguments)
-        return Program((*_LOW_PRIORITY, *command.argv), command.environment)
+        environment = {**command.environment, **access(self._layout), **self._config.fetch.environment}
+        return Program((*_LOW_PRIORITY, *command.argv), environment)
 
     def _command(self, release: Release, module: str, *arguments: str) -> Program:
         """Its environment is the whole one of a release's processes (docs/interfaces.md)."""

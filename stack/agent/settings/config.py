@@ -1,7 +1,7 @@
 """What `agent.toml` says: where releases come from, and how long the gates look.
 
 runtime = "process"
-source = "oci:/srv/homeport/registry"       # where `stage` fetches from unless told otherwise
+source = "oci:/srv/homeport/registry"       # where `stage` fetches from unless told otherwise; mirrors first: "A, B"
 repository = "releases/pilot"
 domain_id = 41                              # ROS_DOMAIN_ID of every slot, 0 to 232
 device_python = "/opt/homeport/bin/python"  # runtime process: fetches releases before their own code is here
@@ -23,6 +23,9 @@ battery_min = 0.2
 lease_s = 60.0
 [channel]                                   # optional: what an expired record, or a release below its min_version, does
 outdated = "warn"                           # or "refuse"
+[fetch]                                     # all optional
+limit_rate = "20M"                          # at most so many bytes a second, for models and releases
+give_up_s = 14400.0                         # how long a stage waits for a link that it lost
 [hook]                                      # optional: the program that says if the robot may be touched (hook.py)
 command = ["/opt/site/may-change"]
 [[windows]]                                 # optional: when it may be switched (windows.py)
@@ -55,6 +58,8 @@ _ONLY = {
 _DAY_S = 86_400.0
 _CHANGE_S = 300.0 + 600.0 + 30.0
 """Of a change in which nothing warms up: with an image that is loaded from its copy, and a hook that hesitates."""
+_RATE = re.compile(r"[0-9]+(\.[0-9]+)?[KMGkmg]?")
+_SOURCES = re.compile(r",\s*(?=https?://|oci:)")
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 
@@ -111,6 +116,35 @@ class ChannelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """How releases and models come: at most `limit_rate` (bytes a second, such as 20M, as text), and for how many
+    seconds a stage waits for a registry that it has lost.
+    """
+
+    limit_rate: str | None = None
+    give_up_s: float = 4 * 3600.0
+
+    @classmethod
+    def read(cls, reader: Reader) -> FetchSettings:
+        """Raises UsageError naming the key."""
+        limit = reader.text("limit_rate") if reader.has("limit_rate") else None
+        if limit is not None and not _RATE.fullmatch(limit):
+            raise UsageError(f"{reader.path}.limit_rate: expected bytes a second such as 500K or 20M, got {limit!r}")
+        return cls(limit, reader.number_or("give_up_s", cls().give_up_s, 0.0, _DAY_S))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tools are told; older ones do not hear it."""
+        told = {"HOMEPORT_PROGRESS": "1"}
+        return told if self.limit_rate is None else {**told, "HOMEPORT_LIMIT_RATE": self.limit_rate}
+
+
+def addresses(source: str) -> list[str]:
+    """The registries (`https://HOST[/NAMESPACE]`) of a list of sources with commas between."""
+    return [each for each in _SOURCES.split(source.strip()) if each.startswith("https://")]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A parsed agent.toml; `device_python` is set for runtime process, `device_image` for runtime docker."""
 
@@ -129,6 +163,7 @@ class Config:
     gate: GateSettings
     permission: PermissionSettings
     channel: ChannelSettings
+    fetch: FetchSettings
     hook: Hook | None
     windows: tuple[Window, ...]
 
@@ -157,6 +192,7 @@ class Config:
                 else PermissionSettings()
             ),
             channel=ChannelSettings.read(reader.child("channel")) if reader.has("channel") else ChannelSettings(),
+            fetch=FetchSettings.read(reader.child("fetch")) if reader.has("fetch") else FetchSettings(),
             hook=Hook.read(reader.child("hook")) if reader.has("hook") else None,
             windows=reader.objects("windows", Window.read) if reader.has("windows") else (),
         )
@@ -171,7 +207,9 @@ class Config:
         """What several keys of `name` say together. Raises UsageError."""
         if "ROS_DOMAIN_ID" in self.environment:
             raise UsageError(f"{name}.environment: ROS_DOMAIN_ID is domain_id for all of the robot; set that one")
-        if self.runtime == "docker" and not self.source.startswith("https://"):
+        if "@" in self.source:
+            raise UsageError(f"{name}.source: carries a login, which everybody could read; use homeport_registry_login")
+        if self.runtime == "docker" and not addresses(self.source):
             raise UsageError(f"{name}.source: runtime docker pulls images from https://HOST, not {self.source!r}")
         if self.device_image is not None and not _IMAGE.fullmatch(self.device_image):
             raise UsageError(f"{name}.device_image: expected HOST[:PORT]/NAME@sha256:…, got {self.device_image!r}")

@@ -70,19 +70,23 @@ def test_a_slot_sees_its_own_release_and_may_write_its_status(tmp_path: Path) ->
     ]  # fmt: skip
 
 
-def test_tools_get_the_registry_s_authority_and_no_health_check(tmp_path: Path) -> None:
+def test_tools_get_the_registry_s_authority_and_login_and_no_health_check(tmp_path: Path) -> None:
     layout = Layout(Path("/var/lib/homeport"), tmp_path, Path("/run/homeport"))
     (tmp_path / "registry-ca.crt").touch()
-    trust = ["--env", f"SSL_CERT_FILE={tmp_path}/registry-ca.crt"]
-    assert list(device_argv(layout, DEVICE)) == [
-        *HARDENED, "--name", "homeport-tool", "--no-healthcheck", *trust,
-        *binds(f"{tmp_path}/registry-ca.crt", "/var/lib/homeport/ingest+"), DEVICE,
+    (tmp_path / "docker").mkdir()
+    trust = ["--env", f"SSL_CERT_FILE={tmp_path}/registry-ca.crt", "--env", f"DOCKER_CONFIG={tmp_path}/docker"]
+    told = ["--env", "HOMEPORT_PROGRESS=1"]
+    assert list(device_argv(layout, settings(tmp_path), DEVICE)) == [
+        *HARDENED, "--name", "homeport-tool", "--no-healthcheck", *trust, *told,
+        *binds(f"{tmp_path}/registry-ca.crt", f"{tmp_path}/docker", "/var/lib/homeport/ingest+"),
+        DEVICE,
     ]  # fmt: skip
     assert list(tool_argv(layout, settings(tmp_path), RELEASE, IMAGE)) == [
         *HARDENED, "--name", "homeport-tool", "--no-healthcheck", "--cpu-shares", "128",
         "--env", f"HOMEPORT_RELEASE={RELEASE.digest}", "--env", "ROS_DOMAIN_ID=41", "--env", "OMP_NUM_THREADS=1",
-        *trust,
-        *binds(f"{tmp_path}/robot.toml", f"{tmp_path}/registry-ca.crt", "/var/lib/homeport+"), IMAGE,
+        *trust, *told,
+        *binds(f"{tmp_path}/robot.toml", f"{tmp_path}/registry-ca.crt", f"{tmp_path}/docker", "/var/lib/homeport+"),
+        IMAGE,
     ]  # fmt: skip
 
 

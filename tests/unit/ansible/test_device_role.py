@@ -104,6 +104,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
             homeport_windows=[WINDOW, {**WINDOW, "tz": "UTC"}],
             homeport_device_path=["/opt/site"],
             homeport_memory_mib=6144,
+            homeport_fetch_settings={"limit_rate": "20M", "give_up_s": 60},
         )
     )
 
@@ -115,6 +116,7 @@ def test_the_agent_reads_every_key_that_the_role_writes(tmp_path: Path, runtime:
     }[runtime]
     written = {line.split(" = ")[0].strip("[]") for line in path.read_text().splitlines() if line[:1] not in ("#", "")}
     inner = {"schema", "OMP_NUM_THREADS", "command", "timeout_s", "user", *WINDOW, "battery_min", "lease_s", "outdated"}
+    inner |= {"limit_rate", "give_up_s"}
     assert written - set(gate) - inner == {field.name for field in fields(Config)} - others
     assert (config.slot_nice, config.slot_weight) == ((0, 400) if runtime == "docker" else (-5, None))
     assert config.hook == Hook(("/opt/site/may-change", "--docked"), 5.0, "site")

@@ -21,6 +21,7 @@ HEX = "a" * 64
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("http://localhost", "http://localhost"),
         ("http://[::1]:80", "http://[::1]:80"),
+        ("https://registry.example/acme/robots/", "https://registry.example/acme/robots"),
     ],
 )
 def test_a_source_is_read(text: str, shown: str) -> None:
@@ -35,7 +36,7 @@ def test_a_folder_source_keeps_its_path() -> None:
     "text",
     [
         "", "oci:", "registry.example", "ftp://registry.example", "http://registry.example", "http://127.0.0.1.example",
-        "https://", "https://user:secret@registry.example", "https://registry.example/path", "https://h?x=1",
+        "https://", "https://user:secret@registry.example", "https://registry.example/A//b", "https://h?x=1",
         "https://h#x", "https://h:99999", "https://h:x", "https://[::1", "https://a b",
     ],
 )  # fmt: skip

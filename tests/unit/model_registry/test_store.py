@@ -37,9 +37,9 @@ class World:
         return self.registry / "blobs/sha256" / Digest.of_file(self.folder / path).hex
 
     def leftovers(self) -> list[Path]:
-        """What is not a whole model."""
+        """What a reader could take for a model, and is none."""
         found = [*self.models.iterdir()] if self.models.exists() else []
-        return [path for path in found if path.suffix != ".lock" and path.name != self.digest.hex]
+        return [path for path in found if not path.name.startswith(".") and path.name != self.digest.hex]
 
 
 @pytest.fixture
