@@ -129,7 +129,9 @@ def test_an_error_of_the_server_is_tried_again(world: World) -> None:
     check_model(world.pull().path, world.digest)
 
 
-def test_a_server_that_stays_broken_is_one_error(world: World) -> None:
+def test_a_server_that_stays_broken_is_one_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tries are counted: it never answered well."""
+    monkeypatch.setenv("HOMEPORT_LINK_PATIENCE", "60")
     world.push()
     world.registry.faults.errors_500 = 1000
     with pytest.raises(TransferError, match="HTTP 500"):

@@ -79,5 +79,5 @@ def test_nothing_but_windows_and_an_expiry_that_the_site_refuses_decides_by_the_
     journal = (TOP / "stack/agent/disk/journal.py").read_text()
     assert len(asks.findall(journal)) == 1 and "def utc_now() -> str:" in journal, "words for people"
     users = {path.name for path in sources if path.suffix == ".py" and "import Clock" in path.read_text()}
-    told = {"condition.py", "examine.py", "docker.py"}
+    told = {"condition.py", "examine.py", "pull_image.py"}
     assert users == {"windows.py", "channels.py", *told}, "the others only tell a person what the clock says"

@@ -533,6 +533,24 @@ def test_settings_that_the_supervisor_would_refuse_are_refused_before_anything_c
 
 
 @pytest.mark.parametrize(
+    ("client", "accepted"),
+    [
+        ({}, True),
+        ({"cert": "robot.crt", "key": "robot.key"}, True),
+        ({"cert": "robot.crt"}, False),
+        ({"key": "robot.key"}, False),
+        ({"cert": "robot.crt", "key": "robot.key", "ca": "ca.crt"}, False),
+    ],
+)
+def test_a_certificate_for_registries_has_its_key(client: dict[str, str], accepted: bool) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
+    [task] = [task for task in tasks if task["name"] == "Check that a certificate for registries has its key"]
+    settings = templar(homeport_registry_client=client)
+
+    assert settings.evaluate_conditional(trust_as_template(task["ansible.builtin.assert"]["that"])) is accepted
+
+
+@pytest.mark.parametrize(
     ("change", "accepted"),
     [
         ({}, True),
