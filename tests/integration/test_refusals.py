@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from model_registry.core.errors import LinkError
 from tests.integration.test_agent import install
 from tests.testbed.fleet import Robot
 from tests.testbed.registry import REFERENCE, Published, homeport, release
@@ -128,4 +129,4 @@ def test_a_second_deploy_while_one_runs_is_locked(robot: Robot, published: Publi
 
             connection.close()
             silent.close()
-            assert running.wait(60) == 1
+            assert running.wait(60) == LinkError.exit_code
