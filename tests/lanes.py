@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | quick | units that start no program | one worker a core |
 | real | engines that are built in a child of low priority, and robots that drive by a policy | one at a time |
-| played | one real supervisor on real topics, around which the rest is played | one at a time |
+| played | one real supervisor on real topics or sockets, around which the rest is played | one at a time |
 | containers | robots that are containers | one at a time |
 | images | images, for robots and as robots, and what is fetched for them | one at a time, behind the others |
 | rigs | units on a rig or with programs of their own; a fleet of stand-ins; registries | three workers a core: they
@@ -71,6 +71,8 @@ ENGINES = "engine"
 """Units of that folder that start programs: a build takes only what others leave of a core, and may not fall silent."""
 ALONE = frozenset({"test_demo.py", "test_demo_interrupted.py", "test_outweighed.py"})
 PLAYED = "PlayedRobot("
+PROMPT = frozenset({"test_supervisor_sockets.py"})
+"""Units whose clients give up after two seconds, as an operator's do: beside the many workers of `rigs` they might."""
 STARTS_MAKE = frozenset({"test_makefile.py", "test_bootstrap.py"})
 MATRIX = "tests/unit/agent/test_fault_matrix.py"
 SABOTAGES = f"{MATRIX}::test_without_one_of_its_safeguards_the_matrix_fails"
@@ -99,6 +101,8 @@ def _lane(path: Path) -> str:
     folder = path.relative_to(TESTS).parts[0]
     if folder == "e2e":
         return "images" if path.name in IMAGES else "containers"
+    if path.name in PROMPT:
+        return "played"
     if folder == "unit":
         return "real" if path.parent.name == ENGINES else "rigs"
     if path.name in WAITING:
