@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,14 +62,14 @@ def put(container: Container, files: Mapping[str, tuple[bytes, int, int]]) -> No
     container.put_archive("/", buffer.getvalue())
 
 
-def labels(bench: str) -> dict[str, str]:
-    """What everything of a bench is labelled with."""
-    return {LABEL: bench, CHECKOUT: str(REPOSITORY)}
+def labels(bench: str, checkout: str = str(REPOSITORY)) -> dict[str, str]:
+    """What everything of a checkout's bench is labelled with."""
+    return {LABEL: bench, CHECKOUT: checkout}
 
 
-def wanted(bench: str) -> dict[str, list[str]]:
+def wanted(bench: str, checkout: str = str(REPOSITORY)) -> dict[str, list[str]]:
     """The filter that finds it."""
-    return {"label": [f"{key}={value}" for key, value in labels(bench).items()]}
+    return {"label": [f"{key}={value}" for key, value in labels(bench, checkout).items()]}
 
 
 def check_own(kind: str, name: str, found: Mapping[str, str] | None, bench: str) -> None:
@@ -214,33 +214,52 @@ def volume(client: docker.DockerClient, bench: str, name: str) -> None:
     client.volumes.create(name, labels=labels(bench))
 
 
-def leftovers(client: docker.DockerClient, bench: str) -> list[str]:
+def leftovers(client: docker.DockerClient, bench: str, checkout: str = str(REPOSITORY)) -> list[str]:
     """Names of everything on the engine that belongs to this bench."""
-    containers = [each.name or "" for each in client.containers.list(all=True, filters=wanted(bench))]
-    volumes = [each.name for each in client.volumes.list(filters=wanted(bench))]
-    networks = [each.name or "" for each in client.networks.list(filters=wanted(bench))]
+    found = wanted(bench, checkout)
+    containers = [each.name or "" for each in client.containers.list(all=True, filters=found)]
+    volumes = [each.name for each in client.volumes.list(filters=found)]
+    networks = [each.name or "" for each in client.networks.list(filters=found)]
     return [*containers, *volumes, *networks]
 
 
-def retire(client: docker.DockerClient, bench: str, keep: Iterable[str]) -> None:
+def retire(client: docker.DockerClient, bench: str, keep: Iterable[str], checkout: str = str(REPOSITORY)) -> None:
     """Remove the robots of this bench that are not to be kept, with their volumes."""
+    found = wanted(bench, checkout)
     kept = {f"{bench}-{name}" for name in keep}
-    gone = [each for each in client.containers.list(all=True, filters=wanted(bench)) if each.name not in kept]
+    gone = [each for each in client.containers.list(all=True, filters=found) if each.name not in kept]
     with ThreadPoolExecutor(max(1, len(gone))) as pool:  # the engine takes seconds for a whole system
         list(pool.map(lambda container: container.remove(force=True, v=True), gone))
-    for each in client.volumes.list(filters=wanted(bench)):
+    for each in client.volumes.list(filters=found):
         if not any(each.name == name or each.name.startswith(f"{name}-") for name in kept):
             each.remove(force=True)
 
 
-def remove(client: docker.DockerClient, bench: str) -> None:
+def remove(client: docker.DockerClient, bench: str, checkout: str = str(REPOSITORY)) -> None:
     """Remove containers, volumes and network of this bench. Raises AssertionError naming what would not go."""
-    retire(client, bench, keep=())
-    for link in client.networks.list(filters=wanted(bench)):
+    retire(client, bench, (), checkout)
+    for link in client.networks.list(filters=wanted(bench, checkout)):
         link.remove()
     for group in CGROUPS.glob(f"*/{bench}"):  # which Docker makes and leaves
         for folder in (*(path for path in group.iterdir() if path.is_dir()), group):
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    if left := leftovers(client, bench):
+    if left := leftovers(client, bench, checkout):
         raise AssertionError(f"could not remove {', '.join(left)}")
+
+
+def remove_forsaken(client: docker.DockerClient, bench: str, say: Callable[[str], None]) -> None:
+    """Remove what checkouts that are gone have left under this bench's name, where nothing of it runs.
+
+    What runs may belong to a checkout that only cannot be seen from here.
+    """
+    label = {"label": f"{LABEL}={bench}"}
+    robots = client.containers.list(all=True, filters=label)
+    others = [*client.volumes.list(filters=label), *client.networks.list(filters=label)]
+    owners = {each.labels.get(CHECKOUT, "") for each in robots} | {
+        each.attrs["Labels"].get(CHECKOUT) for each in others
+    }
+    running = {each.labels.get(CHECKOUT) for each in robots if each.status == "running"}
+    for owner in sorted(owner for owner in owners - running if owner and not Path(owner).exists()):
+        say(f"Removing what the bench of {owner}, which is gone, has left")
+        remove(client, bench, owner)

@@ -92,6 +92,7 @@ class Bench:
     def up(self, names: Sequence[str]) -> None:
         """Make what is missing, start what is stopped. Raises AssertionError or EngineError, which say what to do."""
         client = self.engine().client
+        containers.remove_forsaken(client, self.name, self.say)
         if not self.state.get("secrets") or not self.secrets.exists():
             containers.remove(client, self.name)  # what an earlier bench left has other keys
             folder = tempfile.mkdtemp(prefix=f"{self.name}-")

@@ -185,6 +185,7 @@ class PlainBench:
 
     def up(self, suites: Mapping[str, str]) -> None:
         """Robots by name, each with a release of Debian. Raises AssertionError naming what does not start."""
+        containers.remove_forsaken(self._client, self.name, self._say)
         containers.remove(self._client, self.name)
         self.keys.mkdir()
         self.registry.mkdir()

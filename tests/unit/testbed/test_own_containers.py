@@ -23,9 +23,13 @@ STRANGE: list[dict[str, str] | None] = [{}, None, {"com.example": "x"}, {contain
 class Thing:
     """A container, volume or network of a client that is played."""
 
-    def __init__(self, name: str, labels: dict[str, str] | None) -> None:
+    def __init__(self, name: str, labels: dict[str, str] | None, status: str = "exited") -> None:
         self.name, self.labels, self.attrs = name, labels, {"Labels": labels}
+        self.status = status
         self.done: list[str] = []
+
+    def remove(self, **_: object) -> None:
+        self.done.append("remove")
 
     def stop(self, timeout: int) -> None:
         self.done.append("stop")
@@ -105,3 +109,42 @@ def test_everything_is_looked_for_by_bench_and_checkout() -> None:
         f"{key}={value}" for key, value in OWN.items()
     )
     assert len(OWN) == 2
+
+
+GONE = {**OWN, containers.CHECKOUT: "/srv/an old checkout"}
+
+
+def engine_with(robots: list[Thing], networks: list[Thing]) -> Any:
+    """A client that lists by labels what is not removed."""
+
+    def kind(things: list[Thing]) -> Any:
+        def found(all: bool = False, filters: dict[str, Any] | None = None) -> list[Thing]:
+            asked = (filters or {}).get("label", [])
+            pairs = [each.partition("=")[::2] for each in ([asked] if isinstance(asked, str) else asked)]
+            return [each for each in things if "remove" not in each.done and all_in(pairs, each.labels or {})]
+
+        return SimpleNamespace(list=found)
+
+    return SimpleNamespace(containers=kind(robots), volumes=kind([]), networks=kind(networks))
+
+
+def all_in(pairs: list[tuple[str, ...]], labels: dict[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in pairs)
+
+
+def test_what_a_checkout_that_is_gone_has_left_is_removed_and_said() -> None:
+    robot, link, own = Thing("homeport-bench-alder", GONE), Thing("homeport-bench", GONE), Thing("mine", OWN)
+    said: list[str] = []
+
+    containers.remove_forsaken(engine_with([robot, own], [link]), "homeport-bench", said.append)
+
+    assert said == ["Removing what the bench of /srv/an old checkout, which is gone, has left"]
+    assert (robot.done, link.done, own.done) == (["remove"], ["remove"], [])
+
+
+def test_what_runs_may_belong_to_a_checkout_that_cannot_be_seen_from_here() -> None:
+    robot, link = Thing("homeport-bench-alder", GONE, "running"), Thing("homeport-bench", GONE)
+
+    containers.remove_forsaken(engine_with([robot], [link]), "homeport-bench", pytest.fail)
+
+    assert (robot.done, link.done) == ([], [])
