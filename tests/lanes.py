@@ -7,7 +7,7 @@
 | played | one real supervisor on real topics or sockets, around which the rest is played | one at a time |
 | containers | robots that are containers | one at a time |
 | images | images, for robots and as robots, and what is fetched for them | one at a time, behind the others |
-| rigs | units on a rig or with programs of their own; a fleet of stand-ins; registries | three workers a core: they
+| rigs | units on a rig or with programs of their own; a fleet of stand-ins; registries | two workers a core: they
 wait; behind the others |
 | alone | three robots at once, and a machine that is made busy | one at a time, and nothing beside them |
 
@@ -77,7 +77,7 @@ STARTS_MAKE = frozenset({"test_makefile.py", "test_bootstrap.py"})
 MATRIX = "tests/unit/agent/test_fault_matrix.py"
 SABOTAGES = f"{MATRIX}::test_without_one_of_its_safeguards_the_matrix_fails"
 SHARED_TIMEOUT_S = 360
-"""For a test that shares a core with two others: three times as long as for one that is alone (pyproject.toml)."""
+"""For a test that shares the cores with many others: three times as long as for one that is alone (pyproject.toml)."""
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 CORES = len(os.sched_getaffinity(0))
 NAMED = re.compile(r"FAILED (?P<test>\S.*) \((?:setup|call|teardown|collect)\): (?P<reason>.*)")
@@ -114,7 +114,7 @@ def _lane(path: Path) -> str:
 
 def options(lane: str) -> list[str]:
     """How the tests of a lane are spread over processes."""
-    workers = {"quick": CORES, "rigs": 3 * CORES}.get(lane, 0)
+    workers = {"quick": CORES, "rigs": 2 * CORES}.get(lane, 0)
     if not workers:
         return []
     return ["-n", str(min(workers, MOST_WORKERS)), "--dist", "worksteal", "-o", f"timeout={SHARED_TIMEOUT_S}"]
