@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from model_registry.core.errors import HomeportError, IntegrityError, UsageError
+from model_registry.core.errors import HomeportError, IntegrityError
 from model_registry.core.files import remove
 from model_registry.disk import ModelDisk
 from model_registry.manifests import Descriptor, Manifest
@@ -99,7 +99,7 @@ class Fetch:
             for thread in fetching:
                 thread.join()
         finally:
-            self._stop.set() if self._failures else None
+            self._stop.set()
             self._to_sync.put(None)
             syncing.join()
         if self._failures:
@@ -219,7 +219,7 @@ def _stored_files(models: Path) -> dict[str, Path]:
     """Digest → a file of a stored model that is listed with it; whether it still is that is for the reader to find."""
     found: dict[str, Path] = {}
     for manifest in sorted(models.glob(f"{'[0-9a-f]' * 64}/{MANIFEST_NAME}")):
-        with suppress(OSError, HomeportError, UsageError):
+        with suppress(OSError, HomeportError):
             files = files_of(Manifest.parse(manifest.read_bytes(), str(manifest)), str(manifest))
             for name, layer in files.items():
                 path = manifest.parent / name

@@ -85,12 +85,12 @@ def read(source: Source, reference: Reference, keys: Path | None) -> Published:
 def check_envelope(envelope: bytes, keys: Path | None, what: str) -> tuple[bytes, tuple[str, ...]]:
     """Payload and signers' key ids; with the folder `keys` only the trusted ones that signed it. Raises UntrustedError.
 
-    Retired keys and trust documents count as on a robot where the folder has them (`retired`, `trust`).
+    Retired keys and trust documents count as on a robot where the folder has them (Trust.of_folder).
     """
     if keys is None:
         payload, signatures = dsse.read_payload(envelope, PAYLOAD_TYPE, what)
         return payload, tuple(identity for identity, _ in signatures)
-    payload, signers = Trust.load(keys, keys / "trust").signed(envelope, PAYLOAD_TYPE, what)
+    payload, signers = Trust.of_folder(keys).signed(envelope, PAYLOAD_TYPE, what)
     return payload, tuple(key.hex for key in signers)
 
 

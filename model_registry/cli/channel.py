@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from model_registry.cli.entry import group_of
+from model_registry.cli.entry import SignersOption, group_of
 from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
 from model_registry.core.errors import NotFoundError
 from model_registry.core.examples import click_epilog
@@ -21,16 +21,13 @@ app = group_of(
     "homeport channel sign channel.json --key ~/homeport-keys/homeport.key > stable.dsse.json",
 )
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE")]
-KeyOption = Annotated[
-    list[Path], typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it; repeatable.")
-]
 TrustOption = Annotated[Path, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
 
 
 @app.command(
     epilog=click_epilog("homeport channel sign channel.json --key ~/homeport-keys/homeport.key > stable.dsse.json")
 )
-def sign(file: FileArgument, key: KeyOption) -> None:
+def sign(file: FileArgument, key: SignersOption) -> None:
     """Check a channel document (docs/examples/channel.json) and print it signed."""
     from model_registry import keys
 
@@ -41,7 +38,7 @@ def sign(file: FileArgument, key: KeyOption) -> None:
 @app.command(epilog=click_epilog("homeport channel show stable.dsse.json --keys keys"))
 def show(file: FileArgument, keys: TrustOption) -> None:
     """Check the signature of a record and print its document."""
-    payload = Trust.load(keys, keys / "trust").verify(_read(file), PAYLOAD_TYPE, str(file))
+    payload = Trust.of_folder(keys).verify(_read(file), PAYLOAD_TYPE, str(file))
     typer.echo(ChannelRecord.parse(payload).payload())
 
 

@@ -15,9 +15,10 @@ import typer
 
 from model_registry.core.errors import HomeportError
 from model_registry.core.examples import click_epilog
+from model_registry.core.transfer import PROGRESS
 from model_registry.core.version import version
 from model_registry.core.visible import visible, visible_json, visible_lines
-from model_registry.sources.meter import PROGRESS, Meter, parse_rate
+from model_registry.sources.meter import Meter, parse_rate
 
 SourceOption = Annotated[
     str, typer.Option("--source", envvar="HOMEPORT_SOURCE", help="oci:FOLDER or https://HOST[:PORT]", metavar="SOURCE")
@@ -34,6 +35,9 @@ LeastOption = Annotated[
     typer.Option(
         "--min-rate", envvar="HOMEPORT_MIN_RATE", help="Fail where it is slower for 30 s: 50K.", metavar="RATE"
     ),
+]
+SignersOption = Annotated[
+    list[Path], typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it; repeatable.")
 ]
 KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of trusted public keys (<64 hex>.pub).")]
 
@@ -153,7 +157,7 @@ def transfer(label: str, limit: float | None = None, least: float | None = None)
 
 
 def _told_to_programs() -> Callable[[Meter], None]:
-    """Prints `progress: {…}` (Meter.document) on stderr once a second, for who has set HOMEPORT_PROGRESS."""
+    """Prints `progress: {…}` (core/transfer.py) on stderr once a second, for who has set HOMEPORT_PROGRESS."""
     if not os.environ.get("HOMEPORT_PROGRESS"):
         return lambda meter: None
     told_s = [-_TELL_S]
@@ -162,6 +166,6 @@ def _told_to_programs() -> Callable[[Meter], None]:
         now_s = time.monotonic()
         if now_s - told_s[0] >= _TELL_S or meter.done == meter.total:
             told_s[0] = now_s
-            say(f"{PROGRESS}{visible_json(meter.document())}")
+            say(f"{PROGRESS}{visible_json(meter.transfer().document())}")
 
     return tell

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from model_registry import releases
-from model_registry.cli.entry import JsonOption, KeysOption, SourceOption, group_of, result, say, transfer
+from model_registry.cli.entry import (
+    JsonOption,
+    KeysOption,
+    SignersOption,
+    SourceOption,
+    group_of,
+    result,
+    say,
+    transfer,
+)
 from model_registry.core.digest import Digest
 from model_registry.core.examples import click_epilog
 from model_registry.core.layout import ReleaseFolder
@@ -36,9 +45,7 @@ ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME:VERSION|NAME@sha
 )
 def create(
     file: Annotated[Path, typer.Option("--file", help="release.toml")],
-    key: Annotated[
-        list[Path], typer.Option("--key", envvar="HOMEPORT_KEY", help="Private key that signs it; repeatable.")
-    ],
+    key: SignersOption,
     source: SourceOption,
     version: Annotated[str | None, typer.Option(help="Instead of the file's version.")] = None,
     counter: Annotated[int | None, typer.Option(help="Instead of the file's counter.")] = None,

@@ -114,6 +114,11 @@ class Trust:
                 return replace(trust, keys=(), retired=everyone, broken=(*broken, f"{path}: {error}"))
         return trust
 
+    @classmethod
+    def of_folder(cls, keys: Path) -> Trust:
+        """What a publisher's folder of keys says, with its trust documents in `trust` below it."""
+        return cls.load(keys, keys / "trust")
+
     def verify(self, envelope: bytes, payload_type: str, what: str) -> bytes:
         """The payload of what is new. Raises UntrustedError when fewer keys signed it than it takes."""
         payload, _ = self.signed(envelope, payload_type, what)

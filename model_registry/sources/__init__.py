@@ -7,7 +7,6 @@ never given out.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from model_registry.core.addresses import source_names
 from model_registry.core.digest import Digest
 from model_registry.core.errors import IntegrityError, NotFoundError, RefusedError, UsageError
 from model_registry.core.files import Files
@@ -23,7 +23,6 @@ from model_registry.refs import Address, Reference
 
 Progress = Callable[[int], None]
 PIECE_BYTES = 1 << 20
-_BETWEEN = re.compile(r",\s*(?=https?://|oci:)")
 
 
 def no_progress(count: int) -> None:
@@ -98,11 +97,6 @@ def open_source(text: str, *, writable: bool = False) -> Source:
     return MirroredSource(
         [*(partial(_open_one, name, short=True) for name in names[:-1]), partial(_open_one, names[-1])]
     )
-
-
-def source_names(text: str) -> tuple[str, ...]:
-    """The sources of a list, in order; a comma in the name of a folder divides nothing."""
-    return tuple(_BETWEEN.split(text))
 
 
 def _open_one(text: str, *, writable: bool = False, short: bool = False) -> Source:

@@ -82,9 +82,7 @@ def _load(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             data = json.loads(file.read(_MAX_CONFIG_BYTES).decode())
-    except FileNotFoundError:
-        return {}
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); let this user read it") from error

@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable
 
 from model_registry.core.errors import UsageError
+from model_registry.core.transfer import Transfer
 from model_registry.sources.patience import TransferError
 
-PROGRESS = "progress: "
-"""What a line begins with that tells a program how far a transfer is."""
 _WINDOW_S = 10.0
 _SLOW_S = 30.0
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -56,11 +55,11 @@ class Meter:
         self._came = 0
         self._seen: deque[tuple[float, int]] = deque([(self._began_s, 0)])
 
-    def expect(self, total: int, there: int = 0) -> None:
-        """The whole is `total` bytes, of which `there` are here already."""
+    def expect(self, total: int) -> None:
+        """The whole is `total` bytes, and it begins."""
         with self._lock:
             self.total = total
-            self.done = there
+            self.done = 0
         self._show(self)
 
     def __call__(self, count: int) -> None:
@@ -100,8 +99,7 @@ class Meter:
             return None
         return max(0, self.total - self.done) / self.rate
 
-    def document(self) -> dict[str, object]:
-        """`done` and `total` in bytes, `rate` in bytes a second, `left_s`; null for what is not known."""
+    def transfer(self) -> Transfer:
+        """How far it is now."""
         left_s = self.left_s
-        left = None if left_s is None else round(left_s)
-        return {"done": self.done, "total": self.total, "rate": round(self.rate), "left_s": left}
+        return Transfer(self.done, self.total, round(self.rate), None if left_s is None else round(left_s))

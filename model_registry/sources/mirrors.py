@@ -26,7 +26,7 @@ class MirroredSource:
     def __init__(self, openers: Sequence[Callable[[], Source]]) -> None:
         self._openers = list(openers)
         self._opened: dict[int, Source] = {}
-        self._dead: dict[int, HomeportError] = {}
+        self._dead: set[int] = set()
         self._passed: dict[Digest, int] = {}
         self._lock = threading.Lock()
 
@@ -114,13 +114,13 @@ class MirroredSource:
             try:
                 with self._lock:
                     source = self._opened.get(number) or self._opened.setdefault(number, opener())
-            except NotFoundError as error:  # a stick that is not in
+            except NotFoundError:  # a stick that is not in
                 if number == last:
                     raise
-                self._dead[number] = error
+                self._dead.add(number)
                 continue
             yield number, source
 
     def _note(self, number: int, error: HomeportError) -> None:
         if isinstance(error, TransferError):
-            self._dead[number] = error
+            self._dead.add(number)

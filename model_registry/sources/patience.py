@@ -2,8 +2,7 @@
 
 Tries count only while nothing arrives: whatever moves on starts the count anew. A registry that never answered is given
 up after a few tries, because mostly its name is wrong; one that did answer may be away for 10 minutes, or for
-`HOMEPORT_LINK_PATIENCE` seconds. What it asks for
-with Retry-After is waited for within the same budget.
+`HOMEPORT_LINK_PATIENCE` seconds. What it asks for with Retry-After is waited for within the same budget.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
-from http import HTTPStatus
+from http.client import responses
 
 from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.response import BaseHTTPResponse
@@ -34,8 +34,7 @@ def words(response: BaseHTTPResponse) -> str:
     said = _errors(response)
     if said:
         return f"{status}, {said[:_MAX_SHOWN]}"
-    known = {each.value: each.phrase for each in HTTPStatus}
-    return f"{status} {known[response.status]}" if response.status in known else status
+    return f"{status} {responses.get(response.status, '')}".rstrip()
 
 
 def _errors(response: BaseHTTPResponse) -> str:
@@ -63,7 +62,7 @@ def unexpected(response: BaseHTTPResponse, what: str) -> HomeportError:
         return NotFoundError(f"{what}: refused ({said}); create the repository there first, or name another one")
     if response.status == 429:
         return RefusedError(f"{what}: refused ({said}); it is a rate limit: try again later")
-    if "HTTP 4" in said and ", " in said:
+    if 400 <= response.status < 500 and ", " in said:
         return HomeportError(f"{what}: refused ({said}); ask who runs this registry")
     return HomeportError(f"{what}: unexpected answer {said}; is this an OCI registry, and up to date?")
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
 from model_registry.core.release import Release
+from model_registry.core.transfer import Transfer
 from stack.agent.disk.lease import Lease
 from stack.agent.reports import Failure, Result
 
@@ -25,7 +26,7 @@ class Ongoing(Protocol):
 
     identity: str
     release: Digest
-    transfer: dict[str, object] | None
+    transfer: Transfer | None
     """How far a fetch is that goes on now."""
     restore: Failure | None
     """Why the way back did not work, if it did not."""

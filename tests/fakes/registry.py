@@ -17,10 +17,19 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 _PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|tags|referrers)/(?P<rest>[^/]*)")
+
+
+_KNOWN = (
+    *("HOMEPORT_REGISTRY_AUTH", "HOMEPORT_CA_FILE", "SSL_CERT_FILE"),
+    *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"),
+)
 
 
 @dataclass
@@ -240,3 +249,12 @@ class Handler(BaseHTTPRequestHandler):
         if cut is not None:
             self.wfile.flush()
             self.close_connection = True
+
+
+def know_nothing(monkeypatch: pytest.MonkeyPatch, docker: Path) -> None:
+    """Nothing that this machine knows of registries counts, neither logins nor authorities nor proxies; `docker` is the
+    folder of Docker's config.
+    """
+    for name in _KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(docker))

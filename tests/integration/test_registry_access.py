@@ -15,17 +15,15 @@ import pytest
 
 from model_registry.core.errors import HomeportError, UntrustedError, UsageError
 from model_registry.sources import open_source
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, know_nothing
 from tests.integration.test_registry_http import certificate
 
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("HOMEPORT_CA_FILE", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "docker"
     folder.mkdir()
-    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    know_nothing(monkeypatch, folder)
     return folder
 
 

@@ -25,7 +25,7 @@ from model_registry.sources.registry import RegistrySource
 from model_registry.store import check_model, pull_model
 from tests.fakes.images import put_image
 from tests.fakes.model import NAME, make_model
-from tests.fakes.registry import FakeRegistry, Handler
+from tests.fakes.registry import FakeRegistry, Handler, know_nothing
 
 SECRET = "s3cret-日本-é"
 BASIC = "Basic " + base64.b64encode(f"robot:{SECRET}".encode()).decode()
@@ -65,9 +65,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    for name in ("HOMEPORT_REGISTRY_AUTH", "HOMEPORT_CA_FILE", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    know_nothing(monkeypatch, tmp_path / "docker")
     monkeypatch.setenv("HOMEPORT_LINK_PATIENCE", "10.0")
     with FakeRegistry() as registry:
         yield Site(tmp_path, registry)

@@ -36,7 +36,7 @@ from model_registry.store import PullResult, check_model, pull_model
 from tests.fakes.images import DOCKER, put_image, put_list
 from tests.fakes.model import NAME, make_model
 from tests.fakes.recipe import make_key, make_recipe
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, know_nothing
 from tests.testbed.engine import answering
 
 
@@ -68,9 +68,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name in ("HOMEPORT_REGISTRY_AUTH", "HOMEPORT_CA_FILE", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    know_nothing(monkeypatch, tmp_path / "docker")
     monkeypatch.setenv("HOMEPORT_LINK_PATIENCE", "2.0")
     with FakeRegistry() as registry:
         yield World(tmp_path, registry)

@@ -22,7 +22,7 @@ from model_registry.sources.http import TransferError
 from model_registry.sources.meter import Meter, parse_rate
 from model_registry.store import check_model, pull_model
 from tests.fakes.model import NAME, make_model
-from tests.fakes.registry import FakeRegistry, Handler
+from tests.fakes.registry import FakeRegistry, Handler, know_nothing
 from tests.fakes.ros import wait_until
 
 SIZE = 6_000_000
@@ -84,7 +84,7 @@ class Link:
 
 @pytest.fixture
 def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    know_nothing(monkeypatch, tmp_path / "docker")
     monkeypatch.setenv("HOMEPORT_LINK_PATIENCE", "3.0")
     with FakeRegistry() as registry:
         yield Link(tmp_path, registry)
@@ -266,7 +266,7 @@ def test_a_meter_knows_rate_and_time_left_and_holds_the_limit() -> None:
     meter(2000)
     assert (meter.done, meter.rate, meter.left_s) == (2000, 2000.0, 4.0)
     assert slept == [1.0]
-    assert meter.document() == {"done": 2000, "total": 10_000, "rate": 2000, "left_s": 4}
+    assert meter.transfer().document() == {"done": 2000, "total": 10_000, "rate": 2000, "left_s": 4}
 
 
 def test_a_drip_is_ended_where_a_least_rate_is_set() -> None:

@@ -23,7 +23,8 @@ def status_document(host: Host) -> dict[str, object]:
     robot, store = host.robot(), host.store
     samples = {slot: observe(host, slot) for slot in SLOTS}
     failure, restore_failure, log = last_failure(host)
-    view, active, trouble = samples["a"].view, host.work.active, host.runtime.trouble()
+    view = samples["a"].view
+    trouble = host.runtime.trouble()
     problems = _problems(host, samples, trouble)
     return {
         "schema": 1,
@@ -32,8 +33,7 @@ def status_document(host: Host) -> dict[str, object]:
         "row": robot.row,
         "embodiment": robot.embodiment,
         "stage": _stage(host),
-        "deployment": active.identity if active else None,
-        "transfer": active.transfer if active else None,
+        **_change(host),
         "wait": _wait(host),
         "window": window_document(host.config.windows, host.layout),
         "running": _running(host, samples),
@@ -65,6 +65,13 @@ def _stage(host: Host) -> str:
         return "PROBATION"
     active = host.work.active
     return "IDLE" if active is None else active.stage
+
+
+def _change(host: Host) -> dict[str, object]:
+    """Which deployment goes on now, and how far its fetch is."""
+    active = host.work.active
+    transfer = None if active is None or active.transfer is None else active.transfer.document()
+    return {"deployment": None if active is None else active.identity, "transfer": transfer}
 
 
 def _wait(host: Host) -> dict[str, object] | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from model_registry.core.digest import Digest
 from model_registry.core.errors import HomeportError
+from model_registry.core.transfer import Transfer
 from stack.agent.disk.journal import STAGES, STAGING
 from stack.agent.host import Host, Progress
 from stack.agent.reports import CalledOff, Failure
@@ -54,8 +55,8 @@ class Deployment:
         self.identity = f"{release.short}-{host.journal.next_seq}"
         self._last = BEGIN
         self._fence = host.work.claim.fence
-        self.transfer: dict[str, object] | None = None
-        """How far a fetch is that goes on now: schema agent, `transfer` of the status."""
+        self.transfer: Transfer | None = None
+        """How far a fetch is that goes on now."""
         self.restore: Failure | None = None
         """Why the way back did not work, once it did not."""
         host.work.begin(self)

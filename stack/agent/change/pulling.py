@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 
-from model_registry.core.documents import Reader, parse
-from model_registry.core.errors import HomeportError, LinkError, UsageError
+from model_registry.core.documents import Reader
+from model_registry.core.errors import HomeportError, LinkError
+from model_registry.core.transfer import PROGRESS, Transfer
 from stack.agent.change.deployment import Deployment
 from stack.agent.machine import child
 from stack.agent.machine.child import Program
 from stack.agent.reports import CalledOff
 
-_PROGRESS = "progress: "
 _TELL_S = 15.0
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 120.0
 _LONGEST_S = 86_400.0
-_MAX_LINE_BYTES = 1000
 _MIB = 1 << 20
 
 
@@ -62,40 +61,25 @@ class Pulling:
 
     def _hear(self, line: str) -> None:
         """Say a line on, but for those that tell how far it is: they go to the status, at times to who waits."""
-        if not line.startswith(_PROGRESS):
+        if not line.startswith(PROGRESS):
             self._deployment.say(line)
             return
         try:
-            transfer = _transfer(line.removeprefix(_PROGRESS))
+            transfer = Transfer.parse(line.removeprefix(PROGRESS))
         except HomeportError:
             return
         now_s = time.monotonic()
-        done = int(str(transfer["done"]))
-        if done > self._done:
+        if transfer.done > self._done:
             self._came = True
             self._moved_s = now_s
-        self._done = done
+        self._done = transfer.done
         self._deployment.transfer = transfer
         if now_s - self._told_s >= _TELL_S:
             self._told_s = now_s
             self._deployment.say(_sentence(transfer))
 
 
-def _transfer(text: str) -> dict[str, object]:
-    """Bytes that are here and in all, bytes a second, seconds left. Raises UsageError."""
-    reader = Reader(parse(text.encode(), "progress", _MAX_LINE_BYTES), "progress")
-    return {
-        "done": reader.integer("done"),
-        "total": reader.integer("total") if reader.has("total") else None,
-        "rate": reader.integer("rate"),
-        "left_s": reader.integer("left_s") if reader.has("left_s") else None,
-    }
-
-
-def _sentence(transfer: dict[str, object]) -> str:
-    done, total, rate, left_s = (transfer[key] for key in ("done", "total", "rate", "left_s"))
-    if not isinstance(done, int) or not isinstance(rate, int):
-        raise UsageError("progress: expected whole numbers")
-    whole = f" of {total / _MIB:.0f}" if isinstance(total, int) else ""
-    left = "" if left_s is None else f", {left_s} s left"
-    return f"{done / _MIB:.0f}{whole} MiB are here, {rate / _MIB:.1f} MiB/s{left}."
+def _sentence(transfer: Transfer) -> str:
+    whole = "" if transfer.total is None else f" of {transfer.total / _MIB:.0f}"
+    left = "" if transfer.left_s is None else f", {transfer.left_s} s left"
+    return f"{transfer.done / _MIB:.0f}{whole} MiB are here, {transfer.rate / _MIB:.1f} MiB/s{left}."

@@ -25,7 +25,7 @@ from stack.agent.change.pulling import Pulling
 from stack.agent.disk.channels import HeardRecord, hear
 from stack.agent.disk.revocations import Revocations
 from stack.agent.disk.store import verify_folder, verify_staged, was_committed
-from stack.agent.disk.trusting import keys_for_tool
+from stack.agent.disk.trusting import keys_for_tool, keys_of
 from stack.agent.host import Host, Progress
 from stack.agent.machine import child
 from stack.agent.machine.child import Program
@@ -194,8 +194,7 @@ class _Staging:
     def _preflight(self) -> None:
         check_room(self._host.layout.root, {})
         check_settled(self._host.layout)
-        with keys_for_tool(self._host.layout, self._committed()):
-            pass
+        keys_of(self._host.layout, self._committed())
         self._host.runtime.preflight()
 
     def _pull(self, command: Program, what: str) -> Reader:

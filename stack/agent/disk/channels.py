@@ -4,16 +4,17 @@ An operator gives records with `stage --channel-record`; a robot that follows it
 
     heard = hear(host.layout, host.config.channel, envelope)
     heard.known.save(host.layout, host.store.files)     # what is revoked is kept, also when the rest is refused
-    for doubt in heard.doubts(release): …               # outdated: said, or refused where agent.toml says so
+    for doubt in heard.heed_expiry(): …                 # outdated: said, or refused where agent.toml says so
+    for doubt in heard.heed(release): …                 # the same, once the release's document is here
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 
 from model_registry.core.channel import PAYLOAD_TYPE, ChannelRecord
+from model_registry.core.digest import Digest
 from model_registry.core.errors import RefusedError
 from model_registry.core.layout import Layout
 from model_registry.core.release import Release, version_key
@@ -77,7 +78,7 @@ def hear(layout: Layout, settings: ChannelSettings, envelope: bytes, clock: Cloc
     payload = trust.verify(envelope, PAYLOAD_TYPE, "channel record")
     record = ChannelRecord.parse(payload)
     known = Revocations.load(layout)
-    seen = SeenRecord(record.seq, record.trust, hashlib.sha256(payload).hexdigest())
+    seen = SeenRecord(record.seq, record.trust, Digest.of(payload).hex)
     if record.trust > trust.number:
         raise RefusedError(
             f"{record.shown}: signed under trust document {record.trust}, and this robot knows {trust.number}; give it "

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model_registry.core.dsse import no_keys
+from model_registry.core.dsse import Key, no_keys
 from model_registry.core.files import remove, write_volatile
 from model_registry.core.layout import Layout
 from model_registry.core.trust import Trust
@@ -20,17 +20,26 @@ def trust_of(layout: Layout) -> Trust:
     return Trust.load(layout.keys, layout.trust)
 
 
-@contextmanager
-def keys_for_tool(layout: Layout, committed: bool) -> Iterator[Path]:
-    """A folder of the keys that the tool which fetches a release is to know; it goes when the tool has ended.
+def keys_of(layout: Layout, committed: bool) -> tuple[Key, ...]:
+    """The keys that prove a release here; `committed`: those that are retired do it as well.
 
-    `committed`: keys that are retired prove it as well. The tool has a version of its own and knows folders of keys
-    only; how many keys have to sign is checked by the agent. Raises UntrustedError when there is no key.
+    Raises UntrustedError when there is no key.
     """
     trust = trust_of(layout)
     keys = (*trust.keys, *trust.retired) if committed else trust.keys
     if not keys:
         raise no_keys(layout.keys, trust.broken)
+    return keys
+
+
+@contextmanager
+def keys_for_tool(layout: Layout, committed: bool) -> Iterator[Path]:
+    """A folder of these keys for the tool which fetches a release; it goes when the tool has ended.
+
+    The tool has a version of its own and knows folders of keys only; how many keys have to sign is checked by the
+    agent. Raises UntrustedError when there is no key.
+    """
+    keys = keys_of(layout, committed)
     folder = layout.ingest / "release-keys"
     remove(folder)
     folder.mkdir(parents=True)

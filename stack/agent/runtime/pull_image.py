@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from model_registry.core.addresses import registries
 from model_registry.core.errors import HomeportError, RefusedError
 from stack.agent.machine.clock import Clock
-from stack.agent.settings.config import addresses
 
 _PULL_S = 3600.0
 _PULL_ERRORS = (
@@ -30,7 +30,7 @@ def pull_image(ask: Callable[..., str], config: Path, source: str, name: str) ->
     `config` is the folder of the login, where there is one. Raises HomeportError as the last source did, RefusedError
     where none is a registry.
     """
-    hosts = [each.removeprefix("https://").rstrip("/") for each in addresses(source)]
+    hosts = [each.removeprefix("https://").rstrip("/") for each in registries(source)]
     if not hosts:
         raise RefusedError("--source: runtime docker pulls images from https://HOST[:PORT][/NAMESPACE]")
     login = ("--config", str(config)) if config.exists() else ()

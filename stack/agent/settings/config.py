@@ -41,6 +41,7 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from model_registry.core.addresses import registries
 from model_registry.core.documents import Reader, as_text
 from model_registry.core.domain import check_domain
 from model_registry.core.errors import HomeportError, UsageError
@@ -59,7 +60,6 @@ _DAY_S = 86_400.0
 _CHANGE_S = 300.0 + 600.0 + 30.0
 """Of a change in which nothing warms up: with an image that is loaded from its copy, and a hook that hesitates."""
 _RATE = re.compile(r"[0-9]+(\.[0-9]+)?[KMGkmg]?")
-_SOURCES = re.compile(r",\s*(?=https?://|oci:)")
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 
@@ -139,11 +139,6 @@ class FetchSettings:
         return told if self.limit_rate is None else {**told, "HOMEPORT_LIMIT_RATE": self.limit_rate}
 
 
-def addresses(source: str) -> list[str]:
-    """The registries (`https://HOST[/NAMESPACE]`) of a list of sources with commas between."""
-    return [each for each in _SOURCES.split(source.strip()) if each.startswith("https://")]
-
-
 @dataclass(frozen=True, slots=True)
 class Config:
     """A parsed agent.toml; `device_python` is set for runtime process, `device_image` for runtime docker."""
@@ -209,7 +204,7 @@ class Config:
             raise UsageError(f"{name}.environment: ROS_DOMAIN_ID is domain_id for all of the robot; set that one")
         if "@" in self.source:
             raise UsageError(f"{name}.source: carries a login, which everybody could read; use homeport_registry_login")
-        if self.runtime == "docker" and not addresses(self.source):
+        if self.runtime == "docker" and not registries(self.source):
             raise UsageError(f"{name}.source: runtime docker pulls images from https://HOST, not {self.source!r}")
         if self.device_image is not None and not _IMAGE.fullmatch(self.device_image):
             raise UsageError(f"{name}.device_image: expected HOST[:PORT]/NAME@sha256:…, got {self.device_image!r}")

@@ -63,7 +63,7 @@ class Staging:
 def test_a_link_that_is_lost_twice_costs_no_stage(tmp_path: Path) -> None:
     staging = Staging(tmp_path, "40,70,100")
     assert staging.pull() == 100
-    assert [each and each["done"] for each in staging.transfers] == [40, 70, 100, None]
+    assert [each and each.done for each in staging.transfers] == [40, 70, 100, None]
     assert sum("What arrived is kept; goes on in" in line for line in staging.said) == 2
     assert staging.said.count("Pulling it") == 3 and not any("progress" in line for line in staging.said)
 

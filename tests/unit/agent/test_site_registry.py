@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from model_registry.core.addresses import registries
 from model_registry.core.errors import HomeportError, RefusedError, UsageError
 from model_registry.core.files import Files
 from model_registry.core.layout import Layout
 from stack.agent.runtime.process import ProcessRuntime
 from stack.agent.runtime.pull_image import pull_image
-from stack.agent.settings.config import Config, FetchSettings, addresses
+from stack.agent.settings.config import Config, FetchSettings
 
 AGENT = """
 schema = 1
@@ -83,7 +84,7 @@ def test_docker_pulls_from_registries_only(layout: Layout) -> None:
 
 
 def test_a_list_of_sources_may_begin_with_a_stick() -> None:
-    assert addresses("oci:/media/a,b, https://one.example/x,https://two.example") == [
+    assert registries("oci:/media/a,b, https://one.example/x,https://two.example") == [
         "https://one.example/x",
         "https://two.example",
     ]
